@@ -1,0 +1,134 @@
+#include "base/files.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <filesystem>
+
+#include "base/unique_fd.h"
+
+namespace closeranks {
+namespace {
+
+Status WriteAll(int fd, std::string_view bytes, const std::string& path) {
+  while (!bytes.empty()) {
+    ssize_t written = write(fd, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return ErrnoStatus(errno, "writing " + path);
+    bytes.remove_prefix(static_cast<size_t>(written));
+  }
+  return OkStatus();
+}
+
+Status SyncFd(int fd, const std::string& path) {
+  return fsync(fd) == 0 ? OkStatus() : ErrnoStatus(errno, "syncing " + path);
+}
+
+Status SyncFolderOf(const std::string& path) {
+  std::string folder = std::filesystem::path(path).parent_path();
+  if (folder.empty()) folder = ".";
+  UniqueFd fd(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return ErrnoStatus(errno, "opening the folder " + folder);
+  return SyncFd(fd.get(), folder);
+}
+
+// A name beside `path` that no other process or thread uses.
+std::string TemporaryBeside(const std::string& path) {
+  static std::atomic<uint64_t> counter{0};
+  return path + ".tmp." + std::to_string(getpid()) + "." + std::to_string(counter++);
+}
+
+Status WriteSynced(const std::string& path, std::string_view bytes) {
+  UniqueFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+  if (!fd) return ErrnoStatus(errno, "creating " + path);
+  RETURN_IF_ERROR(WriteAll(fd.get(), bytes, path));
+  return SyncFd(fd.get(), path);
+}
+
+class SystemAppendFile final : public AppendFile {
+ public:
+  SystemAppendFile(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+  Status Append(std::string_view bytes) override { return WriteAll(fd_.get(), bytes, path_); }
+  Status Sync() override { return SyncFd(fd_.get(), path_); }
+
+ private:
+  UniqueFd fd_;
+  std::string path_;
+};
+
+}  // namespace
+
+Result<std::string> SystemFiles::Read(const std::string& path) {
+  UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return ErrnoStatus(errno, "opening " + path);
+  std::string content;
+  std::array<char, 1 << 16> chunk;
+  while (true) {
+    ssize_t got = read(fd.get(), chunk.data(), chunk.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return ErrnoStatus(errno, "reading " + path);
+    if (got == 0) return content;
+    content.append(chunk.data(), static_cast<size_t>(got));
+  }
+}
+
+Result<std::unique_ptr<AppendFile>> SystemFiles::OpenForAppend(const std::string& path) {
+  UniqueFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+  if (!fd) return ErrnoStatus(errno, "opening " + path);
+  return std::unique_ptr<AppendFile>(std::make_unique<SystemAppendFile>(std::move(fd), path));
+}
+
+Status SystemFiles::Replace(const std::string& path, std::string_view bytes) {
+  std::string temporary = TemporaryBeside(path);
+  Status written = WriteSynced(temporary, bytes);
+  if (written.ok() && rename(temporary.c_str(), path.c_str()) != 0) {
+    written = ErrnoStatus(errno, "renaming " + temporary + " to " + path);
+  }
+  if (!written.ok()) {
+    unlink(temporary.c_str());
+    return written;
+  }
+  return SyncFolderOf(path);
+}
+
+Status SystemFiles::CreateExclusively(const std::string& path, std::string_view bytes) {
+  // link() is atomic also on network filesystems, and the name appears with all its bytes.
+  std::string temporary = TemporaryBeside(path);
+  Status written = WriteSynced(temporary, bytes);
+  if (written.ok() && link(temporary.c_str(), path.c_str()) != 0) {
+    written = errno == EEXIST ? Aborted(path + " is there already")
+                              : ErrnoStatus(errno, "creating " + path);
+  }
+  unlink(temporary.c_str());
+  if (!written.ok()) return written;
+  return SyncFolderOf(path);
+}
+
+Status SystemFiles::MakeFolder(const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  return error ? ErrnoStatus(error.value(), "making the folder " + path) : OkStatus();
+}
+
+Result<std::vector<std::string>> SystemFiles::List(const std::string& folder) {
+  std::error_code error;
+  std::vector<std::string> names;
+  for (std::filesystem::directory_iterator it(folder, error), end; !error && it != end;
+       it.increment(error)) {
+    names.push_back(it->path().filename());
+  }
+  if (error) return ErrnoStatus(error.value(), "listing " + folder);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+Status SystemFiles::Remove(const std::string& path) {
+  if (unlink(path.c_str()) == 0 || errno == ENOENT) return OkStatus();
+  return ErrnoStatus(errno, "removing " + path);
+}
+
+}  // namespace closeranks

@@ -1,0 +1,63 @@
+#include "base/files.h"
+
+#include <filesystem>
+
+#include "gtest/gtest.h"
+
+namespace closeranks {
+namespace {
+
+class FilesTest : public testing::Test {
+ protected:
+  FilesTest() : folder_(testing::TempDir() + "/files_test." + std::to_string(getpid())) {
+    EXPECT_TRUE(files_.MakeFolder(folder_).ok());
+  }
+  ~FilesTest() override { std::filesystem::remove_all(folder_); }
+
+  SystemFiles files_;
+  std::string folder_;
+};
+
+TEST_F(FilesTest, ReplaceLeavesTheNewBytesAndNothingElse) {
+  std::string path = folder_ + "/a";
+  EXPECT_TRUE(files_.Replace(path, "old").ok());
+  EXPECT_TRUE(files_.Replace(path, "new").ok());
+  EXPECT_EQ(*files_.Read(path), "new");
+  EXPECT_EQ(files_.List(folder_)->size(), 1u);
+}
+
+TEST_F(FilesTest, ExclusiveCreationSucceedsOnce) {
+  std::string path = folder_ + "/b";
+  EXPECT_TRUE(files_.CreateExclusively(path, "first").ok());
+  EXPECT_EQ(files_.CreateExclusively(path, "second").code(), StatusCode::kAborted);
+  EXPECT_EQ(*files_.Read(path), "first");
+  EXPECT_EQ(files_.List(folder_)->size(), 1u);
+}
+
+TEST_F(FilesTest, AppendGoesToTheEnd) {
+  std::string path = folder_ + "/c";
+  {
+    auto file = files_.OpenForAppend(path);
+    ASSERT_TRUE(file.ok());
+    EXPECT_TRUE((*file)->Append("one ").ok());
+  }
+  auto file = files_.OpenForAppend(path);
+  EXPECT_TRUE((*file)->Append("two").ok());
+  EXPECT_TRUE((*file)->Sync().ok());
+  EXPECT_EQ(*files_.Read(path), "one two");
+}
+
+TEST_F(FilesTest, AMissingFileIsNamed) {
+  auto content = files_.Read(folder_ + "/none");
+  EXPECT_EQ(content.status().code(), StatusCode::kUnavailable);
+  EXPECT_NE(content.status().message().find("/none"), std::string::npos);
+  EXPECT_TRUE(files_.Remove(folder_ + "/none").ok());
+}
+
+TEST_F(FilesTest, AFullDiskIsSaidSo) {
+  EXPECT_EQ(files_.OpenForAppend("/dev/full").value()->Append("x").code(),
+            StatusCode::kResourceExhausted);
+}
+
+}  // namespace
+}  // namespace closeranks

@@ -1,0 +1,96 @@
+// The ranks of one generation and what they do together: the one header that a user of collectives
+// includes (with work.h and data_type.h).
+#ifndef CLOSERANKS_COLLECTIVES_COMMUNICATOR_H_
+#define CLOSERANKS_COLLECTIVES_COMMUNICATOR_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/member.h"
+#include "base/status.h"
+#include "collectives/data_type.h"
+#include "collectives/work.h"
+
+namespace closeranks {
+
+class Backend;
+
+// A run [begin, end) of consecutive logical shards whose contributions are already combined in the order of
+// the fixed tree, so it must be a node of that tree (collectives/algorithms/shard_tree.h).
+struct ShardRun {
+  int begin = 0;
+  int end = 0;
+  auto operator<=>(const ShardRun&) const = default;
+};
+
+struct ShardContribution {
+  ShardRun run;
+  const void* data = nullptr;  // `count` elements
+};
+
+// Every rank calls the same operations in the same order; the number of that call is the op sequence. A
+// call that differs from another rank's in operation, type, count, root or reduction ends with kMismatch on
+// both, naming both.
+//
+// Operations return at once; the Work tells the end. All calls may come from any thread, one at a time for
+// operations (their order is the op sequence), Abort at any time. Every operation ends within its deadline:
+// `options.timeout` from the call on.
+class Communicator {
+ public:
+  struct Options {
+    Duration timeout = std::chrono::seconds(60);
+  };
+
+  // The backend performs; the communicator numbers and checks. `clock` outlives the communicator.
+  Communicator(int rank, int size, Generation generation, std::unique_ptr<Backend> backend,
+               const Clock& clock, Options options);
+  // Aborts what is still under way and waits for no peer.
+  ~Communicator();
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+  Generation generation() const { return generation_; }
+
+  // output[i] = reduction over ranks of input[i], the same bits on every rank. `input` may equal `output`
+  // (in place) but not overlap it otherwise. `count` elements each; 0 is allowed.
+  Work AllReduce(const void* input, void* output, size_t count, DataType type, Reduction reduction);
+
+  // As AllReduce with kSum, but over logical shards: `owners[s]` is the rank that holds shard s (the same
+  // on every rank), `contributions` are this rank's shards as nodes of the fixed tree, together exactly the
+  // shards that it owns, ascending. The result has the same bits whatever the number of ranks and however
+  // the shards are spread. float32, float64 and bfloat16.
+  Work AllReduceShards(std::span<const ShardContribution> contributions, std::span<const int> owners,
+                       void* output, size_t count, DataType type);
+
+  // Everyone's buffer becomes the root's.
+  Work Broadcast(void* buffer, size_t count, DataType type, int root);
+
+  // output (size() * count elements) = every rank's input, in order of rank.
+  Work AllGather(const void* input, void* output, size_t count, DataType type);
+
+  // Done when every rank has called it.
+  Work Barrier();
+
+  // Ends every operation under way, and every later one, with `why`. Waits for no peer; the transports are
+  // usable by a later generation's communicator afterwards. The first call's `why` stays.
+  void Abort(Status why);
+
+  // Why it was aborted or which peer was lost; ok while it works.
+  Status health() const;
+
+ private:
+  int rank_;
+  int size_;
+  Generation generation_;
+  std::unique_ptr<Backend> backend_;
+  const Clock& clock_;
+  Options options_;
+};
+
+}  // namespace closeranks
+
+#endif  // CLOSERANKS_COLLECTIVES_COMMUNICATOR_H_
