@@ -1,0 +1,197 @@
+#include "rendezvous/handshake.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+#include <array>
+#include <sstream>
+
+#include "base/bytes.h"
+
+namespace closeranks::rendezvous {
+namespace {
+
+enum class MessageType : uint8_t { kHello = 1, kProof = 2, kAccept = 3, kReject = 4 };
+
+constexpr int kNonceWords = 4;
+
+void PutIdentity(ByteWriter& writer, const Identity& identity) {
+  writer.PutString(identity.job);
+  writer.Put(identity.process);
+  writer.PutString(identity.build);
+  writer.PutString(identity.kernels);
+  writer.PutString(identity.configuration);
+}
+
+Identity GetIdentity(ByteReader& reader) {
+  Identity identity;
+  identity.job = reader.GetString();
+  identity.process = reader.GetMemberProcess();
+  identity.build = reader.GetString();
+  identity.kernels = reader.GetString();
+  identity.configuration = reader.GetString();
+  return identity;
+}
+
+std::string Hmac(std::string_view key, std::string_view text) {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
+  unsigned int length = 0;
+  CHECK(HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()),
+             reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data(),
+             &length) != nullptr);
+  return {reinterpret_cast<const char*>(digest.data()), length};
+}
+
+bool SameSecret(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
+}
+
+std::string Typed(MessageType type, std::string_view body) {
+  std::string message(1, static_cast<char>(type));
+  message.append(body);
+  return message;
+}
+
+std::string Reject(const Status& why) {
+  ByteWriter writer;
+  writer.Put(static_cast<uint8_t>(why.code()));
+  writer.PutString(why.message());
+  return Typed(MessageType::kReject, writer.bytes());
+}
+
+// The status that a kReject message carries; only codes that a handshake can end with are believed.
+Status ParseReject(std::string_view body) {
+  ByteReader reader(body);
+  auto code = static_cast<StatusCode>(reader.Get<uint8_t>());
+  std::string text = reader.GetString();
+  if (!reader.AtEnd() || (code != StatusCode::kMismatch && code != StatusCode::kUnauthenticated &&
+                          code != StatusCode::kStaleGeneration)) {
+    return Unauthenticated("the other side sent a malformed refusal");
+  }
+  return {code, "refused by the other side: " + text};
+}
+
+std::string Named(const Identity& identity) {
+  std::ostringstream out;
+  out << "member " << identity.process;
+  return out.str();
+}
+
+}  // namespace
+
+Handshake::Handshake(Role role, Identity self, std::string key, Random& random)
+    : role_(role),
+      stage_(role == Role::kInitiator ? Stage::kStart : Stage::kAwaitingHello),
+      self_(std::move(self)),
+      key_(std::move(key)) {
+  ByteWriter nonce;
+  for (int i = 0; i < kNonceWords; ++i) nonce.Put(random.Next());
+  nonce_ = nonce.bytes();
+}
+
+std::string Handshake::Start() {
+  CHECK(stage_ == Stage::kStart);
+  ByteWriter hello;
+  hello.PutString(nonce_);
+  PutIdentity(hello, self_);
+  initiator_hello_ = hello.bytes();
+  stage_ = Stage::kAwaitingHello;
+  return Typed(MessageType::kHello, initiator_hello_);
+}
+
+Handshake::Reply Handshake::OnMessage(std::string_view message) {
+  if (message.empty() || message.size() > kMaxMessage) {
+    return Fail(Unauthenticated("a handshake message of " + std::to_string(message.size()) +
+                                " bytes"));
+  }
+  auto type = static_cast<MessageType>(message[0]);
+  std::string_view body = message.substr(1);
+  if (type == MessageType::kReject && stage_ != Stage::kDone && stage_ != Stage::kFailed) {
+    stage_ = Stage::kFailed;
+    return {"", ParseReject(body)};
+  }
+  if (type == MessageType::kHello && stage_ == Stage::kAwaitingHello) return OnHello(body);
+  if (type == MessageType::kProof && stage_ == Stage::kAwaitingProof) return OnProof(body);
+  if (type == MessageType::kAccept && stage_ == Stage::kAwaitingAccept && body.empty()) {
+    stage_ = Stage::kDone;
+    return {};
+  }
+  return Fail(Unauthenticated("an unexpected handshake message"));
+}
+
+Handshake::Reply Handshake::OnHello(std::string_view body) {
+  ByteReader reader(body);
+  std::string nonce = reader.GetString();
+  peer_ = GetIdentity(reader);
+  std::string proof = role_ == Role::kInitiator ? reader.GetString() : "";
+  if (!reader.AtEnd() || nonce.size() != kNonceWords * sizeof(uint64_t)) {
+    return Fail(Unauthenticated("a malformed handshake message"));
+  }
+  ByteWriter theirs;
+  theirs.PutString(nonce);
+  PutIdentity(theirs, peer_);
+  if (role_ == Role::kResponder) {
+    initiator_hello_ = theirs.bytes();
+    ByteWriter hello;
+    hello.PutString(nonce_);
+    PutIdentity(hello, self_);
+    responder_hello_ = hello.bytes();
+    hello.PutString(ProofOf(Role::kResponder));
+    stage_ = Stage::kAwaitingProof;
+    return {Typed(MessageType::kHello, hello.bytes()), OkStatus()};
+  }
+  responder_hello_ = theirs.bytes();
+  if (!SameSecret(proof, ProofOf(Role::kResponder))) {
+    return Fail(Unauthenticated(Named(peer_) + " doesn't have the job's key"));
+  }
+  Status fits = Compare();
+  if (!fits.ok()) return Fail(std::move(fits));
+  stage_ = Stage::kAwaitingAccept;
+  return {Typed(MessageType::kProof, ProofOf(Role::kInitiator)), OkStatus()};
+}
+
+Handshake::Reply Handshake::OnProof(std::string_view proof) {
+  if (!SameSecret(proof, ProofOf(Role::kInitiator))) {
+    return Fail(Unauthenticated(Named(peer_) + " doesn't have the job's key"));
+  }
+  Status fits = Compare();
+  if (!fits.ok()) return Fail(std::move(fits));
+  stage_ = Stage::kDone;
+  return {Typed(MessageType::kAccept, ""), OkStatus()};
+}
+
+Handshake::Reply Handshake::Fail(Status why) {
+  stage_ = Stage::kFailed;
+  std::string refusal = Reject(why);
+  return {std::move(refusal), std::move(why)};
+}
+
+std::string Handshake::ProofOf(Role role) const {
+  ByteWriter transcript;
+  transcript.PutString(role == Role::kInitiator ? "closeranks initiator" : "closeranks responder");
+  transcript.PutString(initiator_hello_);
+  transcript.PutString(responder_hello_);
+  return Hmac(key_, transcript.bytes());
+}
+
+Status Handshake::Compare() const {
+  struct Pair {
+    const char* what;
+    const std::string& mine;
+    const std::string& theirs;
+  };
+  const Pair pairs[] = {{"job", self_.job, peer_.job},
+                        {"build", self_.build, peer_.build},
+                        {"CPU kernels", self_.kernels, peer_.kernels},
+                        {"configuration", self_.configuration, peer_.configuration}};
+  for (const Pair& pair : pairs) {
+    if (pair.mine != pair.theirs) {
+      return Mismatch(std::string(pair.what) + " differs: " + Named(self_) + " has '" + pair.mine +
+                      "', " + Named(peer_) + " has '" + pair.theirs + "'");
+    }
+  }
+  return OkStatus();
+}
+
+}  // namespace closeranks::rendezvous

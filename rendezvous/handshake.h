@@ -1,0 +1,82 @@
+// How two processes of a job make sure of each other, before anything else is believed.
+//
+// Four messages over any ordered connection; I is the side that connected, R the one that accepted:
+//   I -> R  hello   nonce, identity
+//   R -> I  hello   nonce, identity, proof over both nonces, both roles and both identities
+//   I -> R  proof   the same with I's role
+//   R -> I  accept, or at any moment from either side: reject with a code and a text
+// A proof is HMAC-SHA-256 (RFC 2104) under the job's key, so neither a stranger nor a replayed or reflected
+// message passes. Only then are job, build, kernels and configuration compared; a difference is reported on
+// both sides with both values.
+//
+// A Handshake does no I/O: the owner carries the messages and bounds the time. Single-threaded.
+#ifndef CLOSERANKS_RENDEZVOUS_HANDSHAKE_H_
+#define CLOSERANKS_RENDEZVOUS_HANDSHAKE_H_
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/member.h"
+#include "base/random.h"
+#include "base/status.h"
+
+namespace closeranks::rendezvous {
+
+// What one side says of itself.
+struct Identity {
+  std::string job;
+  MemberProcess process;
+  std::string build;          // names compiler, version and commit of the binary
+  std::string kernels;        // the reduction kernels in use, as they decide the bits
+  std::string configuration;  // the settings that must be equal everywhere, as text
+  bool operator==(const Identity&) const = default;
+};
+
+class Handshake {
+ public:
+  enum class Role : uint8_t { kInitiator, kResponder };
+  // The largest message that is looked at, in bytes.
+  static constexpr size_t kMaxMessage = 16 << 10;
+
+  Handshake(Role role, Identity self, std::string key, Random& random);
+
+  // The initiator's first message. Call once, on the initiator only.
+  std::string Start();
+
+  struct Reply {
+    std::string send;  // empty: nothing to send
+    // Set when the handshake failed; `send` (where not empty) is to be sent before closing.
+    Status failure;
+  };
+  // Takes the peer's next message. After a failure or done() no more messages are accepted.
+  Reply OnMessage(std::string_view message);
+
+  bool done() const { return stage_ == Stage::kDone; }
+  // The other side, proven; valid once done().
+  const Identity& peer() const { return peer_; }
+
+ private:
+  enum class Stage { kStart, kAwaitingHello, kAwaitingProof, kAwaitingAccept, kDone, kFailed };
+
+  Reply OnHello(std::string_view body);
+  Reply OnProof(std::string_view proof);
+  Reply Fail(Status why);
+  // What `role` proves, given both hellos.
+  std::string ProofOf(Role role) const;
+  // Ok when the peer may take part.
+  Status Compare() const;
+
+  Role role_;
+  Stage stage_;
+  Identity self_;
+  Identity peer_;
+  std::string key_;
+  std::string nonce_;
+  std::string initiator_hello_;
+  std::string responder_hello_;
+};
+
+}  // namespace closeranks::rendezvous
+
+#endif  // CLOSERANKS_RENDEZVOUS_HANDSHAKE_H_

@@ -1,0 +1,117 @@
+#include "rendezvous/handshake.h"
+
+#include "gtest/gtest.h"
+
+namespace closeranks::rendezvous {
+namespace {
+
+Identity Make(MemberId member) {
+  SeededRandom random(static_cast<uint64_t>(member) + 1);
+  return {"job", {member, Incarnation::Draw(random)}, "build 1", "avx2", "batch=256"};
+}
+
+struct Outcome {
+  Status initiator;
+  Status responder;
+  bool both_done = false;
+};
+
+// Carries messages between the two until nobody has anything to say; `tamper` may change each one.
+template <typename Tamper>
+Outcome Converse(Handshake& initiator, Handshake& responder, Tamper tamper) {
+  Outcome outcome;
+  std::string message = initiator.Start();
+  bool to_responder = true;
+  while (!message.empty()) {
+    tamper(message);
+    Handshake::Reply reply = (to_responder ? responder : initiator).OnMessage(message);
+    Status& status = to_responder ? outcome.responder : outcome.initiator;
+    if (status.ok()) status = reply.failure;
+    message = reply.send;
+    to_responder = !to_responder;
+  }
+  outcome.both_done = initiator.done() && responder.done();
+  return outcome;
+}
+
+Outcome Converse(Handshake& initiator, Handshake& responder) {
+  return Converse(initiator, responder, [](std::string&) {});
+}
+
+TEST(Handshake, TheSameKeyLetsBothIn) {
+  SeededRandom random(1);
+  Handshake a(Handshake::Role::kInitiator, Make(0), "key", random);
+  Handshake b(Handshake::Role::kResponder, Make(1), "key", random);
+  EXPECT_TRUE(Converse(a, b).both_done);
+  EXPECT_EQ(a.peer(), Make(1));
+  EXPECT_EQ(b.peer(), Make(0));
+}
+
+TEST(Handshake, AnotherKeyIsRefusedOnBothSides) {
+  SeededRandom random(1);
+  Handshake a(Handshake::Role::kInitiator, Make(0), "key", random);
+  Handshake b(Handshake::Role::kResponder, Make(1), "other", random);
+  Outcome outcome = Converse(a, b);
+  EXPECT_EQ(outcome.initiator.code(), StatusCode::kUnauthenticated);
+  EXPECT_EQ(outcome.responder.code(), StatusCode::kUnauthenticated);
+  EXPECT_FALSE(a.done() || b.done());
+}
+
+TEST(Handshake, AnotherBuildIsNamedOnBothSides) {
+  SeededRandom random(1);
+  Identity other = Make(1);
+  other.build = "build 2";
+  Handshake a(Handshake::Role::kInitiator, Make(0), "key", random);
+  Handshake b(Handshake::Role::kResponder, other, "key", random);
+  Outcome outcome = Converse(a, b);
+  for (const Status& status : {outcome.initiator, outcome.responder}) {
+    EXPECT_EQ(status.code(), StatusCode::kMismatch);
+    EXPECT_NE(status.message().find("build 1"), std::string::npos) << status;
+    EXPECT_NE(status.message().find("build 2"), std::string::npos) << status;
+  }
+}
+
+TEST(Handshake, AnyFlippedBitIsNoticed) {
+  // Without tampering the handshake has four messages; one bit of one of them is flipped at a time.
+  int refused = 0;
+  for (int target = 0; target < 3; ++target) {
+    for (size_t byte = 0;; ++byte) {
+      SeededRandom random(7);
+      Handshake a(Handshake::Role::kInitiator, Make(0), "key", random);
+      Handshake b(Handshake::Role::kResponder, Make(1), "key", random);
+      int number = 0;
+      bool in_range = true;
+      Outcome outcome = Converse(a, b, [&](std::string& message) {
+        if (number++ != target) return;
+        in_range = byte < message.size();
+        if (in_range) message[byte] = static_cast<char>(message[byte] ^ 0x10);
+      });
+      if (!in_range) break;
+      EXPECT_FALSE(outcome.both_done) << "message " << target << " byte " << byte;
+      ++refused;
+    }
+  }
+  EXPECT_GT(refused, 200);
+}
+
+TEST(Handshake, AReflectedHelloIsRefused) {
+  SeededRandom random(1);
+  Handshake a(Handshake::Role::kInitiator, Make(0), "key", random);
+  std::string hello = a.Start();
+  EXPECT_FALSE(a.OnMessage(hello).failure.ok());
+}
+
+TEST(Handshake, RandomBytesEndItCleanly) {
+  SeededRandom random(3);
+  for (int i = 0; i < 2000; ++i) {
+    Handshake b(Handshake::Role::kResponder, Make(1), "key", random);
+    std::string noise(random.Below(200), '\0');
+    for (char& c : noise) c = static_cast<char>(random.Next());
+    if (!noise.empty()) noise[0] = static_cast<char>(1 + random.Below(4));
+    b.OnMessage(noise);
+    EXPECT_FALSE(b.done());
+  }
+}
+
+}  // namespace
+}  // namespace closeranks::rendezvous
