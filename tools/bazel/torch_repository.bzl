@@ -1,4 +1,4 @@
-"""Makes @torch from an installed libtorch: a torch wheel's folder or an unpacked libtorch archive."""
+"""Makes @torch from an installed libtorch: a torch wheel's folder or an unpacked archive."""
 
 def _torch_repository(context):
     root = context.os.environ.get("CLOSERANKS_LIBTORCH", "")
