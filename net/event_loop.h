@@ -1,0 +1,119 @@
+// Waits for descriptors, timers and functions posted by other threads, and calls back: epoll in a
+// class.
+#ifndef CLOSERANKS_NET_EVENT_LOOP_H_
+#define CLOSERANKS_NET_EVENT_LOOP_H_
+
+#include <sys/epoll.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "base/unique_fd.h"
+#include "net/timers.h"
+
+namespace closeranks::net {
+
+struct Interest {
+  bool readable = false;
+  bool writable = false;
+};
+
+struct Ready {
+  bool readable = false;
+  bool writable = false;
+  // An error, or closed in both directions: reading or writing tells which. Reported whatever the
+  // interest, again and again until the descriptor is unwatched.
+  bool hung_up = false;
+};
+
+// Threads: whoever calls PollOnce or Run drives the loop; there is one driver at a time, and every
+// other call except Post and Stop comes from it (or while nobody drives). Callbacks run on the
+// driver, must not block and must not call PollOnce or Run. They may destroy what they like except
+// the loop.
+class EventLoop final : public Timers {
+ public:
+  using ReadyCallback = std::function<void(Ready)>;
+
+  // `clock` outlives the loop. CHECK-fails when the kernel has no descriptor left for it. With a
+  // ManualClock poll with a max_wait of zero: the kernel's waits aren't on that clock.
+  explicit EventLoop(const Clock& clock);
+  // Callbacks that didn't run are destroyed, unrun. Watched descriptors aren't closed.
+  ~EventLoop() override;
+  EventLoop(const EventLoop&) = delete;
+  EventLoop& operator=(const EventLoop&) = delete;
+
+  // Calls `callback` as long as `fd` is ready for what is of interest (level-triggered). Doesn't
+  // own `fd`: unwatch it before it is closed. One watch a descriptor. kResourceExhausted or
+  // kUnavailable when the kernel refuses.
+  Status Watch(int fd, Interest interest, ReadyCallback callback);
+  // `fd` must be watched.
+  void Modify(int fd, Interest interest);
+  // No callback of `fd` comes after this, of an event that the kernel has already reported neither.
+  // Harmless when `fd` isn't watched.
+  void Unwatch(int fd);
+
+  // Runs `function` on the driver, in the order of posting. Any thread; wakes the loop. What is
+  // posted from a callback runs in a later PollOnce.
+  void Post(std::function<void()> function);
+
+  // Timers.
+  TimePoint Now() const override { return clock_.Now(); }
+  TimerId RunAt(TimePoint when, std::function<void()> callback) override;
+  void Cancel(TimerId id) override;
+
+  // Waits up to `max_wait` for something to do, does what there is, and returns how many callbacks
+  // ran. Zero doesn't wait, Duration::max() waits as long as it takes. Waits are exact to the
+  // nanosecond where the kernel has epoll_pwait2 (5.11), else rounded up to milliseconds.
+  size_t PollOnce(Duration max_wait);
+
+  // PollOnce until Stop. May be run again afterwards.
+  void Run();
+  // Makes Run return after what was posted before; a Run that comes later returns at once. Any
+  // thread.
+  void Stop();
+
+ private:
+  struct Watched {
+    int fd;
+    ReadyCallback callback;
+  };
+
+  int WaitForEvents(Duration wait);
+  size_t RunReady(int count);
+  size_t RunPosted();
+  size_t RunDueTimers();
+  void Wake();
+
+  const Clock& clock_;
+  UniqueFd epoll_;
+  UniqueFd wake_;
+  std::vector<epoll_event> events_;  // of the batch that is being dispatched
+  bool has_exact_wait_ = true;
+  bool stopped_ = false;
+
+  // Watches by a number that is never reused: an event that was reported for a descriptor which has
+  // been unwatched since, and perhaps reopened as another, finds nothing.
+  uint64_t next_watch_ = 1;
+  std::unordered_map<int, uint64_t> watch_of_fd_;
+  std::unordered_map<uint64_t, std::shared_ptr<Watched>> watches_;
+
+  TimerId next_timer_ = 1;
+  std::map<std::pair<TimePoint, TimerId>, std::function<void()>> timers_;
+  std::unordered_map<TimerId, TimePoint> time_of_timer_;
+
+  std::mutex mutex_;
+  std::vector<std::function<void()>> posted_;  // guarded by mutex_
+};
+
+}  // namespace closeranks::net
+
+#endif  // CLOSERANKS_NET_EVENT_LOOP_H_
