@@ -1,0 +1,57 @@
+#include "elastic/ledger.h"
+
+#include "base/random.h"
+
+namespace closeranks::elastic {
+
+void StepSamples::Put(int position, int64_t id) {
+  numbers_[2 * static_cast<size_t>(position)] = id + 1;
+  numbers_[2 * static_cast<size_t>(position) + 1] = 1;
+}
+
+Result<std::vector<int64_t>> StepSamples::Ids() const {
+  std::vector<int64_t> ids;
+  ids.reserve(numbers_.size() / 2);
+  for (size_t i = 0; i < numbers_.size(); i += 2) {
+    if (numbers_[i + 1] != 1) {
+      return Internal("position " + std::to_string(i / 2) + " of the batch was computed " +
+                      std::to_string(numbers_[i + 1]) + " times instead of once");
+    }
+    ids.push_back(numbers_[i] - 1);
+  }
+  return ids;
+}
+
+uint64_t StepSamples::Hash() const {
+  uint64_t hash = numbers_.size();
+  for (int64_t number : numbers_) hash = MixBits(hash ^ static_cast<uint64_t>(number));
+  return hash;
+}
+
+Result<Ledger> Ledger::Open(Files& files, const std::string& path) {
+  Ledger ledger;
+  ASSIGN_OR_RETURN(ledger.file_, files.OpenForAppend(path));
+  return ledger;
+}
+
+void Ledger::Applied(StepNumber step, Generation generation, int epoch, std::vector<int64_t> ids) {
+  if (file_ == nullptr) return;
+  std::string text = std::to_string(step) + " " + std::to_string(generation) + " " +
+                     std::to_string(epoch);
+  for (int64_t id : ids) text += " " + std::to_string(id);
+  unstable_.push_back({step, text + "\n"});
+}
+
+Status Ledger::Stable(StepNumber step) {
+  while (!unstable_.empty() && unstable_.front().step <= step) {
+    RETURN_IF_ERROR(file_->Append(unstable_.front().text));
+    unstable_.pop_front();
+  }
+  return OkStatus();
+}
+
+void Ledger::ForgetAfter(StepNumber step) {
+  while (!unstable_.empty() && unstable_.back().step > step) unstable_.pop_back();
+}
+
+}  // namespace closeranks::elastic

@@ -1,0 +1,69 @@
+// The record of which samples were consumed, one line a step, written only for steps that are stable.
+//
+// What is written is what happened: the ids ride with the step's reduction (each rank puts in those that it
+// handed to the training function), so every rank's ledger has the samples of all ranks.
+#ifndef CLOSERANKS_ELASTIC_LEDGER_H_
+#define CLOSERANKS_ELASTIC_LEDGER_H_
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/files.h"
+#include "base/member.h"
+#include "base/status.h"
+
+namespace closeranks::elastic {
+
+// The samples of one step as they ride with the reduction: for each position of the global batch the sum
+// over ranks of (id + 1) and of how many ranks computed it. Position p's numbers are at 2p and 2p + 1.
+class StepSamples {
+ public:
+  explicit StepSamples(int batch = 0) : numbers_(2 * static_cast<size_t>(batch), 0) {}
+
+  // This rank computes position `position` with sample `id`.
+  void Put(int position, int64_t id);
+
+  int64_t* numbers() { return numbers_.data(); }
+  const int64_t* numbers() const { return numbers_.data(); }
+  size_t count() const { return numbers_.size(); }
+
+  // The ids by position once summed over all ranks; kInternal names the first position that wasn't
+  // computed exactly once.
+  Result<std::vector<int64_t>> Ids() const;
+  // Depends on every number.
+  uint64_t Hash() const;
+
+ private:
+  std::vector<int64_t> numbers_;
+};
+
+// Used by the training thread only.
+class Ledger {
+ public:
+  // Without a path nothing is written.
+  Ledger() = default;
+  static Result<Ledger> Open(Files& files, const std::string& path);
+
+  // A step that was applied here; not written yet, as it may still turn out never to have happened.
+  void Applied(StepNumber step, Generation generation, int epoch, std::vector<int64_t> ids);
+  // Every listed worker holds `step`: it and what is before it is written.
+  Status Stable(StepNumber step);
+  // What was applied after `step` never happened.
+  void ForgetAfter(StepNumber step);
+
+ private:
+  struct Line {
+    StepNumber step;
+    std::string text;
+  };
+  std::unique_ptr<AppendFile> file_;
+  std::deque<Line> unstable_;
+};
+
+}  // namespace closeranks::elastic
+
+#endif  // CLOSERANKS_ELASTIC_LEDGER_H_

@@ -1,0 +1,46 @@
+#include "elastic/ledger.h"
+
+#include <unistd.h>
+
+#include "gtest/gtest.h"
+
+namespace closeranks::elastic {
+namespace {
+
+TEST(StepSamples, EachPositionMustBeComputedExactlyOnce) {
+  StepSamples a(3), b(3);
+  a.Put(0, 10);
+  a.Put(1, 0);
+  b.Put(2, 12);
+  auto sum = [](StepSamples x, const StepSamples& y) {
+    for (size_t i = 0; i < x.count(); ++i) x.numbers()[i] += y.numbers()[i];
+    return x;
+  };
+  EXPECT_EQ(*sum(a, b).Ids(), (std::vector<int64_t>{10, 0, 12}));
+  EXPECT_FALSE(a.Ids().ok());
+  b.Put(1, 0);
+  EXPECT_FALSE(sum(a, b).Ids().ok());
+  EXPECT_NE(a.Hash(), b.Hash());
+}
+
+TEST(Ledger, OnlyStableStepsAreWritten) {
+  SystemFiles files;
+  std::string path = testing::TempDir() + "/ledger_test." + std::to_string(getpid());
+  {
+    auto ledger = Ledger::Open(files, path);
+    ASSERT_TRUE(ledger.ok());
+    ledger->Applied(1, 1, 0, {4, 5});
+    ledger->Applied(2, 1, 0, {6});
+    EXPECT_EQ(*files.Read(path), "");
+    EXPECT_TRUE(ledger->Stable(1).ok());
+    EXPECT_EQ(*files.Read(path), "1 1 0 4 5\n");
+    ledger->ForgetAfter(1);
+    ledger->Applied(2, 2, 0, {7});
+    EXPECT_TRUE(ledger->Stable(2).ok());
+  }
+  EXPECT_EQ(*files.Read(path), "1 1 0 4 5\n2 2 0 7\n");
+  EXPECT_TRUE(files.Remove(path).ok());
+}
+
+}  // namespace
+}  // namespace closeranks::elastic

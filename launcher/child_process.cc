@@ -1,0 +1,170 @@
+#include "launcher/child_process.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+namespace closeranks::launcher {
+namespace {
+
+// A line longer than this is handed out in pieces, so that a child can't make us hold more.
+constexpr size_t kMaxLine = 64 << 10;
+
+struct Pipe {
+  UniqueFd read_end;
+  UniqueFd write_end;
+};
+
+Result<Pipe> MakePipe() {
+  std::array<int, 2> fds;
+  if (pipe2(fds.data(), O_CLOEXEC) != 0) return ErrnoStatus(errno, "making a pipe");
+  return Pipe{UniqueFd(fds[0]), UniqueFd(fds[1])};
+}
+
+// In the child, after fork: only async-signal-safe calls. Doesn't return.
+[[noreturn]] void ExecuteChild(char* const* argv, char* const* environment, int out, int error,
+                               int passed, int report, pid_t parent) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(127);  // the supervisor died before the line above
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  dup2(out, STDOUT_FILENO);
+  dup2(error, STDERR_FILENO);
+  if (passed >= 0) fcntl(passed, F_SETFD, 0);
+  execvpe(argv[0], argv, environment);
+  int failure = errno;
+  [[maybe_unused]] ssize_t written = write(report, &failure, sizeof(failure));
+  _exit(127);
+}
+
+std::vector<std::string> MergedEnvironment(const ChildProcess::Options& options) {
+  std::vector<std::string> merged;
+  auto replaced = [&](std::string_view entry) {
+    for (const auto& [name, value] : options.environment) {
+      if (entry.starts_with(name + "=")) return true;
+    }
+    return entry.starts_with(options.passed_fd_variable + "=");
+  };
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    if (!replaced(*entry)) merged.emplace_back(*entry);
+  }
+  for (const auto& [name, value] : options.environment) merged.push_back(name + "=" + value);
+  if (options.passed_fd) {
+    merged.push_back(options.passed_fd_variable + "=" + std::to_string(options.passed_fd.get()));
+  }
+  return merged;
+}
+
+std::vector<char*> Pointers(std::vector<std::string>& strings) {
+  std::vector<char*> pointers;
+  for (std::string& string : strings) pointers.push_back(string.data());
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+}  // namespace
+
+std::string ExitResult::ToString() const {
+  if (signal == 0) return "exited with code " + std::to_string(code);
+  return "was killed by signal " + std::to_string(signal) + " (" + strsignal(signal) + ")";
+}
+
+ChildProcess::ChildProcess(pid_t pid, net::EventLoop& loop, OnLine on_line)
+    : pid_(pid), loop_(loop), on_line_(std::move(on_line)) {}
+
+Result<std::unique_ptr<ChildProcess>> ChildProcess::Start(Options options, net::EventLoop& loop,
+                                                          OnLine on_line) {
+  if (options.command.empty()) return InvalidArgument("there is no program to run");
+  ASSIGN_OR_RETURN(Pipe out, MakePipe());
+  ASSIGN_OR_RETURN(Pipe error, MakePipe());
+  ASSIGN_OR_RETURN(Pipe report, MakePipe());
+  std::vector<std::string> environment = MergedEnvironment(options);
+  std::vector<char*> environment_pointers = Pointers(environment);
+  std::vector<char*> argv = Pointers(options.command);
+
+  pid_t parent = getpid();
+  pid_t pid = fork();
+  if (pid < 0) return ErrnoStatus(errno, "starting a process");
+  if (pid == 0) {
+    ExecuteChild(argv.data(), environment_pointers.data(), out.write_end.get(),
+                 error.write_end.get(), options.passed_fd.get(), report.write_end.get(), parent);
+  }
+  std::unique_ptr<ChildProcess> child(new ChildProcess(pid, loop, std::move(on_line)));
+  // The report pipe closes without a word when the program is executed.
+  report.write_end.Reset();
+  int failure = 0;
+  ssize_t got;
+  do {
+    got = read(report.read_end.get(), &failure, sizeof(failure));
+  } while (got < 0 && errno == EINTR);
+  if (got > 0) {
+    return InvalidArgument("can't run '" + options.command[0] + "': " + std::strerror(failure));
+  }
+  RETURN_IF_ERROR(child->WatchOutput(std::move(out.read_end), false));
+  RETURN_IF_ERROR(child->WatchOutput(std::move(error.read_end), true));
+  return child;
+}
+
+ChildProcess::~ChildProcess() {
+  for (auto& stream : streams_) {
+    if (stream->fd) loop_.Unwatch(stream->fd.get());
+  }
+  if (!reaped_) kill(pid_, SIGKILL);
+}
+
+void ChildProcess::Signal(int signal) {
+  if (!reaped_) kill(pid_, signal);
+}
+
+void ChildProcess::Reaped() {
+  reaped_ = true;
+  for (auto& stream : streams_) {
+    // A grandchild may hold the pipe open: take what is there, and no more.
+    if (stream->fd && ReadStream(*stream)) EndStream(*stream);
+  }
+}
+
+Status ChildProcess::WatchOutput(UniqueFd fd, bool error) {
+  fcntl(fd.get(), F_SETFL, O_NONBLOCK);
+  streams_.push_back(std::make_unique<Stream>(Stream{std::move(fd), error, {}}));
+  Stream* stream = streams_.back().get();
+  return loop_.Watch(stream->fd.get(), {.readable = true},
+                     [this, stream](net::Ready) { ReadStream(*stream); });
+}
+
+bool ChildProcess::ReadStream(Stream& stream) {
+  std::array<char, 16 << 10> chunk;
+  while (true) {
+    ssize_t got = read(stream.fd.get(), chunk.data(), chunk.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && errno == EAGAIN) return true;
+    if (got <= 0) {
+      EndStream(stream);
+      return false;
+    }
+    std::string_view rest(chunk.data(), static_cast<size_t>(got));
+    while (!rest.empty()) {
+      size_t newline = rest.find('\n');
+      stream.partial.append(rest.substr(0, newline));
+      bool whole = newline != std::string_view::npos;
+      rest.remove_prefix(whole ? newline + 1 : rest.size());
+      if (whole || stream.partial.size() > kMaxLine) {
+        on_line_(std::exchange(stream.partial, {}), stream.error);
+      }
+    }
+  }
+}
+
+void ChildProcess::EndStream(Stream& stream) {
+  if (!stream.partial.empty()) on_line_(std::exchange(stream.partial, {}), stream.error);
+  loop_.Unwatch(stream.fd.get());
+  stream.fd.Reset();
+}
+
+}  // namespace closeranks::launcher

@@ -1,0 +1,77 @@
+// One worker process: its start, its output, its end.
+#ifndef CLOSERANKS_LAUNCHER_CHILD_PROCESS_H_
+#define CLOSERANKS_LAUNCHER_CHILD_PROCESS_H_
+
+#include <sys/types.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+#include "base/unique_fd.h"
+#include "net/event_loop.h"
+
+namespace closeranks::launcher {
+
+// How a process ended: with a code, or by a signal.
+struct ExitResult {
+  int code = 0;    // valid when signal == 0
+  int signal = 0;  // 0: it exited by itself
+  // "exited with code 3", "was killed by signal 9 (Killed)"
+  std::string ToString() const;
+};
+
+// Owns the process: SIGKILLed (and left for the owner's reaping) when this object goes while it runs; the
+// kernel kills it too when this process dies. Lives on the loop's thread.
+class ChildProcess {
+ public:
+  struct Options {
+    std::vector<std::string> command;  // program and arguments; the program is looked up in PATH
+    std::vector<std::pair<std::string, std::string>> environment;  // added to ours
+    // Passed on under the number that the variable `passed_fd_variable` names.
+    UniqueFd passed_fd;
+    std::string passed_fd_variable;
+  };
+  // One whole line of the child's output, without the newline; `error` is set for standard error.
+  using OnLine = std::function<void(std::string line, bool error)>;
+
+  // kInvalidArgument when the program can't be executed; the message names it.
+  static Result<std::unique_ptr<ChildProcess>> Start(Options options, net::EventLoop& loop,
+                                                     OnLine on_line);
+  ~ChildProcess();
+  ChildProcess(const ChildProcess&) = delete;
+  ChildProcess& operator=(const ChildProcess&) = delete;
+
+  pid_t pid() const { return pid_; }
+  // Harmless once it was reaped.
+  void Signal(int signal);
+
+  // The owner reaped it: hands out what is left of its output, a last line without newline too.
+  void Reaped();
+
+ private:
+  struct Stream {
+    UniqueFd fd;
+    bool error = false;
+    std::string partial;
+  };
+
+  ChildProcess(pid_t pid, net::EventLoop& loop, OnLine on_line);
+  Status WatchOutput(UniqueFd fd, bool error);
+  // Reads what there is; false at the end of the stream.
+  bool ReadStream(Stream& stream);
+  void EndStream(Stream& stream);
+
+  pid_t pid_;
+  bool reaped_ = false;
+  net::EventLoop& loop_;
+  OnLine on_line_;
+  std::vector<std::unique_ptr<Stream>> streams_;
+};
+
+}  // namespace closeranks::launcher
+
+#endif  // CLOSERANKS_LAUNCHER_CHILD_PROCESS_H_

@@ -1,0 +1,40 @@
+// Whether a worker that ended is started again.
+#ifndef CLOSERANKS_LAUNCHER_RESTART_POLICY_H_
+#define CLOSERANKS_LAUNCHER_RESTART_POLICY_H_
+
+#include <deque>
+#include <string>
+
+#include "base/clock.h"
+#include "launcher/child_process.h"
+
+namespace closeranks::launcher {
+
+// One for each member. Pure: time comes in with the calls.
+class RestartPolicy {
+ public:
+  struct Options {
+    int max_restarts = 3;  // within `window`
+    Duration window = std::chrono::minutes(10);
+    Duration delay{0};  // from the end to the new start
+  };
+  struct Verdict {
+    bool restart = false;
+    Duration delay{0};
+    std::string reason;  // for the log: why it is, or isn't, started again
+  };
+
+  explicit RestartPolicy(Options options) : options_(options) {}
+
+  // Restarts after a signal or an exit code whose row in the exit-code table says so, unless there were
+  // `max_restarts` within the window.
+  Verdict OnExit(TimePoint now, const ExitResult& result);
+
+ private:
+  Options options_;
+  std::deque<TimePoint> restarts_;
+};
+
+}  // namespace closeranks::launcher
+
+#endif  // CLOSERANKS_LAUNCHER_RESTART_POLICY_H_

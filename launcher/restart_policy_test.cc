@@ -1,0 +1,33 @@
+#include "launcher/restart_policy.h"
+
+#include <csignal>
+
+#include "base/exit_code.h"
+#include "gtest/gtest.h"
+
+namespace closeranks::launcher {
+namespace {
+
+using std::chrono::minutes;
+
+TEST(RestartPolicy, ACrashIsRestartedUpToTheBoundWithinTheWindow) {
+  RestartPolicy policy({.max_restarts = 2, .window = minutes(10), .delay = minutes(1)});
+  ManualClock clock;
+  ExitResult crash{0, SIGSEGV};
+  EXPECT_TRUE(policy.OnExit(clock.Now(), crash).restart);
+  EXPECT_EQ(policy.OnExit(clock.Now(), crash).delay, minutes(1));
+  EXPECT_FALSE(policy.OnExit(clock.Now(), crash).restart);
+  clock.Advance(minutes(11));
+  EXPECT_TRUE(policy.OnExit(clock.Now(), crash).restart);
+}
+
+TEST(RestartPolicy, AFinalExitCodeIsNotRestarted) {
+  RestartPolicy policy({});
+  for (ExitCode code : {ExitCode::kOk, ExitCode::kUsage, ExitCode::kReplaced, ExitCode::kMismatch}) {
+    EXPECT_FALSE(policy.OnExit({}, {static_cast<int>(code), 0}).restart);
+  }
+  EXPECT_TRUE(policy.OnExit({}, {static_cast<int>(ExitCode::kError), 0}).restart);
+}
+
+}  // namespace
+}  // namespace closeranks::launcher
