@@ -1,5 +1,6 @@
-// What a process did, one line of JSON for each event, in a file of its own: readable while the process
-// runs and whole up to its last line after a SIGKILL. records.h says which events there are.
+// What a process did, one line of JSON for each event, in a file of its own: readable while the
+// process runs and whole up to its last line after a SIGKILL. records.h says which events there
+// are.
 #ifndef CLOSERANKS_TELEMETRY_EVENT_LOG_H_
 #define CLOSERANKS_TELEMETRY_EVENT_LOG_H_
 
@@ -19,8 +20,8 @@ namespace closeranks::telemetry {
 
 // One event before it has a time: a name and fields, already in the form they are written in.
 //   log.Write(Record("metric").Set("name", "test_accuracy").Set("value", 0.91));
-// Strings that aren't UTF-8 get replacement characters, numbers that aren't finite become null. A field
-// set twice stands there twice, so don't. A value type, single-threaded.
+// Strings that aren't UTF-8 get replacement characters, numbers that aren't finite become null. A
+// field set twice stands there twice, so don't. A value type, single-threaded.
 class Record {
  public:
   explicit Record(std::string_view event);
@@ -56,12 +57,12 @@ class Record {
   std::string fields_;
 };
 
-// Appends events to one file. All calls may come from any thread; each blocks for one write() and never
-// syncs, so a line survives the process but perhaps not the machine.
+// Appends events to one file. All calls may come from any thread; each blocks for one write() and
+// never syncs, so a line survives the process but perhaps not the machine.
 //
 // Training doesn't stop because its log can't be written: after the first failure nothing more is
-// written (the file then ends in at most one torn line, which readers ignore), the failure is logged
-// once, and status() keeps it for who wants to act on it.
+// written (the file then ends in at most one torn line, which readers ignore), the failure is
+// logged once, and status() keeps it for who wants to act on it.
 class EventLog {
  public:
   // Stamps events with `clock`, which must outlive the log. Makes the file where it isn't there.

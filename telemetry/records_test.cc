@@ -1,0 +1,60 @@
+#include "telemetry/records.h"
+
+#include <unistd.h>
+
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace closeranks::telemetry {
+namespace {
+
+const MemberProcess kProcess{3, {0x1a2b3c4d00000000, 7}};
+
+TEST(Records, FilesAreNamedByMemberAndTheFirstOfItsIncarnation) {
+  EXPECT_EQ(WorkerEventsPath("dir", kProcess), "dir/events.3.1a2b3c4d.jsonl");
+  EXPECT_EQ(SupervisorEventsPath("dir"), "dir/events.supervisor.jsonl");
+  EXPECT_EQ(LedgerPath("dir", kProcess), "dir/ledger.3.1a2b3c4d.txt");
+}
+
+TEST(Records, ALedgerLineNamesStepGenerationEpochAndEverySample) {
+  std::vector<int64_t> samples = {5, 0, 59999};
+  EXPECT_EQ(LedgerLine(12, 3, 1, samples), "12 3 1 5 0 59999\n");
+  EXPECT_EQ(LedgerLine(12, 3, 1, {}), "12 3 1\n");
+}
+
+TEST(Records, AWorldIsWrittenWithTheNamesThatTheHeaderGives) {
+  WorldEvent world{.gen = 2,
+                   .rank = 0,
+                   .size = 2,
+                   .members = {1, 2},
+                   .lost = {0},
+                   .lost_members = {0},
+                   .joined_members = {},
+                   .resume_step = 11,
+                   .t_detected = TimePoint(Duration(1)),
+                   .t_decided = TimePoint(Duration(2)),
+                   .t_rewired = TimePoint(Duration(3))};
+  EXPECT_EQ(ToRecord(world).fields(),
+            R"("event":"world","gen":2,"rank":0,"size":2,"members":[1,2],"lost":[0],)"
+            R"("lost_members":[0],"joined_members":[],"resume_step":11,"t_detected":1,)"
+            R"("t_decided":2,"t_rewired":3)");
+}
+
+TEST(Records, PreparingTheFolderRemovesAnOlderRunAndNothingElse) {
+  SystemFiles files;
+  std::string folder = testing::TempDir() + "/records_test." + std::to_string(getpid()) + "/new";
+  ASSERT_TRUE(PrepareReportFolder(files, folder).ok());
+  for (const std::string& path :
+       {WorkerEventsPath(folder, kProcess), SupervisorEventsPath(folder),
+        LedgerPath(folder, kProcess), folder + "/report.json", folder + "/report.html",
+        folder + "/mine.txt", folder + "/events.md"}) {
+    ASSERT_TRUE(files.CreateExclusively(path, "x").ok());
+  }
+  ASSERT_TRUE(PrepareReportFolder(files, folder).ok());
+  EXPECT_EQ(files.List(folder).value(), (std::vector<std::string>{"events.md", "mine.txt"}));
+}
+
+}  // namespace
+}  // namespace closeranks::telemetry
