@@ -45,8 +45,11 @@ SANITIZERS = ["asan", "tsan", "ubsan"]
 FULL_FUZZ_ARGUMENTS = ["--test_arg=-runs=2000000", "--test_timeout=3600"]
 
 LOG_LINES = 80
+# What Bazel says each time, and the summary lines here say better.
+BAZEL_CHATTER = ("Loading:", "Analyzing:", "Executed ", "There were tests whose", "Target //",
+                 "  bazel-bin/", "INFO: Build completed", "FAIL: //", "Starting local Bazel")
 
-Target = collections.namedtuple("Target", "label tags")
+Target = collections.namedtuple("Target", "label rule tags")
 Skip = collections.namedtuple("Skip", "name reason kind")
 
 
@@ -73,15 +76,24 @@ class Bazel:
 
     def test(self, labels, options, events):
         """Runs `labels`; Bazel's events go to the file `events`."""
-        show = ["--color=yes"] if sys.stdout.isatty() else [
-            "--color=no", "--curses=no", "--show_progress_rate_limit=30"]
         with tempfile.NamedTemporaryFile("w", suffix=".targets") as patterns:
             patterns.write("\n".join(labels))
             patterns.flush()
-            self.call("test", "--keep_going", "--test_output=summary", "--test_summary=none",
-                      "--ui_event_filters=-info", "--noshow_loading_progress", *show, *options,
-                      "--build_event_json_file=" + str(events),
-                      "--target_pattern_file=" + patterns.name)
+            command = ["test", "--keep_going", "--test_output=summary", "--test_summary=none",
+                       "--ui_event_filters=-info", "--noshow_loading_progress", *options,
+                       "--build_event_json_file=" + str(events),
+                       "--target_pattern_file=" + patterns.name]
+            if sys.stdout.isatty():
+                self.call(*command)
+                return
+            command += ["--color=no", "--curses=no", "--show_progress_rate_limit=30"]
+            bazel = subprocess.Popen(["bazel", *self.startup, *command], cwd=ROOT, text=True,
+                                     errors="replace", stdout=subprocess.PIPE,
+                                     stderr=subprocess.STDOUT)
+            for line in bazel.stdout:
+                if line.strip() and not line.startswith(BAZEL_CHATTER):
+                    print(line, end="", flush=True)
+            bazel.wait()
 
 
 def find_targets(bazel):
@@ -91,7 +103,7 @@ def find_targets(bazel):
     for rule in document.iter("rule"):
         tags = [item.get("value") for item in rule.findall("./list[@name='tags']/string")]
         if "manual" not in tags:
-            targets.append(Target(rule.get("name"), tags))
+            targets.append(Target(rule.get("name"), rule.get("class"), tags))
     return targets
 
 
@@ -228,10 +240,11 @@ def run_kind(bazel, kind, targets, full, with_torch, totals):
 
     if kind == "sanitizers":
         any_target = False
+        scripts = {target.label for target in targets if target.rule != "cc_test"}
         for sanitizer in SANITIZERS:
             # torch isn't built with them: its own findings would drown ours.
             labels = [label for label in labels_of(SANITIZED, ["no-sanitizers", "no-" + sanitizer])
-                      if label not in with_torch]
+                      if label not in with_torch | scripts]
             if labels:
                 any_target = True
                 print("== sanitizers [%s]: %d targets" % (sanitizer, len(labels)), flush=True)
