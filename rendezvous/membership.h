@@ -1,0 +1,247 @@
+// Agreement on generations: who is in the job. docs/design.md, "Membership: no privileged pod", has the
+// rules; every agent (the supervisor of a worker) runs one Membership for each member it supervises.
+//
+// A pure state machine: an event and the time go in; messages to other agents, commands to the own
+// worker and the next deadline come out. It has no sockets, threads or clocks. Call it from one thread.
+// After every event take the outputs, and call OnTick() when next_deadline() has come. `now` must not go
+// backwards; it may jump.
+//
+// What the owner must keep to:
+// - One Membership for a drawn supervisor incarnation; a new process draws a new one. Its memory is its
+//   vote, and a copy of it from before a restart must not vote.
+// - OnWorkerGone only for a process that was reaped (or was never started): it is certain.
+// - OnWorkerFrozen only when the worker applies and acknowledges nothing until its next Install.
+// - A message is handed to OnMessage only if its `from` is who the link's handshake proved.
+//
+// Safety is CHECKed: a failed CHECK here is a bug here, never a fault of the network or of a peer.
+#ifndef CLOSERANKS_RENDEZVOUS_MEMBERSHIP_H_
+#define CLOSERANKS_RENDEZVOUS_MEMBERSHIP_H_
+
+#include <chrono>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/member.h"
+#include "base/random.h"
+#include "base/status.h"
+#include "rendezvous/decision.h"
+#include "rendezvous/membership_acceptor.h"
+#include "rendezvous/membership_peers.h"
+#include "rendezvous/membership_proposer.h"
+#include "rendezvous/messages.h"
+
+namespace closeranks::rendezvous {
+
+struct MembershipOptions {
+  MemberId self = -1;
+  Incarnation supervisor;
+  int starting_members = 1;  // generation 1 is made by members 0 .. starting_members - 1, all of them
+  bool witness = false;      // votes, and never has a worker
+
+  // The defaults are for one host.
+  Duration heartbeat_interval = std::chrono::milliseconds(150);
+  Duration peer_timeout = std::chrono::milliseconds(1000);     // unheard for so long: unreachable
+  Duration answer_timeout = std::chrono::milliseconds(400);    // a proposer's wait for who seems alive
+  Duration resend_interval = std::chrono::milliseconds(50);    // of what a ballot lacks an answer to
+  Duration takeover_delay = std::chrono::milliseconds(200);    // for each place behind the proposer
+  Duration join_settle = std::chrono::milliseconds(50);        // so that joiners come in one generation
+  Duration freeze_timeout = std::chrono::milliseconds(2000);   // then the worker is killed
+  Duration quorum_timeout = std::chrono::seconds(60);          // held for so long: quorum lost
+  Duration join_timeout = std::chrono::seconds(300);           // not listed for so long
+
+  static MembershipOptions BetweenPods();
+};
+
+struct Envelope {
+  MemberId to = -1;
+  Message message;  // message.to is the supervisor it is meant for, where that is known
+};
+
+struct WorkerCommand {
+  enum class Kind {
+    kFreeze,   // stop applying and acknowledging for good; answer with OnWorkerFrozen
+    kInstall,  // enter `decision`'s world; what that needs is decision->NeededBy(state)
+    kKill,     // it did not freeze in time: kill and reap it, then OnWorkerGone
+    kEnd,      // the job's end is decided: `decision`
+  };
+  Kind kind = Kind::kFreeze;
+  Incarnation worker;         // the worker it is meant for
+  Generation generation = 0;  // kFreeze, kKill: the one being prepared; else the decision's
+  DecisionRef decision;       // kInstall, kEnd
+};
+
+// What the whole agent does next, given once. After it the Membership answers nothing, but for kEnded,
+// where it goes on telling others about the end for as long as it lives.
+enum class Outcome {
+  kReplaced,      // another process of this member is listed
+  kQuorumLost,    // held for quorum_timeout: start again from the checkpoint
+  kJoinTimedOut,  // the start lacked somebody, or nobody let this one in
+  kLeft,          // OnLeaving was called, and the generation without this member is installed
+  kEnded,         // the end of the job is decided and stored
+};
+std::string_view OutcomeName(Outcome outcome);
+
+struct MembershipOutputs {
+  std::vector<Envelope> messages;
+  std::vector<WorkerCommand> commands;
+  std::optional<Outcome> outcome;
+};
+
+class Membership {
+ public:
+  enum class Phase {
+    kStarting,   // no decision yet, or not listed in the newest one
+    kInstalled,  // listed, the generation is installed, and nothing asks for another
+    kProposing,  // another generation is needed or being made
+    kHeld,       // it is needed, and a quorum or a holder of the history is out of reach
+    kOver,       // there was an Outcome
+  };
+
+  // `random` only spreads retries and names lineages; it must outlive this.
+  Membership(const MembershipOptions& options, Random& random, TimePoint now);
+
+  // A started worker wants in. `state`: where it would go on from; none for a joiner with nothing to
+  // show. `card` has at most kMaxCardBytes.
+  void OnWorkerReady(TimePoint now, Incarnation worker, std::string card,
+                     std::optional<WorkerState> state);
+  // It was reaped. Ignored when `worker` is not the current one.
+  void OnWorkerGone(TimePoint now, Incarnation worker);
+  // The answer to kFreeze. `state` none: it was in the middle of a transfer.
+  void OnWorkerFrozen(TimePoint now, Incarnation worker, Generation generation,
+                      std::optional<WorkerState> state);
+  // The worker's link to `broken` failed in `generation`: asks for a new generation.
+  void OnWorkerReport(TimePoint now, Generation generation, MemberProcess broken);
+  // The worker has the resume step of the generation that it was told to install, and steps on: whoever
+  // leaves can hand over to it.
+  void OnWorkerEntered(TimePoint now, Incarnation worker, Generation generation);
+  // The worker applied the last step of the job in its installed generation. To be repeated after the
+  // next Install, if there is one.
+  void OnWorkerDone(TimePoint now, Incarnation worker);
+  // This member wants to be voted out (it was told to terminate).
+  void OnLeaving(TimePoint now);
+  // Hints from the network. Down means that the link to it closed; it counts as unreachable until it is
+  // heard again. `supervisor` is who the handshake proved.
+  void OnPeerLinkUp(TimePoint now, MemberProcess supervisor);
+  void OnPeerLinkDown(TimePoint now, MemberProcess supervisor);
+  void OnMessage(TimePoint now, const Message& message);
+  void OnTick(TimePoint now);
+
+  MembershipOutputs TakeOutputs();
+  // When OnTick is due; kNever after most outcomes.
+  TimePoint next_deadline() const { return next_deadline_; }
+
+  // The newest decision that is known, installed or not; null before the first.
+  const DecisionRef& decision() const { return decision_; }
+  // A quorum of decision()'s own voters has stored it.
+  bool installed() const { return installed_; }
+  // The generation that the worker was last told to install; 0: none.
+  Generation worker_generation() const;
+  Phase phase() const { return phase_; }
+  // Why it proposes, holds or waits, for logs and for people; empty when installed.
+  const std::string& reason() const { return reason_; }
+  const MembershipOptions& options() const { return options_; }
+
+ private:
+  struct Worker {
+    enum class Phase { kNone, kStopped, kRunning, kFreezing };
+    Phase phase = Phase::kNone;
+    Incarnation incarnation;
+    std::string card;
+    std::optional<WorkerState> state;  // while stopped
+    Generation told_to_install = 0;
+    Generation entered = 0;
+    bool done = false;
+    bool kill_sent = false;
+    TimePoint freeze_deadline = kNever;
+  };
+  struct PendingPrepare {
+    MemberProcess proposer;
+    PrepareMessage prepare;
+  };
+  // Why a new generation is needed, and since when.
+  struct Need {
+    std::string reason;
+    bool settle = false;  // only somebody who wants in: may wait for others who do
+  };
+
+  // membership.cc: from an event to a settled state.
+  void Begin(TimePoint now);
+  void Settle();
+  void SetDeadline();
+  void Finish(Outcome outcome);
+  void Send(const MemberProcess& to, decltype(Message::body) body);
+  void Command(WorkerCommand::Kind kind, Generation generation, DecisionRef decision);
+  bool IsVoter() const;
+  const ListedMember* SelfListed() const;
+  AgentReport ReportSelf() const;
+
+  // membership_learner.cc: what is known, stored and installed, and telling others.
+  void Handle(const Message& message);
+  bool AnswerFromElsewhere(const Message& message);
+  void HandleStatus(const Message& message, const StatusMessage& status);
+  void Learn(const DecisionRef& decision);
+  void UpdateInstalled();
+  void InstallWorker();
+  void Announce(const DecisionRef& decision, const std::vector<MemberProcess>& also);
+  void TellNewest(const MemberProcess& to);
+  void SendStatusTo(const MemberProcess& to);
+  void SendStatusToAll();
+
+  // membership_voter.cc: answers to ballots.
+  void HandlePrepare(const Message& message, const PrepareMessage& prepare);
+  void HandleAccept(const Message& message, const AcceptMessage& accept);
+  void FreezeWorker(Generation generation);
+  void AnswerPending();
+
+  // membership_drive.cc: whether a generation is needed, and driving a ballot for it.
+  std::optional<Need> FindNeed() const;
+  std::optional<Need> FindNeedToStart() const;
+  void UpdateNeed();
+  void DriveProposer();
+  void BeginBallot();
+  void ConcludePrepare();
+  void Decide();
+  void AbandonBallot(std::string why);
+  int PlaceInLine() const;
+  TimePoint StartOfBallot() const;
+
+  const MembershipOptions options_;
+  Random& random_;
+  TimePoint now_;
+  Phase phase_ = Phase::kStarting;
+  std::string reason_;
+  TimePoint next_deadline_;
+  MembershipOutputs outputs_;
+  std::deque<Message> to_self_;
+
+  DecisionRef decision_;
+  bool installed_ = false;
+  bool ever_listed_ = false;  // in decision_'s lineage
+  bool leaving_ = false;
+  Generation reported_broken_in_ = 0;
+  Worker worker_;
+  Peers peers_;
+  Acceptor acceptor_;  // of the generation after decision_
+  std::optional<PendingPrepare> pending_;
+  Proposer proposer_;
+
+  std::optional<Need> need_;
+  TimePoint need_since_ = kNever;
+  TimePoint foreign_ballot_at_;     // when a ballot of somebody else's was last answered
+  TimePoint backoff_until_;
+  uint64_t highest_round_ = 0;      // that was seen in this decree
+  std::string hold_reason_;         // of the last ballot that found no holder or no quorum
+  TimePoint stuck_since_;           // not installed, or not listed, since then
+  TimePoint next_heartbeat_;
+  uint64_t status_sequence_ = 0;
+  std::optional<StatusMessage> last_status_;  // as it was last sent
+};
+
+}  // namespace closeranks::rendezvous
+
+#endif  // CLOSERANKS_RENDEZVOUS_MEMBERSHIP_H_

@@ -1,0 +1,72 @@
+// Who is out there: for each other member the process that speaks for it, when it was last heard, what
+// it knows and what it last said about itself.
+//
+// Hints only: nothing here is needed for safety. Single-threaded.
+#ifndef CLOSERANKS_RENDEZVOUS_MEMBERSHIP_PEERS_H_
+#define CLOSERANKS_RENDEZVOUS_MEMBERSHIP_PEERS_H_
+
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/member.h"
+#include "rendezvous/messages.h"
+
+namespace closeranks::rendezvous {
+
+struct Peer {
+  MemberProcess process;  // no incarnation: nobody was heard yet
+  bool link_down = false;
+  TimePoint last_heard{};
+  // What it said with its last message: the newest decision it has stored.
+  Incarnation lineage;
+  Generation generation = 0;
+  std::optional<StatusMessage> status;
+  // Of that status.
+  Generation status_generation = 0;
+  Incarnation status_lineage;
+  TimePoint last_told{};  // when it was last sent a decision or a status out of turn
+  // Of the time between two of its messages, in nanoseconds: smoothed, for a timeout that fits jitter.
+  double gap_mean = 0;
+  double gap_deviation = 0;
+};
+
+class Peers {
+ public:
+  // Silence of `timeout` makes a peer unreachable; up to 4 times that where its messages come unevenly.
+  explicit Peers(Duration timeout) : timeout_(timeout) {}
+
+  // A member that may exist, so that it is greeted.
+  void Expect(MemberId member);
+  // `process` was heard. Null when another process of the same member is in its place: one that
+  // `is_listed` and was heard lately keeps its place, else the newcomer takes it.
+  Peer* Heard(const MemberProcess& process, TimePoint now, bool place_is_listed);
+  void LinkDown(const MemberProcess& process);
+  // This process did nothing for `pause`: nobody else is to blame for that silence.
+  void Forgive(Duration pause);
+
+  Peer* Find(MemberId member);
+  const Peer* Find(MemberId member) const;
+  // Null unless exactly this process holds its member's place.
+  const Peer* Find(const MemberProcess& process) const;
+  bool IsAlive(const MemberProcess& process, TimePoint now) const;
+  bool IsAlive(const Peer& peer, TimePoint now) const;
+  // Who is alive, ascending.
+  std::vector<MemberId> Hears(TimePoint now) const;
+  // When the next peer that is alive would count as unreachable.
+  TimePoint NextExpiry(TimePoint now) const;
+
+  std::map<MemberId, Peer>& all() { return peers_; }
+  const std::map<MemberId, Peer>& all() const { return peers_; }
+
+ private:
+  Duration TimeoutOf(const Peer& peer) const;
+
+  Duration timeout_;
+  std::map<MemberId, Peer> peers_;
+};
+
+}  // namespace closeranks::rendezvous
+
+#endif  // CLOSERANKS_RENDEZVOUS_MEMBERSHIP_PEERS_H_

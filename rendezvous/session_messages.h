@@ -1,0 +1,115 @@
+// What a worker and its agent say to each other, over the socket that the worker was started with.
+//
+// Plain values. Decoding survives any bytes.
+#ifndef CLOSERANKS_RENDEZVOUS_SESSION_MESSAGES_H_
+#define CLOSERANKS_RENDEZVOUS_SESSION_MESSAGES_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "base/exit_code.h"
+#include "base/member.h"
+#include "base/status.h"
+#include "rendezvous/decision.h"
+
+namespace closeranks::rendezvous {
+
+// --- from the agent ---
+
+// The first message: who the worker is, and what it needs to know of the job.
+struct Welcome {
+  std::string job;  // the job's name: only processes of the same job talk to each other
+  std::string key;  // the job's secret
+  MemberId member = -1;
+  int starting_members = 1;
+  std::string data_address;  // where other workers' connections for this one arrive ("host:port")
+  bool operator==(const Welcome&) const = default;
+};
+
+// Stop applying and acknowledging for good; answer with Frozen.
+struct Freeze {
+  Generation generation = 0;  // the one being prepared
+  bool operator==(const Freeze&) const = default;
+};
+
+struct Install {
+  DecisionRef decision;
+};
+
+// Nothing more will come. `exit_code` kOk: the job's end was agreed on.
+struct Ended {
+  ExitCode exit_code = ExitCode::kOk;
+  std::string reason;
+  bool operator==(const Ended&) const = default;
+};
+
+// A connection that arrived at the pod's port for this worker; its descriptor comes with the message.
+struct DataConnection {
+  MemberId from = -1;  // as it claims; its handshake is still to come
+  bool operator==(const DataConnection&) const = default;
+};
+
+using AgentMessage = std::variant<Welcome, Freeze, Install, Ended, DataConnection>;
+
+// --- from the worker ---
+
+// The first message.
+struct Hello {
+  Incarnation worker;
+  int64_t pid = 0;
+  bool operator==(const Hello&) const = default;
+};
+
+// It wants to be listed.
+struct Ready {
+  std::string card;
+  std::optional<WorkerState> state;
+  bool operator==(const Ready&) const = default;
+};
+
+struct Frozen {
+  Generation generation = 0;  // as in Freeze
+  std::optional<WorkerState> state;
+  bool operator==(const Frozen&) const = default;
+};
+
+// A link to a peer, or an operation that only a new generation can mend, failed.
+struct Failure {
+  Generation generation = 0;  // in which it happened
+  MemberProcess suspect;      // member -1: nobody in particular
+  std::string reason;
+  bool operator==(const Failure&) const = default;
+};
+
+// It applied the job's last step.
+struct Done {
+  bool operator==(const Done&) const = default;
+};
+
+// For the eyes of people: at most one at the start and one at the end of each step.
+struct Progress {
+  StepNumber step = 0;
+  StepNumber steps = 0;  // of the whole run
+  int32_t epoch = 0;
+  bool committed = false;  // or just begun
+  double loss = 0.0;       // of the last committed step
+  int64_t samples = 0;     // of the step, over all ranks
+  int32_t ranks = 0;
+  int32_t rank = -1;
+  bool operator==(const Progress&) const = default;
+};
+
+using WorkerMessage = std::variant<Hello, Ready, Frozen, Failure, Done, Progress>;
+
+std::string Encode(const AgentMessage& message);
+std::string Encode(const WorkerMessage& message);
+// kInvalidArgument for bytes that the other side's Encode didn't write.
+Result<AgentMessage> DecodeAgentMessage(std::string_view bytes);
+Result<WorkerMessage> DecodeWorkerMessage(std::string_view bytes);
+
+}  // namespace closeranks::rendezvous
+
+#endif  // CLOSERANKS_RENDEZVOUS_SESSION_MESSAGES_H_
