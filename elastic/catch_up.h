@@ -1,0 +1,44 @@
+// What the ranks of a new generation tell each other before they step, and what follows from it.
+#ifndef CLOSERANKS_ELASTIC_CATCH_UP_H_
+#define CLOSERANKS_ELASTIC_CATCH_UP_H_
+
+#include <span>
+#include <vector>
+
+#include "base/status.h"
+#include "collectives/communicator.h"
+#include "elastic/parts.h"
+#include "rendezvous/decision.h"
+
+namespace closeranks::elastic {
+
+// One rank's word at the start of a generation.
+struct RankRecord {
+  rendezvous::WorkerState state;
+  Parts held;  // computed parts of step state.applied + 1
+};
+
+// Every rank's record, by rank. Blocks; errors are the communicator's.
+Result<std::vector<RankRecord>> ExchangeRecords(Communicator& communicator, const RankRecord& mine);
+
+enum class Standing {
+  kCurrent,      // holds the step that the generation resumes from
+  kOneBehind,    // needs that step's reduced gradients
+  kNeedsState,   // needs everything
+};
+
+struct CatchUpPlan {
+  std::vector<Standing> standings;  // by rank
+  int source = -1;                  // the lowest rank that is current
+  std::vector<Parts> held;          // of the step after the resumed one, by rank
+  bool AnyoneIs(Standing standing) const;
+};
+
+// The same on every rank. kInternal when nobody holds what the decision resumes from, which the agreement
+// rules out.
+Result<CatchUpPlan> PlanCatchUp(const rendezvous::Decision& decision,
+                                std::span<const RankRecord> records);
+
+}  // namespace closeranks::elastic
+
+#endif  // CLOSERANKS_ELASTIC_CATCH_UP_H_

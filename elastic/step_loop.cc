@@ -1,0 +1,279 @@
+#include "elastic/step_loop.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/random.h"
+#include "glog/logging.h"
+
+namespace closeranks::elastic {
+
+StepLoop::StepLoop(StepGate& gate, Replica& replica, BatchSource& batches, Ledger ledger,
+                   StepObserver& observer, const Clock& clock, Options options)
+    : gate_(gate),
+      replica_(replica),
+      batches_(batches),
+      ledger_(std::move(ledger)),
+      observer_(observer),
+      clock_(clock),
+      options_(std::move(options)) {}
+
+Result<bool> StepLoop::NextStep() {
+  if (world_ == nullptr) RETURN_IF_ERROR(EnterNextWorld());
+  if (ended_ || gate_.state().applied >= batches_.steps()) return false;
+  StepNumber next = gate_.state().applied + 1;
+  if (step_ != next) {
+    OpenStep(next);
+    // Nobody holds anything of a step that nobody has begun: the undisturbed division.
+    std::vector<Parts> division =
+        DivideBatch({batch_, options_.logical_shards}, world_->world.size());
+    todo_ = division[world_->rank];
+    shard_owners_ = ShardOwners({batch_, options_.logical_shards}, division);
+  }
+  if (!reduction_begun_) {
+    replica_.BeginReduction(world_->communicator, shard_owners_);
+    reduction_begun_ = true;
+  }
+  observer_.OnStepBegin({step_, epoch_, batch_, global_loss_, world_.get()});
+  return true;
+}
+
+std::span<const int64_t> StepLoop::SamplesOf(const Part& part) const {
+  return std::span(ids_).subspan(part.begin, part.size());
+}
+
+void StepLoop::BeginPart(size_t index) {
+  replica_.BeginPart(step_, todo_[index], index + 1 == todo_.size());
+}
+
+void StepLoop::EndPart(size_t index, double mean_loss) {
+  replica_.EndPart();
+  const Part& part = todo_[index];
+  held_.push_back(part);
+  loss_ += mean_loss * part.size() / batch_;
+  for (int i = part.begin; i < part.end; ++i) my_samples_.Put(i, ids_[i]);
+}
+
+Status StepLoop::Commit() {
+  todo_.clear();
+  while (true) {
+    ASSIGN_OR_RETURN(Outcome outcome, ReduceAndApply());
+    if (outcome == Outcome::kApplied) return OkStatus();
+    StepNumber open_step = step_;
+    RETURN_IF_ERROR(EnterNextWorld());
+    if (ended_ || gate_.state().applied >= open_step) return OkStatus();  // caught up with it
+    if (step_ != open_step || !todo_.empty()) return OkStatus();          // there is more to compute
+    replica_.BeginReduction(world_->communicator, shard_owners_);
+    reduction_begun_ = true;
+  }
+}
+
+Status StepLoop::Finish() {
+  while (!ended_) {
+    if (gate_.state().applied < batches_.steps()) {
+      return Internal("the run is not at its end: step " +
+                      std::to_string(gate_.state().applied) + " of " +
+                      std::to_string(batches_.steps()));
+    }
+    // Everyone who passes it holds the last step, so that step is stable.
+    Status passed = world_->communicator->Barrier().Wait();
+    if (passed.ok()) {
+      RETURN_IF_ERROR(ledger_.Stable(batches_.steps()));
+      options_.report_done(gate_.state());
+    } else if (WorldIsChanging(passed)) {
+      options_.report_failure(world_->world.generation, passed);
+    } else {
+      return passed;
+    }
+    RETURN_IF_ERROR(EnterNextWorld());
+  }
+  return OkStatus();
+}
+
+bool StepLoop::WorldIsChanging(const Status& status) const {
+  switch (status.code()) {
+    case StatusCode::kPeerLost:
+    case StatusCode::kStaleGeneration:
+    case StatusCode::kAborted:
+    case StatusCode::kTimeout:
+    case StatusCode::kUnavailable:
+      return true;
+    default:
+      return false;
+  }
+}
+
+Status StepLoop::EnterNextWorld() {
+  while (true) {
+    Generation current = world_ == nullptr ? 0 : world_->world.generation;
+    ASSIGN_OR_RETURN(std::shared_ptr<const ConnectedWorld> world, gate_.AwaitOtherThan(current));
+    if (world == nullptr) {
+      // The end was agreed on, so everyone holds the last step.
+      ended_ = true;
+      return ledger_.Stable(gate_.state().applied);
+    }
+    Status entered = EnterWorld(std::move(world));
+    if (entered.ok()) return OkStatus();
+    if (!WorldIsChanging(entered)) return entered;
+    options_.report_failure(world_->world.generation, entered);
+  }
+}
+
+Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world) {
+  world_ = std::move(world);
+  rendezvous::WorkerState state = gate_.state();
+  RankRecord mine{state, step_ == state.applied + 1 ? held_ : Parts{}};
+  ASSIGN_OR_RETURN(std::vector<RankRecord> records,
+                   ExchangeRecords(*world_->communicator, mine));
+  ASSIGN_OR_RETURN(CatchUpPlan plan, PlanCatchUp(*world_->decision, records));
+  if (plan.AnyoneIs(Standing::kOneBehind)) RETURN_IF_ERROR(SendReducedStep(plan));
+  if (plan.AnyoneIs(Standing::kNeedsState)) RETURN_IF_ERROR(SendState(plan));
+  PrepareStep(plan, world_->rank);
+  observer_.OnWorld(*world_, world_->decision->resume.applied);
+  return OkStatus();
+}
+
+// The source's reduced gradients of the resumed step go to everyone; who is behind applies them.
+Status StepLoop::SendReducedStep(const CatchUpPlan& plan) {
+  Communicator& communicator = *world_->communicator;
+  const rendezvous::WorkerState& resume = world_->decision->resume;
+  bool sends = world_->rank == plan.source;
+  bool behind = plan.standings[world_->rank] == Standing::kOneBehind;
+  std::vector<Work> works;
+  std::vector<std::string> discarded;
+  for (const Buffer& buffer : replica_.ReducedGradients(resume.applied)) {
+    void* data = buffer.data;
+    if (!sends && !behind) {
+      discarded.emplace_back(buffer.count * SizeOf(buffer.type), '\0');
+      data = discarded.back().data();
+    }
+    works.push_back(communicator.Broadcast(data, buffer.count, buffer.type, plan.source));
+  }
+  BatchSource::Batch batch = batches_.Get(resume.applied);
+  StepSamples samples(static_cast<int>(batch.ids.size()));
+  if (sends) samples = applied_samples_;
+  works.push_back(
+      communicator.Broadcast(samples.numbers(), samples.count(), DataType::kInt64, plan.source));
+  Status result;
+  for (Work& work : works) {
+    Status status = work.Wait();
+    if (result.ok()) result = status;
+  }
+  RETURN_IF_ERROR(result);
+  if (!behind) return OkStatus();
+  if (!gate_.BeginApply(world_->world.generation)) {
+    return StaleGeneration("the world changed during catch-up");
+  }
+  return ApplyReduced(resume.applied, resume.reduced_in, samples);
+}
+
+// The source's whole state goes to everyone; who needs it loads it.
+Status StepLoop::SendState(const CatchUpPlan& plan) {
+  Communicator& communicator = *world_->communicator;
+  bool sends = world_->rank == plan.source;
+  bool needs = plan.standings[world_->rank] == Standing::kNeedsState;
+  TimePoint begin = clock_.Now();
+  std::string state = sends ? replica_.SaveState() : std::string();
+  int64_t bytes = static_cast<int64_t>(state.size());
+  RETURN_IF_ERROR(communicator.Broadcast(&bytes, 1, DataType::kInt64, plan.source).Wait());
+  state.resize(static_cast<size_t>(bytes));
+  RETURN_IF_ERROR(
+      communicator.Broadcast(state.data(), state.size(), DataType::kUint8, plan.source).Wait());
+  if (!needs) return OkStatus();
+  if (!gate_.BeginApply(world_->world.generation)) {
+    return StaleGeneration("the world changed during the transfer");
+  }
+  Status loaded = replica_.LoadState(state);
+  gate_.EndApply(loaded.ok() ? world_->decision->resume : gate_.state());
+  RETURN_IF_ERROR(loaded);
+  // What was applied here on another line never happened.
+  ledger_.ForgetAfter(0);
+  step_ = 0;
+  observer_.OnTransfer(*world_, state.size(), begin, clock_.Now());
+  return OkStatus();
+}
+
+// Divides what is missing of the step after the resumed one, of which some ranks may hold parts.
+void StepLoop::PrepareStep(const CatchUpPlan& plan, int rank) {
+  StepNumber next = world_->decision->resume.applied + 1;
+  if (next > batches_.steps()) return;
+  if (step_ != next) OpenStep(next);
+  reduction_begun_ = false;
+  Division division{batch_, options_.logical_shards};
+  auto missing = DivideMissing(division, plan.held);
+  CHECK(missing.ok()) << missing.status();
+  // A step that nobody holds a part of is divided as in an undisturbed step.
+  bool untouched = std::all_of(plan.held.begin(), plan.held.end(),
+                               [](const Parts& held) { return held.empty(); });
+  std::vector<Parts> division_of_rank =
+      untouched ? DivideBatch(division, world_->world.size()) : *std::move(missing);
+  todo_ = division_of_rank[rank];
+  for (size_t r = 0; r < division_of_rank.size(); ++r) {
+    division_of_rank[r].insert(division_of_rank[r].end(), plan.held[r].begin(),
+                               plan.held[r].end());
+  }
+  shard_owners_ = ShardOwners(division, division_of_rank);
+}
+
+void StepLoop::OpenStep(StepNumber step) {
+  BatchSource::Batch batch = batches_.Get(step);
+  step_ = step;
+  epoch_ = batch.epoch;
+  batch_ = static_cast<int>(batch.ids.size());
+  ids_.assign(batch.ids.begin(), batch.ids.end());
+  held_.clear();
+  todo_.clear();
+  loss_ = 0.0;
+  my_samples_ = StepSamples(batch_);
+  reduction_begun_ = false;
+  replica_.BeginStep(step);
+}
+
+Result<StepLoop::Outcome> StepLoop::ReduceAndApply() {
+  StepSamples samples = my_samples_;
+  double loss = loss_;
+  Communicator& communicator = *world_->communicator;
+  replica_.StartReduction();
+  Work samples_work = communicator.AllReduce(samples.numbers(), samples.numbers(), samples.count(),
+                                             DataType::kInt64, Reduction::kSum);
+  Work loss_work =
+      communicator.AllReduce(&loss, &loss, 1, DataType::kFloat64, Reduction::kSum);
+  // All are waited for, whatever comes of them: their memory must not be written after this.
+  Status reduced = replica_.FinishReduction();
+  for (Work* work : {&samples_work, &loss_work}) {
+    Status status = work->Wait();
+    if (reduced.ok()) reduced = status;
+  }
+  const Generation generation = world_->world.generation;
+  if (!reduced.ok()) {
+    if (!WorldIsChanging(reduced)) return reduced;
+    options_.report_failure(generation, reduced);
+    return Outcome::kWorldChanged;
+  }
+  // Everyone has contributed to this step, so everyone holds the one before.
+  RETURN_IF_ERROR(ledger_.Stable(step_ - 1));
+  if (!gate_.BeginApply(generation)) return Outcome::kWorldChanged;
+  global_loss_ = loss;
+  RETURN_IF_ERROR(ApplyReduced(step_, generation, samples));
+  observer_.OnCommit({step_, epoch_, batch_, global_loss_, world_.get()});
+  return Outcome::kApplied;
+}
+
+Status StepLoop::ApplyReduced(StepNumber step, Generation generation, const StepSamples& samples) {
+  rendezvous::WorkerState state = gate_.state();
+  auto ids = samples.Ids();
+  if (!ids.ok()) {
+    gate_.EndApply(state);
+    return ids.status().WithContext("step " + std::to_string(step));
+  }
+  replica_.Apply(step);
+  applied_samples_ = samples;
+  state.applied = step;
+  state.reduced_in = generation;
+  state.hash = MixBits(MixBits(state.hash ^ step) ^ MixBits(generation) ^ samples.Hash());
+  ledger_.Applied(step, generation, batches_.Get(step).epoch, *std::move(ids));
+  gate_.EndApply(state);
+  return OkStatus();
+}
+
+}  // namespace closeranks::elastic

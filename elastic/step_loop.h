@@ -1,0 +1,141 @@
+// The elastic step: what a rank does from one optimizer update to the next, and when the world changes in
+// between.
+//
+//   NextStep -> compute each of todo() -> Commit -> NextStep ...
+//
+// Commit either applies the step or, when the world changed, leaves the same step open with the parts that
+// are now this rank's to compute; the next NextStep hands them out. The training thread drives it; all
+// waiting happens in NextStep, Commit and Finish.
+#ifndef CLOSERANKS_ELASTIC_STEP_LOOP_H_
+#define CLOSERANKS_ELASTIC_STEP_LOOP_H_
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "elastic/catch_up.h"
+#include "elastic/ledger.h"
+#include "elastic/parts.h"
+#include "elastic/replica.h"
+#include "elastic/step_gate.h"
+
+namespace closeranks::elastic {
+
+// The global batch of each step: a function of the step alone.
+class BatchSource {
+ public:
+  struct Batch {
+    int epoch = 0;                 // from 1
+    std::span<const int64_t> ids;  // samples by position; valid until the next call
+  };
+  virtual ~BatchSource() = default;
+  virtual Batch Get(StepNumber step) = 0;
+  virtual StepNumber steps() const = 0;  // of the whole run
+};
+
+// What an observer is told; all calls come from the training thread.
+class StepObserver {
+ public:
+  struct StepInfo {
+    StepNumber step = 0;
+    int epoch = 0;
+    int samples = 0;    // in the global batch
+    double loss = 0.0;  // mean over the global batch; only once committed
+    const ConnectedWorld* world = nullptr;
+  };
+  virtual ~StepObserver() = default;
+  virtual void OnWorld(const ConnectedWorld& world, StepNumber resumed_from) = 0;
+  virtual void OnTransfer(const ConnectedWorld& world, size_t bytes, TimePoint begin,
+                          TimePoint end) = 0;
+  virtual void OnStepBegin(const StepInfo& info) = 0;
+  virtual void OnCommit(const StepInfo& info) = 0;
+};
+
+class StepLoop {
+ public:
+  struct Options {
+    int logical_shards = 0;  // exact mode; 0: fast mode
+    // Tells the agent that an operation of `generation` failed, so that a new one is agreed on.
+    std::function<void(Generation generation, const Status& why)> report_failure;
+    // Tells the agent that this worker has applied everything.
+    std::function<void(rendezvous::WorkerState)> report_done;
+  };
+
+  // Everything outlives the loop.
+  StepLoop(StepGate& gate, Replica& replica, BatchSource& batches, Ledger ledger,
+           StepObserver& observer, const Clock& clock, Options options);
+
+  // Waits for a world where there is none. False when every step of the run is applied, or the job was
+  // ended. Errors end the run: kStaleGeneration (replaced), kTimeout (quorum lost), kMismatch, kInternal.
+  Result<bool> NextStep();
+
+  // What is to be computed now, and how.
+  StepNumber step() const { return step_; }
+  int epoch() const { return epoch_; }
+  int batch() const { return batch_; }
+  const Parts& todo() const { return todo_; }
+  std::span<const int64_t> SamplesOf(const Part& part) const;
+  void BeginPart(size_t index);
+  // `mean_loss` is the mean over the part's samples.
+  void EndPart(size_t index, double mean_loss);
+
+  // See above. The errors are those of NextStep. Every part of todo() must have been computed.
+  Status Commit();
+
+  // After NextStep returned false: waits until every rank is through and the job's end is agreed on.
+  Status Finish();
+
+ private:
+  enum class Outcome { kApplied, kWorldChanged };
+
+  // Takes part in `world`: exchange, catch-up, transfer; sets what is to be computed.
+  Status EnterWorld(std::shared_ptr<const ConnectedWorld> world);
+  // Blocks until this rank takes part in a world other than the one that it is in. kOk with no world when
+  // the job has ended.
+  Status EnterNextWorld();
+  Status SendReducedStep(const CatchUpPlan& plan);
+  Status SendState(const CatchUpPlan& plan);
+  void PrepareStep(const CatchUpPlan& plan, int rank);
+  void OpenStep(StepNumber step);
+  Result<Outcome> ReduceAndApply();
+  Status ReduceStep();
+  // Bookkeeping after an update: the history's hash, the ledger.
+  Status ApplyReduced(StepNumber step, Generation generation, const StepSamples& samples);
+  // True when the error means that the world is changing, not that the run is broken.
+  bool WorldIsChanging(const Status& status) const;
+
+  StepGate& gate_;
+  Replica& replica_;
+  BatchSource& batches_;
+  Ledger ledger_;
+  StepObserver& observer_;
+  const Clock& clock_;
+  Options options_;
+
+  std::shared_ptr<const ConnectedWorld> world_;  // the one that this rank takes part in
+  bool ended_ = false;
+
+  // The open step.
+  StepNumber step_ = 0;
+  bool reduction_begun_ = false;
+  int epoch_ = 0;
+  int batch_ = 0;
+  std::vector<int64_t> ids_;
+  Parts todo_;  // mine, not computed yet when the step was handed out
+  Parts held_;  // mine, computed
+  std::vector<int> shard_owners_;
+  double loss_ = 0.0;  // of the held parts, weighted by their share of the batch
+  StepSamples my_samples_;
+
+  // The newest applied step's samples, for who is one behind.
+  StepSamples applied_samples_;
+  double global_loss_ = 0.0;
+};
+
+}  // namespace closeranks::elastic
+
+#endif  // CLOSERANKS_ELASTIC_STEP_LOOP_H_
