@@ -87,6 +87,8 @@ struct Decision {
   bool IsDisplaced(const MemberProcess& process) const;
 
   int TotalWeight() const;
+  // The least weight that decides: more than half.
+  int QuorumWeight() const;
   // Whether those listed members for whom `has_voted` is true decide. Any two quorums share a member.
   bool IsQuorum(const std::function<bool(const ListedMember&)>& has_voted) const;
 

@@ -32,6 +32,7 @@ class Proposer {
   bool AddAccepted(const MemberProcess& from, Ballot ballot);
   void BeginAccepting(DecisionRef value, TimePoint deadline);
 
+  bool HasPromise(const MemberProcess& from) const { return promises_.contains(from); }
   bool HasPromises() const;  // of a quorum
   bool HasAccepted() const;
   // Who was asked and didn't answer, in this phase.

@@ -1,0 +1,181 @@
+#include "rendezvous/agent.h"
+
+#include <utility>
+
+#include "glog/logging.h"
+
+namespace closeranks::rendezvous {
+namespace {
+
+ExitCode ExitCodeOf(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::kReplaced:
+      return ExitCode::kReplaced;
+    case Outcome::kQuorumLost:
+      return ExitCode::kQuorumLost;
+    case Outcome::kJoinTimedOut:
+      return ExitCode::kJoinTimeout;
+    case Outcome::kLeft:
+      return ExitCode::kLeft;
+    case Outcome::kEnded:
+      return ExitCode::kOk;
+  }
+  return ExitCode::kError;
+}
+
+}  // namespace
+
+Agent::Agent(Options options, net::Timers& timers, Random& random, Owner owner)
+    : options_(std::move(options)),
+      timers_(timers),
+      owner_(std::move(owner)),
+      membership_(options_.membership, random, timers.Now()) {
+  Drain();
+}
+
+Agent::~Agent() {
+  timers_.Cancel(tick_);
+  timers_.Cancel(worker_check_);
+}
+
+void Agent::AttachWorker(std::unique_ptr<net::Link> link) {
+  CHECK(worker_link_ == nullptr) << "member " << member() << " already has a worker";
+  worker_link_ = std::move(link);
+  worker_ = {};
+  worker_link_->Start(
+      {.on_frame =
+           [this](const net::FrameHeader& header, std::string payload, UniqueFd) {
+             OnWorkerFrame(header, payload);
+           },
+       // The process may outlive its socket by a moment; only its reaping makes the death certain.
+       .on_closed = [this](const Status&) { owner_.kill_worker("it closed its session"); }});
+  SendToWorker(options_.welcome);
+}
+
+void Agent::WorkerReaped() {
+  timers_.Cancel(worker_check_);
+  worker_link_.reset();
+  if (worker_.IsNone()) return;
+  membership_.OnWorkerGone(timers_.Now(), std::exchange(worker_, {}));
+  Drain();
+}
+
+void Agent::PassConnection(MemberId from, UniqueFd connection) {
+  if (worker_link_ == nullptr || worker_.IsNone()) return;
+  SendToWorker(DataConnection{from}, std::move(connection));
+}
+
+void Agent::Leave() {
+  membership_.OnLeaving(timers_.Now());
+  Drain();
+}
+
+void Agent::OnPeerMessage(const Message& message) {
+  membership_.OnMessage(timers_.Now(), message);
+  Drain();
+}
+
+void Agent::OnPeerLinkUp(const MemberProcess& supervisor) {
+  membership_.OnPeerLinkUp(timers_.Now(), supervisor);
+  Drain();
+}
+
+void Agent::OnPeerLinkDown(const MemberProcess& supervisor) {
+  membership_.OnPeerLinkDown(timers_.Now(), supervisor);
+  Drain();
+}
+
+int Agent::rank() const {
+  const DecisionRef& decision = membership_.decision();
+  if (decision == nullptr || worker_.IsNone()) return -1;
+  return decision->world().RankOf(MemberProcess{member(), worker_});
+}
+
+void Agent::OnWorkerFrame(const net::FrameHeader& header, std::string_view payload) {
+  worker_heard_ = timers_.Now();
+  if (header.kind == net::FrameKind::kHeartbeat) return;
+  auto message = DecodeWorkerMessage(payload);
+  if (!message.ok()) {
+    owner_.kill_worker(message.status().message());
+    return;
+  }
+  OnWorkerMessage(*message);
+}
+
+void Agent::OnWorkerMessage(const WorkerMessage& message) {
+  TimePoint now = timers_.Now();
+  if (auto* progress = std::get_if<Progress>(&message)) {
+    owner_.on_progress(*progress);
+    return;
+  }
+  if (auto* hello = std::get_if<Hello>(&message)) {
+    worker_ = hello->worker;
+    owner_.on_hello(*hello);
+    CheckWorkerIsHeard();
+  } else if (auto* ready = std::get_if<Ready>(&message)) {
+    membership_.OnWorkerReady(now, worker_, ready->card, ready->state);
+  } else if (auto* frozen = std::get_if<Frozen>(&message)) {
+    membership_.OnWorkerFrozen(now, worker_, frozen->generation, frozen->state);
+  } else if (auto* failure = std::get_if<Failure>(&message)) {
+    LOG(INFO) << "member " << member() << " reports in generation " << failure->generation << ": "
+              << failure->reason;
+    membership_.OnWorkerReport(now, failure->generation, failure->suspect);
+  } else if (std::holds_alternative<Done>(message)) {
+    membership_.OnWorkerDone(now, worker_);
+  }
+  Drain();
+}
+
+void Agent::SendToWorker(const AgentMessage& message, UniqueFd passed) {
+  if (worker_link_ == nullptr) return;
+  worker_link_->Send({.kind = net::FrameKind::kControl}, Encode(message), std::move(passed));
+}
+
+void Agent::Drain() {
+  MembershipOutputs outputs = membership_.TakeOutputs();
+  for (const Envelope& envelope : outputs.messages) owner_.send(envelope);
+  for (const WorkerCommand& command : outputs.commands) Execute(command);
+  timers_.Cancel(tick_);
+  if (membership_.next_deadline() != kNever) {
+    tick_ = timers_.RunAt(membership_.next_deadline(), [this] {
+      membership_.OnTick(timers_.Now());
+      Drain();
+    });
+  }
+  if (outputs.outcome.has_value()) {
+    SendToWorker(Ended{ExitCodeOf(*outputs.outcome), membership_.reason()});
+    owner_.on_outcome(*outputs.outcome, membership_.reason());
+  }
+}
+
+void Agent::Execute(const WorkerCommand& command) {
+  if (command.worker != worker_) return;  // it was meant for one that is dead
+  switch (command.kind) {
+    case WorkerCommand::Kind::kFreeze:
+      SendToWorker(Freeze{command.generation});
+      break;
+    case WorkerCommand::Kind::kInstall:
+      SendToWorker(Install{command.decision});
+      break;
+    case WorkerCommand::Kind::kKill:
+      owner_.kill_worker("it didn't stop in time for a new generation");
+      break;
+    case WorkerCommand::Kind::kEnd:
+      SendToWorker(Ended{ExitCode::kOk, "the job is done"});
+      break;
+  }
+}
+
+// A worker that is stopped, or whose machine starves it, is ended for certain rather than waited for.
+void Agent::CheckWorkerIsHeard() {
+  TimePoint due = worker_heard_ + options_.worker_timeout;
+  if (timers_.Now() >= due) {
+    owner_.kill_worker("it wasn't heard for " +
+                       std::to_string(static_cast<int>(ToMilliseconds(options_.worker_timeout))) +
+                       " ms");
+    return;
+  }
+  worker_check_ = timers_.RunAt(due, [this] { CheckWorkerIsHeard(); });
+}
+
+}  // namespace closeranks::rendezvous

@@ -1,0 +1,90 @@
+// A member's place in the agreement, with its worker attached: what a supervisor runs for each worker.
+//
+// The agent turns the worker's words and its death into the membership's events, and the membership's
+// commands into words to the worker. It outlives its worker: a killed worker costs no vote.
+#ifndef CLOSERANKS_RENDEZVOUS_AGENT_H_
+#define CLOSERANKS_RENDEZVOUS_AGENT_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "base/member.h"
+#include "base/random.h"
+#include "base/unique_fd.h"
+#include "net/link.h"
+#include "net/timers.h"
+#include "rendezvous/membership.h"
+#include "rendezvous/session_messages.h"
+
+namespace closeranks::rendezvous {
+
+// Single-threaded: everything on the thread that drives `timers`.
+class Agent {
+ public:
+  struct Options {
+    MembershipOptions membership;
+    Welcome welcome;  // what each worker of this member is told at its start
+    Duration worker_timeout = std::chrono::milliseconds(1000);  // unheard for so long: ended
+  };
+  struct Owner {
+    // Carries a message to another member's agent; may lose it. Must not call back from inside.
+    std::function<void(const Envelope&)> send;
+    // SIGKILL the worker; WorkerReaped follows when it is dead.
+    std::function<void(const std::string& reason)> kill_worker;
+    std::function<void(const Progress&)> on_progress;
+    // The worker said who it is.
+    std::function<void(const Hello&)> on_hello;
+    // Once: this member takes no further part. kEnded: go on running the agent while others may ask.
+    std::function<void(Outcome, const std::string& reason)> on_outcome;
+  };
+
+  // Everything by reference outlives the agent.
+  Agent(Options options, net::Timers& timers, Random& random, Owner owner);
+  ~Agent();
+  Agent(const Agent&) = delete;
+  Agent& operator=(const Agent&) = delete;
+
+  // A worker process was started; `link` is this side of the socket that it got. The one before was reaped.
+  void AttachWorker(std::unique_ptr<net::Link> link);
+  // The worker is dead, for certain.
+  void WorkerReaped();
+  // A connection for the worker's data transports; closed when there is no worker to take it.
+  void PassConnection(MemberId from, UniqueFd connection);
+  // This member is to be voted out: no worker will be started again.
+  void Leave();
+
+  void OnPeerMessage(const Message& message);
+  void OnPeerLinkUp(const MemberProcess& supervisor);
+  void OnPeerLinkDown(const MemberProcess& supervisor);
+
+  const Membership& membership() const { return membership_; }
+  MemberId member() const { return options_.membership.self; }
+  // The rank of the attached worker in the installed world, or -1.
+  int rank() const;
+
+ private:
+  void OnWorkerFrame(const net::FrameHeader& header, std::string_view payload);
+  void OnWorkerMessage(const WorkerMessage& message);
+  void SendToWorker(const AgentMessage& message, UniqueFd passed = {});
+  // Carries out what the membership wants, and sets its timer.
+  void Drain();
+  void Execute(const WorkerCommand& command);
+  void CheckWorkerIsHeard();
+
+  Options options_;
+  net::Timers& timers_;
+  Owner owner_;
+  Membership membership_;
+  net::TimerId tick_ = net::kNoTimer;
+
+  std::unique_ptr<net::Link> worker_link_;  // null: no worker
+  Incarnation worker_;                      // none until it said hello
+  TimePoint worker_heard_{};
+  net::TimerId worker_check_ = net::kNoTimer;
+};
+
+}  // namespace closeranks::rendezvous
+
+#endif  // CLOSERANKS_RENDEZVOUS_AGENT_H_

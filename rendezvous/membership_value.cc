@@ -1,0 +1,254 @@
+#include "rendezvous/membership_value.h"
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <set>
+#include <utility>
+
+#include "glog/logging.h"
+
+namespace closeranks::rendezvous {
+namespace {
+
+// More would only help a worker that lags behind by as many generations, and it can get a transfer.
+constexpr size_t kMaxSegments = 64;
+// Of one member. A process that comes back after so many successors is taken for a new one.
+constexpr int kMaxDisplacedOfMember = 16;
+
+struct Candidate {
+  const Answer* answer = nullptr;
+  const ListedMember* listed = nullptr;  // by this supervisor, in the base
+  bool is_holder = false;
+
+  bool HasWorker() const { return !answer->promise.agent.worker.IsNone(); }
+  bool IsLeaving() const { return answer->promise.agent.leaving; }
+  // The worker that the base listed, still alive.
+  bool HasListedWorker() const {
+    return listed != nullptr && HasWorker() && answer->promise.agent.worker == listed->worker;
+  }
+  StepNumber applied() const { return answer->promise.state->applied; }
+};
+
+// Of several processes of one member the listed one, else one with something to show.
+bool IsBetter(const Candidate& a, const Candidate& b) {
+  if ((a.listed != nullptr) != (b.listed != nullptr)) return a.listed != nullptr;
+  return a.answer->promise.state.has_value() && !b.answer->promise.state.has_value();
+}
+
+std::vector<Candidate> FindCandidates(const Decision& base, const std::vector<Answer>& answers) {
+  std::map<MemberId, Candidate> best;
+  for (const Answer& answer : answers) {
+    Candidate candidate{&answer, base.FindSupervisor(answer.from), false};
+    const AgentReport& agent = answer.promise.agent;
+    if (base.IsDisplaced(answer.from) || base.IsDisplaced({answer.from.member, agent.worker})) continue;
+    if (candidate.listed == nullptr && !candidate.HasWorker() && !agent.witness) continue;
+    candidate.is_holder = candidate.HasListedWorker() && answer.promise.state.has_value() &&
+                          base.Holds(*answer.promise.state);
+    auto [place, is_new] = best.emplace(answer.from.member, candidate);
+    if (!is_new && IsBetter(candidate, place->second)) place->second = candidate;
+  }
+  std::vector<Candidate> candidates;
+  for (const auto& [member, candidate] : best) candidates.push_back(candidate);
+  return candidates;
+}
+
+// Votes out who wants to leave, unless the history would leave with them. True when everybody leaves,
+// which is the end of the job.
+bool DropLeavers(std::vector<Candidate>& candidates) {
+  bool holder_stays = false, agent_stays = false;
+  for (const Candidate& candidate : candidates) {
+    if (candidate.IsLeaving()) continue;
+    holder_stays |= candidate.is_holder;
+    // A spare's next worker, or a joiner, could go on once it has the state.
+    agent_stays |= !candidate.answer->promise.agent.witness;
+  }
+  if (!agent_stays) return true;
+  std::erase_if(candidates, [holder_stays](const Candidate& candidate) {
+    return candidate.IsLeaving() && (holder_stays || !candidate.is_holder);
+  });
+  return false;
+}
+
+std::vector<Candidate> KeepConnected(const std::vector<Candidate>& candidates) {
+  std::vector<Node> nodes;
+  for (const Candidate& candidate : candidates) {
+    nodes.push_back({candidate.answer->from.member, candidate.HasWorker(),
+                     candidate.listed != nullptr, candidate.is_holder});
+  }
+  auto hears = [&](size_t i, size_t j) {
+    const std::vector<MemberId>& heard = candidates[i].answer->promise.agent.hears;
+    return std::binary_search(heard.begin(), heard.end(), nodes[j].member);
+  };
+  std::vector<std::vector<bool>> connected(nodes.size(), std::vector<bool>(nodes.size(), true));
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) connected[i][j] = connected[j][i] = hears(i, j) && hears(j, i);
+  }
+  std::vector<Candidate> kept;
+  for (int index : LargestConnectedSet(nodes, connected)) kept.push_back(candidates[index]);
+  return kept;
+}
+
+// The state that most holders at the greatest step have; all have the same but for a broken replica,
+// which then is off the line.
+WorkerState ChooseResume(const std::vector<Candidate>& listed) {
+  StepNumber greatest = 0;
+  for (const Candidate& candidate : listed) {
+    if (candidate.is_holder) greatest = std::max(greatest, candidate.applied());
+  }
+  std::vector<std::pair<WorkerState, int>> votes;
+  for (const Candidate& candidate : listed) {
+    if (!candidate.is_holder || candidate.applied() != greatest) continue;
+    const WorkerState& state = *candidate.answer->promise.state;
+    auto same = std::find_if(votes.begin(), votes.end(),
+                             [&](const auto& vote) { return vote.first == state; });
+    if (same == votes.end()) same = votes.insert(votes.end(), {state, 0});
+    ++same->second;
+  }
+  CHECK(!votes.empty());
+  auto most = std::max_element(votes.begin(), votes.end(),
+                               [](const auto& a, const auto& b) { return a.second < b.second; });
+  return most->first;
+}
+
+// The base's history up to `resume`, which is on its line, and what the base's generation reduced.
+std::vector<Segment> ExtendHistory(const Decision& base, const WorkerState& resume) {
+  std::vector<Segment> history;
+  for (const Segment& segment : base.history) {
+    if (segment.last < resume.applied) history.push_back(segment);
+  }
+  history.push_back({resume.reduced_in, resume.applied, resume.hash});
+  if (history.size() > kMaxSegments) history.erase(history.begin(), history.end() - kMaxSegments);
+  return history;
+}
+
+void Displace(Decision& next, const MemberProcess& process) {
+  if (process.incarnation.IsNone() || next.IsDisplaced(process)) return;
+  next.displaced.push_back(process);
+  auto is_same_member = [&](const MemberProcess& other) { return other.member == process.member; };
+  if (std::count_if(next.displaced.begin(), next.displaced.end(), is_same_member) >
+      kMaxDisplacedOfMember) {
+    next.displaced.erase(std::find_if(next.displaced.begin(), next.displaced.end(), is_same_member));
+  }
+}
+
+// Who was listed in or before `base`, and is now displaced by another process of the same member, or
+// merely absent.
+void SettlePredecessors(const Decision& base, Decision& next) {
+  next.displaced = base.displaced;
+  std::map<MemberId, AbsentMember> before;
+  for (const AbsentMember& absent : base.absent) before[absent.member] = absent;
+  for (const ListedMember& listed : base.members) {
+    before[listed.member] = {listed.member, listed.supervisor, listed.worker};
+  }
+  for (const auto& [member, old] : before) {
+    const ListedMember* now = next.Find(member);
+    if (now == nullptr) {
+      next.absent.push_back(old);
+      continue;
+    }
+    if (now->supervisor != old.supervisor) Displace(next, {member, old.supervisor});
+    if (now->worker != old.worker) Displace(next, {member, old.worker});
+  }
+}
+
+ListedMember ToListed(const Answer& answer) {
+  ListedMember listed;
+  listed.member = answer.from.member;
+  listed.supervisor = answer.from.incarnation;
+  listed.worker = answer.promise.agent.worker;
+  if (!listed.worker.IsNone()) listed.card = answer.promise.card;
+  return listed;
+}
+
+Choice Checked(Decision decision) {
+  AssignWeights(decision.members);
+  Status status = decision.Validate();
+  CHECK(status.ok()) << status;
+  return {std::make_shared<const Decision>(std::move(decision)), ""};
+}
+
+// Whether the job's work is done: every worker of the base that lives has applied its last step.
+bool AllDone(const std::vector<Candidate>& candidates, const WorkerState& resume) {
+  for (const Candidate& candidate : candidates) {
+    if (!candidate.HasListedWorker()) continue;
+    if (!candidate.answer->promise.agent.done || !candidate.is_holder ||
+        candidate.applied() != resume.applied) {
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+DecisionRef ObligedValue(const std::vector<Answer>& voters) {
+  const AcceptedValue* highest = nullptr;
+  for (const Answer& answer : voters) {
+    const auto& accepted = answer.promise.accepted;
+    if (accepted.has_value() && (highest == nullptr || highest->ballot < accepted->ballot)) {
+      highest = &*accepted;
+    }
+  }
+  return highest == nullptr ? nullptr : highest->value;
+}
+
+Choice FirstValue(const std::vector<Answer>& answers, const Incarnation& lineage) {
+  Decision first;
+  first.lineage = lineage;
+  first.generation = 1;
+  std::optional<WorkerState> resume;
+  for (const Answer& answer : answers) {
+    const PromiseMessage& promise = answer.promise;
+    if (promise.agent.worker.IsNone() && !promise.agent.witness) {
+      return {nullptr, "member " + std::to_string(answer.from.member) + " has no worker yet"};
+    }
+    first.members.push_back(ToListed(answer));
+    // Several may have restored different checkpoints: the newest counts, the lowest member's of these.
+    if (!promise.agent.worker.IsNone() && promise.state.has_value() &&
+        (!resume.has_value() || promise.state->applied > resume->applied)) {
+      resume = promise.state;
+    }
+  }
+  if (!resume.has_value()) return {nullptr, "no worker has a state to begin from"};
+  resume->reduced_in = 0;
+  first.resume = *resume;
+  first.floor = resume->applied;
+  first.history.push_back({0, resume->applied, resume->hash});
+  std::sort(first.members.begin(), first.members.end(),
+            [](const ListedMember& a, const ListedMember& b) { return a.member < b.member; });
+  return Checked(std::move(first));
+}
+
+Choice NextValue(const Decision& base, const std::vector<Answer>& answers) {
+  const std::vector<Candidate> candidates = FindCandidates(base, answers);
+  std::optional<StepNumber> floor;
+  for (const Candidate& candidate : candidates) {
+    if (!candidate.is_holder) continue;
+    floor = std::min(floor.value_or(candidate.applied()), candidate.applied());
+  }
+  if (!floor.has_value()) {
+    return {nullptr, "none of those who answered has a worker that holds the job's history"};
+  }
+  std::vector<Candidate> staying = candidates;
+  const bool all_leave = DropLeavers(staying);
+  std::vector<Candidate> kept = KeepConnected(staying);
+  if (kept.empty()) return {nullptr, "nobody who stays holds the job's history"};
+
+  Decision next;
+  next.lineage = base.lineage;
+  next.generation = base.generation + 1;
+  for (const Candidate& candidate : kept) next.members.push_back(ToListed(*candidate.answer));
+  next.resume = ChooseResume(kept);
+  // Also of holders that aren't listed: a step that all of them have may be stable, and whoever counts
+  // as a holder later must have it. With the resume step alone, a listed worker that had not caught up
+  // could count later and undo it.
+  next.floor = *floor;
+  next.history = ExtendHistory(base, next.resume);
+  SettlePredecessors(base, next);
+  next.job_ended = all_leave || AllDone(candidates, next.resume);
+  CHECK_GE(next.floor, base.floor);
+  return Checked(std::move(next));
+}
+
+}  // namespace closeranks::rendezvous
