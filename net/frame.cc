@@ -143,6 +143,11 @@ Status CheckPayload(const FrameHeader& header, std::span<const char> payload) {
   return OkStatus();
 }
 
+size_t FrameReader::BytesWanted() const {
+  if (header_bytes_ < kFrameHeaderBytes) return kFrameHeaderBytes - header_bytes_;
+  return frame_.header.length - frame_.payload.size();
+}
+
 Result<std::optional<Frame>> FrameReader::Fail(Status status) {
   failure_ = std::move(status);
   frame_ = Frame{};

@@ -116,6 +116,9 @@ class FrameReader {
   // Applies from the next header on.
   void set_max_payload(uint32_t max_payload) { max_payload_ = max_payload; }
 
+  // Bytes until the header or the payload that is being read is whole; never 0.
+  size_t BytesWanted() const;
+
   // In the middle of a frame: an end of the stream here is a torn frame.
   bool InFrame() const { return header_bytes_ > 0; }
 
