@@ -18,7 +18,7 @@
 // The generation is the one that reduced the step, so all ledgers that hold a step have the same
 // line.
 //
-// Steps count from 1 for the life of the job, epochs from 0, ranks from 0.
+// Steps count from 1 for the life of the job, epochs from 1, ranks and members from 0.
 #ifndef CLOSERANKS_TELEMETRY_RECORDS_H_
 #define CLOSERANKS_TELEMETRY_RECORDS_H_
 

@@ -49,7 +49,8 @@ class Fields {
     int64_t nanoseconds = 0;
     if (!Read(json, nanoseconds)) return false;
     value = TimePoint(Duration(nanoseconds));
-    return true;
+    // Beyond a century of uptime it's garbage, and differences might not fit.
+    return nanoseconds >= 0 && nanoseconds < (int64_t{1} << 62);
   }
   template <typename T>
     requires std::is_integral_v<T>

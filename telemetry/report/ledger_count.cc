@@ -115,7 +115,7 @@ bool Tally::Agree(const std::vector<Listing>& listings) const {
 
 void Tally::AddOne(StepNumber step, int epoch, int64_t id, uint32_t times, bool consumed) {
   const LedgerExpectation& expected = count_.expected;
-  if (epoch < 0 || epoch >= expected.epochs || id < 0 || id >= expected.samples) {
+  if (epoch < 1 || epoch > expected.epochs || id < 0 || id >= expected.samples) {
     count_.out_of_range += times;
     if (count_.out_of_range_examples.size() < kExamples) {
       count_.out_of_range_examples.push_back("id " + std::to_string(id) + " in step " +
@@ -124,7 +124,7 @@ void Tally::AddOne(StepNumber step, int epoch, int64_t id, uint32_t times, bool 
     }
     return;
   }
-  uint32_t& slot = of_id_[static_cast<size_t>(epoch * expected.samples + id)];
+  uint32_t& slot = of_id_[static_cast<size_t>((epoch - 1) * expected.samples + id)];
   slot += times;
   if (consumed) slot |= kConsumed;
 }
@@ -189,7 +189,7 @@ void Tally::Add(const std::vector<Listing>& listings) {
 
 void Tally::Finish() {
   const uint32_t* slot = of_id_.data();
-  for (int epoch = 0; epoch < count_.expected.epochs; ++epoch) {
+  for (int epoch = 1; epoch <= count_.expected.epochs; ++epoch) {
     EpochCount row{.epoch = epoch};
     for (int64_t id = 0; id < count_.expected.samples; ++id, ++slot) {
       uint32_t listed = *slot & ~kConsumed;

@@ -14,7 +14,7 @@
 
 namespace closeranks::telemetry {
 
-// What the run was to do: each id of [0, samples) once in each epoch of [0, epochs).
+// What the run was to do: each id of [0, samples) once in each epoch of [1, epochs].
 struct LedgerExpectation {
   int64_t samples = 0;
   int epochs = 0;
@@ -45,8 +45,8 @@ struct LedgerCount {
   int64_t samples_lost = 0;
   int64_t samples_duplicated = 0;
   std::vector<EpochCount> epochs;
-  // Entries whose id isn't in [0, samples) or whose epoch isn't in [0, epochs): in all, and the
-  // first few as "id 60000 in step 7 of epoch 0".
+  // Entries whose id isn't in [0, samples) or whose epoch isn't in [1, epochs]: in all, and the
+  // first few as "id 60000 in step 7 of epoch 1".
   int64_t out_of_range = 0;
   std::vector<std::string> out_of_range_examples;
   std::vector<LedgerConflict> conflicts;

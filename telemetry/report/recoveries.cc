@@ -1,0 +1,152 @@
+#include "telemetry/report/recoveries.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+namespace closeranks::telemetry {
+namespace {
+
+double Milliseconds(TimePoint from, TimePoint to) { return ToMilliseconds(to - from); }
+
+class RecoveryFinder {
+ public:
+  RecoveryFinder(const WorldHistory& history, const RunEvents& events)
+      : history_(history), events_(events) {}
+
+  std::vector<Recovery> Find(std::vector<std::string>& notes);
+
+ private:
+  using Changes = std::map<Generation, WorldChange>;
+  using Kill = Timed<KillEvent>;
+
+  std::vector<const Kill*> TakeKills(const WorldChange& change);
+  TimePoint LastExit(Changes::const_iterator change) const;
+  // Sets where the clock starts, and returns it.
+  TimePoint TimeLoss(Changes::const_iterator change, const std::vector<const Kill*>& kills,
+                     TimePoint detected, Recovery& recovery) const;
+
+  const WorldHistory& history_;
+  const RunEvents& events_;
+  std::set<const Kill*> taken_;  // kills that a change of the world has answered
+};
+
+// The kills that this change answers: of members that it lost, and not answered by an earlier
+// change.
+std::vector<const Timed<KillEvent>*> RecoveryFinder::TakeKills(const WorldChange& change) {
+  std::vector<const Kill*> kills;
+  if (!events_.supervisor) return kills;
+  for (const Kill& kill : events_.supervisor->kills) {
+    if (!change.lost_members.contains(kill.event.member) || kill.t >= change.usable) continue;
+    if (taken_.insert(&kill).second) kills.push_back(&kill);
+  }
+  return kills;
+}
+
+// When the last of the members that this change lost was reaped; TimePoint() when that isn't on
+// record.
+TimePoint RecoveryFinder::LastExit(Changes::const_iterator change) const {
+  TimePoint last;
+  if (!events_.supervisor) return last;
+  for (const Timed<WorkerExitEvent>& exit : events_.supervisor->exits) {
+    MemberId member = exit.event.member;
+    if (!change->second.lost_members.contains(member) || exit.t >= change->second.usable) continue;
+    // An exit before the member last joined is an earlier process's.
+    bool earlier = std::any_of(history_.changes.begin(), change, [&](const auto& before) {
+      return before.second.joined_members.contains(member) && before.second.usable > exit.t;
+    });
+    if (!earlier) last = std::max(last, exit.t);
+  }
+  return last;
+}
+
+TimePoint RecoveryFinder::TimeLoss(Changes::const_iterator change,
+                                   const std::vector<const Kill*>& kills, TimePoint detected,
+                                   Recovery& recovery) const {
+  if (!kills.empty()) {
+    TimePoint last = kills.front()->t;
+    for (const Kill* kill : kills) {
+      last = std::max(last, kill->t);
+      recovery.torn_step = std::max(recovery.torn_step, kill->event.step);
+    }
+    recovery.timed_from = LossTimedFrom::kKill;
+    return last;
+  }
+  TimePoint exit = LastExit(change);
+  bool known = exit != TimePoint() && exit < detected;
+  recovery.timed_from = known ? LossTimedFrom::kExit : LossTimedFrom::kDetection;
+  return known ? exit : detected;
+}
+
+// When `survivor` noticed the loss; one that heard of it from another's proposal has noticed
+// nothing itself, so then when the first of the others did.
+TimePoint Detected(const WorldChange& change, const WorldEntry& survivor) {
+  if (survivor.world->t_detected != TimePoint()) return survivor.world->t_detected;
+  TimePoint first = TimePoint::max();
+  for (const WorldEntry& entry : change.entries) {
+    if (entry.world->t_detected != TimePoint()) first = std::min(first, entry.world->t_detected);
+  }
+  return first == TimePoint::max() ? survivor.world->t_decided : first;
+}
+
+std::vector<Recovery> RecoveryFinder::Find(std::vector<std::string>& notes) {
+  std::vector<Recovery> recoveries;
+  for (auto it = history_.changes.begin(); it != history_.changes.end(); ++it) {
+    const WorldChange& change = it->second;
+    if (it == history_.changes.begin() || change.lost_members.empty()) continue;
+    std::vector<const Kill*> kills = TakeKills(change);
+    const WorldEntry* survivor = change.FirstSurvivor();
+    if (survivor == nullptr || (kills.empty() && !change.detected)) continue;  // a leave
+
+    const WorldEvent& world = *survivor->world;
+    Recovery recovery;
+    TimePoint detected = Detected(change, *survivor);
+    TimePoint lost = TimeLoss(it, kills, detected, recovery);
+    if (recovery.torn_step == 0 && survivor->first_commit != nullptr) {
+      recovery.torn_step = survivor->first_commit->event.step;
+    }
+    // Each moment no earlier than the one before it.
+    TimePoint noticed = std::max(detected, lost);
+    TimePoint decided = std::max(world.t_decided, noticed);
+    TimePoint usable = std::max(world.t_rewired, decided);
+    recovery.generation = it->first;
+    recovery.lost_ranks = world.lost;
+    recovery.lost_members.assign(change.lost_members.begin(), change.lost_members.end());
+    recovery.survivors = world.size - static_cast<int>(world.joined_members.size());
+    recovery.at_seconds = history_.Seconds(lost);
+    recovery.usable_at_seconds = history_.Seconds(usable);
+    recovery.detect_ms = Milliseconds(lost, noticed);
+    recovery.agree_ms = Milliseconds(noticed, decided);
+    recovery.rewire_ms = Milliseconds(decided, usable);
+    recovery.total_ms = Milliseconds(lost, usable);
+    if (survivor->first_commit != nullptr) {
+      recovery.replay_ms = Milliseconds(usable, std::max(usable, survivor->first_commit->t));
+    }
+    recoveries.push_back(std::move(recovery));
+  }
+  if (events_.supervisor && taken_.size() < events_.supervisor->kills.size()) {
+    notes.push_back("not every kill was followed by a change of the world");
+  }
+  return recoveries;
+}
+
+}  // namespace
+
+std::string LossTimedFromName(LossTimedFrom from) {
+  switch (from) {
+    case LossTimedFrom::kKill:
+      return "kill";
+    case LossTimedFrom::kExit:
+      return "exit";
+    case LossTimedFrom::kDetection:
+      break;
+  }
+  return "detection";
+}
+
+std::vector<Recovery> FindRecoveries(const WorldHistory& history, const RunEvents& events,
+                                     std::vector<std::string>& notes) {
+  return RecoveryFinder(history, events).Find(notes);
+}
+
+}  // namespace closeranks::telemetry

@@ -1,0 +1,51 @@
+// What each loss cost the survivors.
+#ifndef CLOSERANKS_TELEMETRY_REPORT_RECOVERIES_H_
+#define CLOSERANKS_TELEMETRY_REPORT_RECOVERIES_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/member.h"
+#include "telemetry/report/event_reader.h"
+#include "telemetry/report/world_history.h"
+
+namespace closeranks::telemetry {
+
+// Where a recovery's clock starts.
+enum class LossTimedFrom {
+  kKill,       // right before the launcher's kill(), the last one if it killed several
+  kExit,       // a worker died by itself: when the launcher reaped it
+  kDetection,  // neither is on record: when a survivor noticed, so that detect_ms is 0
+};
+// "kill", "exit" or "detection".
+std::string LossTimedFromName(LossTimedFrom from);
+
+// From the loss to the new world, as the survivor saw it whose commit in the new world came first:
+// loss, then detect, agree, rewire, usable world, then replay, that commit. Each is at least 0:
+// where several were killed one after another, a survivor may have noticed the first before the
+// last.
+struct Recovery {
+  Generation generation = 0;        // the new world's
+  std::vector<int32_t> lost_ranks;  // in the world before
+  std::vector<int32_t> lost_members;
+  int survivors = 0;
+  LossTimedFrom timed_from = LossTimedFrom::kKill;
+  StepNumber torn_step = 0;      // the one that a lost worker was in, or that had to be replayed
+  double at_seconds = 0;         // of the loss, since the training began
+  double usable_at_seconds = 0;  // of the new world
+  double detect_ms = 0;
+  double agree_ms = 0;
+  double rewire_ms = 0;
+  double total_ms = 0;              // detect + agree + rewire
+  std::optional<double> replay_ms;  // none: nothing was committed in the new world
+};
+
+// In order of generation. A planned leave is none. Adds to `notes` what a reader should know.
+std::vector<Recovery> FindRecoveries(const WorldHistory& history, const RunEvents& events,
+                                     std::vector<std::string>& notes);
+
+}  // namespace closeranks::telemetry
+
+#endif  // CLOSERANKS_TELEMETRY_REPORT_RECOVERIES_H_

@@ -1,0 +1,64 @@
+#include "telemetry/report/verdict.h"
+
+#include <cstdint>
+
+#include "telemetry/report/format_number.h"
+
+namespace closeranks::telemetry {
+namespace {
+
+std::string LossSentence(const Recovery& recovery) {
+  bool killed = recovery.timed_from == LossTimedFrom::kKill;
+  std::string verb = !killed                          ? " died"
+                     : recovery.lost_ranks.size() > 1 ? " were killed"
+                                                      : " was killed";
+  std::string text = RankList(recovery.lost_ranks) + verb;
+  if (recovery.torn_step > 0) text += " in step " + std::to_string(recovery.torn_step);
+  text += "; " + Counted(recovery.survivors, "survivor", "survivors") + " went on after " +
+          FormatMilliseconds(recovery.total_ms);
+  if (recovery.timed_from == LossTimedFrom::kDetection) text += " (from when it was noticed)";
+  return text + ".";
+}
+
+std::string JoinSentence(const Join& join) {
+  std::string text = "A new worker joined";
+  if (join.rank >= 0) text += " as rank " + std::to_string(join.rank);
+  if (join.first_step > 0) text += " at step " + std::to_string(join.first_step);
+  return text + ".";
+}
+
+}  // namespace
+
+std::string Verdict(const RunReport& report) {
+  std::string text;
+  constexpr size_t kMost = 3;
+  if (report.recoveries.empty()) {
+    text = Counted(report.ranks, "worker", "workers") + " trained " +
+           Counted(static_cast<int64_t>(report.steps), "step", "steps") + " and lost nobody.";
+  }
+  for (size_t i = 0; i < report.recoveries.size() && i < kMost; ++i) {
+    text += (text.empty() ? "" : " ") + LossSentence(report.recoveries[i]);
+  }
+  if (report.recoveries.size() > kMost) {
+    text += " " + std::to_string(report.recoveries.size() - kMost) + " more losses followed.";
+  }
+  for (size_t i = 0; i < report.joins.size() && i < kMost; ++i) {
+    text += " " + JoinSentence(report.joins[i]);
+  }
+  const LedgerCount& ledger = report.ledger;
+  if (ledger.EachSampleOnce()) {
+    text += " No sample was lost, none repeated.";
+  } else {
+    text += " " + Counted(ledger.samples_lost, "sample", "samples") + " lost, " +
+            Counted(ledger.samples_duplicated, "repetition", "repetitions") + ".";
+  }
+  if (!report.weights_agree) text += " The workers ended with different weights.";
+  if (report.workers_at_end == 0) text += " No worker reached the end.";
+  if (report.steps != report.planned_steps) {
+    text += " Only " + FormatCount(static_cast<int64_t>(report.steps)) + " of " +
+            FormatCount(static_cast<int64_t>(report.planned_steps)) + " steps were done.";
+  }
+  return text;
+}
+
+}  // namespace closeranks::telemetry
