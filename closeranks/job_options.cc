@@ -1,0 +1,81 @@
+#include "closeranks/job_options.h"
+
+#include <cstdlib>
+
+#include "base/exit_code.h"
+#include "gflags/gflags.h"
+
+DEFINE_string(mode, "fast",
+              "fast: the batch is divided evenly over the ranks; exact: over logical shards, so "
+              "that the weights are the same bits whatever the number of ranks");
+DEFINE_int32(logical_shards, 0, "exact mode: parts of every batch; 0: 4 times the members");
+DEFINE_uint64(seed, 1, "of the initial weights, the order of samples and dropout");
+DEFINE_int32(threads, 1, "CPU threads of libtorch in each worker");
+DEFINE_string(report, "", "folder for events and ledgers; empty: none are written");
+DEFINE_double(timeout, 60, "seconds after which a collective gives up");
+DEFINE_string(transport, "auto", "how ranks of one host talk: auto (shm), shm or tcp");
+
+namespace closeranks {
+namespace {
+
+Status Unexpected(const std::string& flag, const std::string& value, const std::string& expected) {
+  return InvalidArgument("--" + flag + "=" + value + ": expected " + expected);
+}
+
+// gflags ends the process for a flag that it doesn't know; this gives it our exit code.
+[[noreturn]] void ExitUsage(int) { std::exit(static_cast<int>(ExitCode::kUsage)); }
+
+}  // namespace
+}  // namespace closeranks
+
+// Where gflags goes after it has printed what is wrong; it exports the variable without a declaration.
+namespace google {
+extern void (*gflags_exitfunc)(int);
+}
+
+namespace closeranks {
+
+Result<JobOptions> ParseJobOptions(int* argc, char*** argv) {
+  google::gflags_exitfunc = ExitUsage;
+  google::ParseCommandLineFlags(argc, argv, /*remove_flags=*/true);
+  if (*argc > 1) {
+    return InvalidArgument("'" + std::string((*argv)[1]) +
+                           "' is no flag; flags start with -- (see --help)");
+  }
+  JobOptions options;
+  if (FLAGS_mode != "fast" && FLAGS_mode != "exact") {
+    return Unexpected("mode", FLAGS_mode, "fast or exact");
+  }
+  options.mode = FLAGS_mode == "exact" ? Mode::kExact : Mode::kFast;
+  if (FLAGS_logical_shards < 0 || FLAGS_logical_shards > 4096) {
+    return Unexpected("logical-shards", std::to_string(FLAGS_logical_shards), "0 to 4096");
+  }
+  if (FLAGS_logical_shards > 0 && options.mode == Mode::kFast &&
+      !google::GetCommandLineFlagInfoOrDie("logical_shards").is_default) {
+    return InvalidArgument("--logical-shards needs --mode=exact, but the mode is fast");
+  }
+  options.logical_shards = FLAGS_logical_shards;
+  options.seed = FLAGS_seed;
+  if (FLAGS_threads < 1 || FLAGS_threads > 1024) {
+    return Unexpected("threads", std::to_string(FLAGS_threads), "1 to 1024");
+  }
+  options.threads = FLAGS_threads;
+  options.report_folder = FLAGS_report;
+  if (!(FLAGS_timeout > 0) || FLAGS_timeout > 1e6) {
+    return Unexpected("timeout", std::to_string(FLAGS_timeout), "seconds, more than 0");
+  }
+  options.timeout = std::chrono::duration_cast<Duration>(std::chrono::duration<double>(FLAGS_timeout));
+  if (FLAGS_transport == "auto") {
+    options.transport = TransportChoice::kAuto;
+  } else if (FLAGS_transport == "tcp") {
+    options.transport = TransportChoice::kTcp;
+  } else if (FLAGS_transport == "shm") {
+    options.transport = TransportChoice::kShm;
+  } else {
+    return Unexpected("transport", FLAGS_transport, "auto, shm or tcp");
+  }
+  ASSIGN_OR_RETURN(options.environment, ReadEnvironment());
+  return options;
+}
+
+}  // namespace closeranks

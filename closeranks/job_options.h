@@ -1,0 +1,33 @@
+// Everything that can be set about a job from outside of the training program.
+#ifndef CLOSERANKS_CLOSERANKS_JOB_OPTIONS_H_
+#define CLOSERANKS_CLOSERANKS_JOB_OPTIONS_H_
+
+#include <string>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "closeranks/environment.h"
+
+namespace closeranks {
+
+enum class Mode { kFast, kExact };
+enum class TransportChoice { kAuto, kTcp, kShm };
+
+struct JobOptions {
+  Mode mode = Mode::kFast;
+  int logical_shards = 0;  // exact mode; 0: 4 times the members that the job starts with
+  uint64_t seed = 1;
+  int threads = 1;            // of libtorch, in each worker
+  std::string report_folder;  // empty: no events, no ledger
+  Duration timeout = std::chrono::seconds(60);  // of a collective
+  TransportChoice transport = TransportChoice::kAuto;
+  Environment environment;
+};
+
+// From the flags (see closeranks --help) and the environment. Call once, before threads are started: parses
+// and removes the flags from argv. kInvalidArgument names the flag, its value and what is expected.
+Result<JobOptions> ParseJobOptions(int* argc, char*** argv);
+
+}  // namespace closeranks
+
+#endif  // CLOSERANKS_CLOSERANKS_JOB_OPTIONS_H_

@@ -1,0 +1,154 @@
+#include "closeranks/model_replica.h"
+
+#include <ATen/ATen.h>
+#include <openssl/evp.h>
+#include <torch/serialize/input-archive.h>
+#include <torch/serialize/output-archive.h>
+#include <torch/utils.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstring>
+#include <sstream>
+
+#include "base/bytes.h"
+#include "base/random.h"
+#include "closeranks/error.h"
+
+namespace closeranks {
+namespace {
+
+// In the model's own order, which is that of construction.
+std::vector<at::Tensor> Trained(const torch::nn::Module& model) {
+  if (auto buffers = model.named_buffers(); !buffers.is_empty()) {
+    throw Error(InvalidArgument("the model has the buffer '" + buffers.front().key() +
+                                "', and buffers (BatchNorm's running statistics, say) aren't kept "
+                                "equal over ranks yet: use a layer without, such as GroupNorm"));
+  }
+  std::vector<at::Tensor> parameters = model.parameters();
+  if (parameters.empty()) throw Error(InvalidArgument("the model has no parameters"));
+  return parameters;
+}
+
+std::string_view BytesOf(const at::Tensor& tensor) {
+  return {static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes()};
+}
+
+}  // namespace
+
+ModelReplica::ModelReplica(torch::nn::Module& model, torch::optim::Optimizer& optimizer,
+                           uint64_t seed, int logical_shards)
+    : optimizer_(optimizer),
+      seed_(seed),
+      reducer_(Trained(model), {.logical_shards = logical_shards}) {
+  for (const auto& item : model.named_parameters()) {
+    if (!item.value().is_contiguous()) {
+      throw Error(InvalidArgument("the parameter '" + item.key() + "' isn't contiguous"));
+    }
+    parameters_.emplace_back(item.key(), item.value());
+  }
+  std::sort(parameters_.begin(), parameters_.end(),
+            [](const auto& a, const auto& b) { return a.first < b.first; });
+}
+
+void ModelReplica::BeginStep(StepNumber step) { reducer_.BeginStep(step); }
+
+void ModelReplica::BeginReduction(std::shared_ptr<Communicator> communicator,
+                                  std::vector<int> shard_owners) {
+  reducer_.BeginReduction(std::move(communicator), std::move(shard_owners));
+}
+
+void ModelReplica::BeginPart(StepNumber step, const elastic::Part& part, bool last) {
+  uint64_t where = part.shard >= 0 ? static_cast<uint64_t>(part.shard)
+                                   : uint64_t{1} << 32 | static_cast<uint64_t>(part.begin);
+  torch::manual_seed(MixBits(MixBits(MixBits(seed_) + step) + where));
+  reducer_.BeginPart(part.shard, last);
+}
+
+void ModelReplica::EndPart() { reducer_.EndPart(); }
+
+void ModelReplica::StartReduction() { reducer_.StartAll(); }
+
+Status ModelReplica::FinishReduction() { return reducer_.Finish(); }
+
+void ModelReplica::Apply(StepNumber step) {
+  // After a catch-up the gradients came from a peer, and nobody has pointed .grad at them yet.
+  reducer_.AdoptReduced(step);
+  optimizer_.step();
+}
+
+std::vector<elastic::Buffer> ModelReplica::ReducedGradients(StepNumber step) {
+  std::vector<elastic::Buffer> buffers;
+  for (int bucket = 0; bucket < reducer_.bucket_count(); ++bucket) {
+    std::span<std::byte> bytes = reducer_.Reduced(step, bucket);
+    DataType type = reducer_.bucket_type(bucket);
+    buffers.push_back({bytes.data(), bytes.size() / SizeOf(type), type});
+  }
+  return buffers;
+}
+
+std::string ModelReplica::SaveState() {
+  ByteWriter writer;
+  writer.Put(static_cast<uint32_t>(parameters_.size()));
+  for (const auto& [name, tensor] : parameters_) {
+    writer.PutString(name);
+    writer.PutString(BytesOf(tensor));
+  }
+  torch::serialize::OutputArchive archive;
+  optimizer_.save(archive);
+  std::ostringstream optimizer_state;
+  archive.save_to(optimizer_state);
+  writer.PutString(optimizer_state.str());
+  return std::move(writer).bytes();
+}
+
+Status ModelReplica::LoadState(std::string_view state) {
+  ByteReader reader(state);
+  std::vector<std::string> values(reader.GetCount(2 * sizeof(uint32_t)));
+  if (values.size() != parameters_.size()) {
+    return Internal("the received state has " + std::to_string(values.size()) +
+                    " parameters instead of " + std::to_string(parameters_.size()));
+  }
+  for (size_t i = 0; i < values.size(); ++i) {
+    std::string name = reader.GetString();
+    values[i] = reader.GetString();
+    if (name != parameters_[i].first || values[i].size() != parameters_[i].second.nbytes()) {
+      return Internal("the received state has " + std::to_string(values[i].size()) +
+                      " bytes of '" + name + "' instead of " +
+                      std::to_string(parameters_[i].second.nbytes()) + " of '" +
+                      parameters_[i].first + "'");
+    }
+  }
+  std::string optimizer_state = reader.GetString();
+  if (!reader.AtEnd()) return Internal("the received state is cut off");
+  std::istringstream stream(optimizer_state);
+  torch::serialize::InputArchive archive;
+  archive.load_from(stream);
+  optimizer_.load(archive);
+  for (size_t i = 0; i < values.size(); ++i) {
+    std::memcpy(parameters_[i].second.mutable_data_ptr(), values[i].data(), values[i].size());
+  }
+  return OkStatus();
+}
+
+std::string ModelReplica::WeightsSha256() const {
+  std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
+  CHECK(EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1);
+  for (const auto& [name, tensor] : parameters_) {
+    EVP_DigestUpdate(context.get(), name.data(), name.size());
+    EVP_DigestUpdate(context.get(), tensor.const_data_ptr(), tensor.nbytes());
+  }
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
+  unsigned int length = 0;
+  CHECK(EVP_DigestFinal_ex(context.get(), digest.data(), &length) == 1);
+  std::string text;
+  for (unsigned int i = 0; i < length; ++i) {
+    std::array<char, 3> byte;
+    std::snprintf(byte.data(), byte.size(), "%02x", digest[i]);
+    text += byte.data();
+  }
+  return text;
+}
+
+}  // namespace closeranks

@@ -1,0 +1,53 @@
+// A libtorch model and optimizer as the elastic step sees them.
+#ifndef CLOSERANKS_CLOSERANKS_MODEL_REPLICA_H_
+#define CLOSERANKS_CLOSERANKS_MODEL_REPLICA_H_
+
+#include <torch/nn/module.h>
+#include <torch/optim/optimizer.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ddp/reducer.h"
+#include "elastic/replica.h"
+
+namespace closeranks {
+
+// Used by the training thread only. `model` and `optimizer` outlive it.
+class ModelReplica final : public elastic::Replica {
+ public:
+  // Throws Error (kInvalidArgument) for a model with buffers such as BatchNorm's running statistics, which
+  // aren't kept equal yet.
+  ModelReplica(torch::nn::Module& model, torch::optim::Optimizer& optimizer, uint64_t seed,
+               int logical_shards);
+
+  void BeginStep(StepNumber step) override;
+  void BeginReduction(std::shared_ptr<Communicator> communicator,
+                      std::vector<int> shard_owners) override;
+  // Seeds libtorch's generator from (seed, step, part), so that dropout draws the same wherever the part is
+  // computed.
+  void BeginPart(StepNumber step, const elastic::Part& part, bool last) override;
+  void EndPart() override;
+  void StartReduction() override;
+  Status FinishReduction() override;
+  void Apply(StepNumber step) override;
+  std::vector<elastic::Buffer> ReducedGradients(StepNumber step) override;
+  std::string SaveState() override;
+  Status LoadState(std::string_view state) override;
+
+  std::string WeightsSha256() const;
+  // Equal where the parameters are laid out alike.
+  std::string Fingerprint() const { return std::to_string(reducer_.fingerprint()); }
+
+ private:
+  torch::optim::Optimizer& optimizer_;
+  uint64_t seed_;
+  std::vector<std::pair<std::string, at::Tensor>> parameters_;  // by name
+  ddp::Reducer reducer_;
+};
+
+}  // namespace closeranks
+
+#endif  // CLOSERANKS_CLOSERANKS_MODEL_REPLICA_H_

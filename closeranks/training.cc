@@ -1,0 +1,202 @@
+#include "closeranks/training.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "closeranks/error.h"
+#include "closeranks/job.h"
+#include "closeranks/model_replica.h"
+#include "closeranks/training_observer.h"
+#include "ddp/sample_order.h"
+#include "elastic/step_loop.h"
+#include "elastic/worker.h"
+#include "telemetry/records.h"
+
+namespace closeranks {
+namespace {
+
+class PlannedBatches final : public elastic::BatchSource {
+ public:
+  PlannedBatches(uint64_t seed, const Plan& plan)
+      : order_(seed, plan.samples, plan.batch), epochs_(plan.epochs) {}
+
+  Batch Get(StepNumber step) override {
+    ddp::SampleOrder::BatchIds batch = order_.Batch(step);
+    return {static_cast<int>(batch.epoch), batch.ids};
+  }
+  StepNumber steps() const override {
+    return static_cast<StepNumber>(order_.StepsPerEpoch()) * static_cast<StepNumber>(epochs_);
+  }
+
+ private:
+  ddp::SampleOrder order_;
+  int epochs_;
+};
+
+void CheckPlan(const Plan& plan) {
+  if (plan.samples < 1 || plan.batch < 1 || plan.epochs < 1) {
+    throw Error(InvalidArgument("a plan needs at least one sample, a batch of one and one epoch; "
+                                "this one has " +
+                                std::to_string(plan.samples) + " samples, a batch of " +
+                                std::to_string(plan.batch) + " and " +
+                                std::to_string(plan.epochs) + " epochs"));
+  }
+}
+
+int LogicalShards(const JobOptions& options, int members) {
+  if (options.mode == Mode::kFast) return 0;
+  return options.logical_shards > 0 ? options.logical_shards : 4 * members;
+}
+
+}  // namespace
+
+class Training::Impl {
+ public:
+  Impl(Job& job, torch::nn::Module& model, torch::optim::Optimizer& optimizer)
+      : job_(job),
+        logical_shards_(LogicalShards(job.options(), job.worker().welcome().starting_members)),
+        replica_(model, optimizer, job.options().seed, logical_shards_),
+        step_(nullptr) {}
+
+  void Begin(Training* training, const Plan& plan) {
+    if (loop_.has_value()) throw Error(InvalidArgument("Steps may be called once"));
+    CheckPlan(plan);
+    step_ = Step(training);
+    batches_.emplace(job_.options().seed, plan);
+    WriteStart(plan);
+    elastic::Worker& worker = job_.worker();
+    observer_.emplace(job_, batches_->steps());
+    elastic::StepLoop::Options options;
+    options.logical_shards = logical_shards_;
+    options.report_failure = [&worker](Generation generation, const Status& why) {
+      worker.ReportFailure(generation, why);
+    };
+    options.report_done = [&worker](rendezvous::WorkerState) { worker.ReportDone(); };
+    loop_.emplace(worker.gate(), replica_, *batches_, OpenLedger(), *observer_, job_.clock(),
+                  std::move(options));
+    worker.Join(Configuration(plan));
+  }
+
+  // True when there is a step to compute; at the end of the run everyone has come to it.
+  bool Next() {
+    if (ValueOrThrow(loop_->NextStep())) return true;
+    ThrowIfError(loop_->Finish());
+    telemetry::EndEvent end;
+    end.step = batches_->steps();
+    end.weights_sha256 = replica_.WeightsSha256();
+    end.seconds = observer_->SecondsSinceFirstWorld();
+    job_.events().Write(ToRecord(end));
+    return false;
+  }
+
+  elastic::StepLoop& loop() { return *loop_; }
+  Step& step() { return step_; }
+  const ModelReplica& replica() const { return replica_; }
+
+ private:
+  elastic::Ledger OpenLedger() {
+    if (job_.options().report_folder.empty()) return {};
+    return ValueOrThrow(elastic::Ledger::Open(
+        files_, telemetry::LedgerPath(job_.options().report_folder, job_.worker().process())));
+  }
+
+  // What must be equal on every rank, as the handshake compares it.
+  std::string Configuration(const Plan& plan) const {
+    return "samples=" + std::to_string(plan.samples) + " batch=" + std::to_string(plan.batch) +
+           " epochs=" + std::to_string(plan.epochs) +
+           " logical_shards=" + std::to_string(logical_shards_) +
+           " seed=" + std::to_string(job_.options().seed) +
+           " threads=" + std::to_string(job_.options().threads) +
+           " parameters=" + replica_.Fingerprint();
+  }
+
+  void WriteStart(const Plan& plan) {
+    telemetry::StartEvent start;
+    start.member = job_.worker().process().member;
+    start.incarnation = job_.worker().process().incarnation.ToString();
+    start.mode = job_.options().mode == Mode::kExact ? "exact" : "fast";
+    start.epochs = plan.epochs;
+    start.batch = plan.batch;
+    start.samples = plan.samples;
+    start.steps = batches_->steps();
+    start.seed = job_.options().seed;
+    start.logical_shards = logical_shards_;
+    start.ranks = job_.worker().welcome().starting_members;
+    job_.events().Write(ToRecord(start));
+  }
+
+  Job& job_;
+  int logical_shards_;
+  SystemFiles files_;
+  ModelReplica replica_;
+  Step step_;
+  std::optional<PlannedBatches> batches_;
+  std::optional<TrainingObserver> observer_;
+  std::optional<elastic::StepLoop> loop_;
+};
+
+std::span<const int64_t> Shard::samples() const {
+  elastic::StepLoop& loop = training_->impl_->loop();
+  return loop.SamplesOf(loop.todo()[index_]);
+}
+
+void Shard::Backward(const at::Tensor& mean_loss) {
+  elastic::StepLoop& loop = training_->impl_->loop();
+  double share = static_cast<double>(loop.todo()[index_].size()) / loop.batch();
+  loop.BeginPart(index_);
+  (mean_loss * share).backward();
+  loop.EndPart(index_, mean_loss.item<double>());
+}
+
+Step::Iterator& Step::Iterator::operator++() {
+  step_->Present(++index_);
+  return *this;
+}
+
+Step::Iterator Step::begin() {
+  Iterator first(this, 0);
+  Present(0);
+  return first;
+}
+
+Step::Iterator Step::end() { return {this, training_->impl_->loop().todo().size()}; }
+
+void Step::Present(size_t index) {
+  shard_.training_ = training_;
+  shard_.index_ = index;
+}
+
+StepNumber Step::number() const { return training_->impl_->loop().step(); }
+int Step::epoch() const { return training_->impl_->loop().epoch(); }
+int Step::batch() const { return training_->impl_->loop().batch(); }
+void Step::Commit() { ThrowIfError(training_->impl_->loop().Commit()); }
+
+Step& StepRange::Iterator::operator*() const { return training_->impl_->step(); }
+
+StepRange::Iterator& StepRange::Iterator::operator++() {
+  at_end_ = !training_->impl_->Next();
+  return *this;
+}
+
+StepRange::Iterator StepRange::begin() {
+  Iterator first;
+  first.training_ = training_;
+  return ++first;
+}
+
+Training::Training(Job& job, torch::nn::Module& model, torch::optim::Optimizer& optimizer)
+    : impl_(std::make_unique<Impl>(job, model, optimizer)) {}
+
+Training::~Training() = default;
+
+StepRange Training::Steps(Plan plan) {
+  impl_->Begin(this, plan);
+  return StepRange(this);
+}
+
+std::string Training::WeightsSha256() const { return impl_->replica().WeightsSha256(); }
+
+}  // namespace closeranks

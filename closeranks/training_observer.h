@@ -1,0 +1,34 @@
+// Writes what happens in a run to its event log, and tells the supervisor how far it is.
+#ifndef CLOSERANKS_CLOSERANKS_TRAINING_OBSERVER_H_
+#define CLOSERANKS_CLOSERANKS_TRAINING_OBSERVER_H_
+
+#include "closeranks/job.h"
+#include "elastic/step_loop.h"
+
+namespace closeranks {
+
+class TrainingObserver final : public elastic::StepObserver {
+ public:
+  // `job` outlives it.
+  TrainingObserver(Job& job, StepNumber steps) : job_(job), steps_(steps) {}
+
+  void OnWorld(const elastic::ConnectedWorld& world, StepNumber resumed_from) override;
+  void OnTransfer(const elastic::ConnectedWorld& world, size_t bytes, TimePoint begin,
+                  TimePoint end) override;
+  void OnStepBegin(const StepInfo& info) override;
+  void OnCommit(const StepInfo& info) override;
+
+  double SecondsSinceFirstWorld() const;
+
+ private:
+  void Tell(const StepInfo& info, bool committed);
+
+  Job& job_;
+  StepNumber steps_;
+  World world_;  // the last one; no ranks before the first
+  TimePoint first_world_{};
+};
+
+}  // namespace closeranks
+
+#endif  // CLOSERANKS_CLOSERANKS_TRAINING_OBSERVER_H_
