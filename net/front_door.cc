@@ -1,0 +1,90 @@
+#include "net/front_door.h"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <string>
+#include <utility>
+
+#include "glog/logging.h"
+
+namespace closeranks::net {
+
+FrontDoor::FrontDoor(EventLoop& loop, Options options, Route route)
+    : loop_(loop), options_(options), route_(std::make_shared<Route>(std::move(route))) {}
+
+FrontDoor::~FrontDoor() {
+  while (!pending_.empty()) TakeOut(pending_.begin());
+}
+
+Result<std::unique_ptr<FrontDoor>> FrontDoor::Open(EventLoop& loop, SocketNetwork& network,
+                                                   const Address& address, Options options,
+                                                   Route route) {
+  CHECK_GT(options.max_pending, 0u);
+  std::unique_ptr<FrontDoor> door(new FrontDoor(loop, options, std::move(route)));
+  ASSIGN_OR_RETURN(door->listener_,
+                   network.ListenFd(address, [door = door.get()](UniqueFd fd, const Address& peer) {
+                     door->OnAccept(std::move(fd), peer);
+                   }));
+  return door;
+}
+
+void FrontDoor::OnAccept(UniqueFd fd, const Address& peer) {
+  ++counts_.accepted;
+  if (pending_.size() >= options_.max_pending) {
+    Drop(pending_.begin(), counts_.crowded_out, ResourceExhausted("too many wait"));
+  }
+  const Place place = pending_.emplace(pending_.end());
+  place->fd = std::move(fd);
+  place->peer = peer;
+  Status status =
+      loop_.Watch(place->fd.get(), {.readable = true}, [this, place](Ready) { OnReady(place); });
+  if (!status.ok()) return Drop(place, counts_.crowded_out, status);
+  place->limit = loop_.RunAfter(options_.preamble_limit, [this, place] {
+    Drop(place, counts_.too_slow, Timeout("no preamble in time"));
+  });
+}
+
+void FrontDoor::OnReady(Place place) {
+  // Never a byte more than the preamble: what follows belongs to whom it names.
+  const ssize_t received = recv(place->fd.get(), place->bytes.data() + place->received,
+                                kPreambleBytes - place->received, MSG_DONTWAIT);
+  if (received < 0) {
+    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return;
+    return Drop(place, counts_.closed_early, ErrnoStatus(errno, "reading the preamble"));
+  }
+  if (received == 0) {
+    return Drop(place, counts_.closed_early, PeerLost("closed within the preamble"));
+  }
+  place->received += static_cast<size_t>(received);
+  if (place->received == kPreambleBytes) Decide(place);
+}
+
+void FrontDoor::Decide(Place place) {
+  Result<Preamble> preamble = ParsePreamble(place->bytes);
+  if (!preamble.ok()) return Drop(place, counts_.garbage, preamble.status());
+  if (preamble->job_hash != options_.job_hash) {
+    return Drop(place, counts_.other_job, Mismatch("meant for another job"));
+  }
+  Pending pending = TakeOut(place);
+  ++counts_.routed;
+  const std::shared_ptr<Route> route = route_;
+  (*route)(*preamble, std::move(pending.fd));
+}
+
+void FrontDoor::Drop(Place place, uint64_t& count, const Status& why) {
+  ++count;
+  LOG_EVERY_N(WARNING, 100) << "front door: dropped a connection from " << place->peer << ": "
+                            << why;
+  TakeOut(place);
+}
+
+FrontDoor::Pending FrontDoor::TakeOut(Place place) {
+  loop_.Unwatch(place->fd.get());
+  loop_.Cancel(place->limit);
+  Pending pending = std::move(*place);
+  pending_.erase(place);
+  return pending;
+}
+
+}  // namespace closeranks::net

@@ -1,0 +1,88 @@
+// The one listening port of a pod: reads who a connection is for, and hands it on.
+#ifndef CLOSERANKS_NET_FRONT_DOOR_H_
+#define CLOSERANKS_NET_FRONT_DOOR_H_
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <memory>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "base/unique_fd.h"
+#include "net/address.h"
+#include "net/event_loop.h"
+#include "net/preamble.h"
+#include "net/socket_network.h"
+
+namespace closeranks::net {
+
+// Single-threaded, on its loop. Every connection is routed, or dropped for a counted reason within
+// the time limit: nobody can hold the door open, or fill it so that others don't get through.
+class FrontDoor {
+ public:
+  struct Options {
+    uint64_t job_hash = 0;
+    // For the whole preamble, from the moment a connection is accepted.
+    Duration preamble_limit = std::chrono::seconds(5);
+    // Beyond it the connection that has waited longest goes: those of ours speak at once.
+    size_t max_pending = 256;
+  };
+  struct Counts {
+    uint64_t accepted = 0;
+    uint64_t routed = 0;
+    uint64_t garbage = 0;       // dropped: not a preamble of this version
+    uint64_t other_job = 0;     // dropped: meant for another job
+    uint64_t closed_early = 0;  // dropped: ended or failed within the preamble
+    uint64_t too_slow = 0;      // dropped: over preamble_limit
+    uint64_t crowded_out = 0;   // dropped: over max_pending
+  };
+  // `fd` has been read to the end of the preamble and not a byte further. May destroy the door.
+  using Route = std::function<void(const Preamble& preamble, UniqueFd fd)>;
+
+  // Listens on `address`; errors are those of SocketNetwork::Listen. `loop` and `network` outlive
+  // it.
+  static Result<std::unique_ptr<FrontDoor>> Open(EventLoop& loop, SocketNetwork& network,
+                                                 const Address& address, Options options,
+                                                 Route route);
+  // Drops those that haven't said who they want.
+  ~FrontDoor();
+  FrontDoor(const FrontDoor&) = delete;
+  FrontDoor& operator=(const FrontDoor&) = delete;
+
+  const Address& address() const { return listener_->address(); }
+  const Counts& counts() const { return counts_; }
+  size_t pending() const { return pending_.size(); }
+
+ private:
+  struct Pending {
+    UniqueFd fd;
+    Address peer;
+    std::array<char, kPreambleBytes> bytes;
+    size_t received = 0;
+    TimerId limit = kNoTimer;
+  };
+  using Place = std::list<Pending>::iterator;
+
+  FrontDoor(EventLoop& loop, Options options, Route route);
+
+  void OnAccept(UniqueFd fd, const Address& peer);
+  void OnReady(Place place);
+  void Decide(Place place);
+  void Drop(Place place, uint64_t& count, const Status& why);
+  Pending TakeOut(Place place);
+
+  EventLoop& loop_;
+  const Options options_;
+  std::shared_ptr<Route> route_;
+  std::unique_ptr<Listener> listener_;
+  std::list<Pending> pending_;  // the oldest first
+  Counts counts_;
+};
+
+}  // namespace closeranks::net
+
+#endif  // CLOSERANKS_NET_FRONT_DOOR_H_

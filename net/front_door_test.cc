@@ -1,0 +1,152 @@
+#include "net/front_door.h"
+
+#include <sys/socket.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace closeranks::net {
+namespace {
+
+constexpr uint64_t kJob = 0x1234;
+
+Preamble To(MemberId member) {
+  return {.role = ConnectionRole::kMembership,
+          .job_hash = kJob,
+          .destination = {.member = member, .incarnation = {.high = 1, .low = 2}},
+          .sender = 7};
+}
+
+class FrontDoorTest : public testing::Test {
+ protected:
+  void Open(FrontDoor::Options options) {
+    options.job_hash = kJob;
+    Result<std::unique_ptr<FrontDoor>> door =
+        FrontDoor::Open(loop_, network_, Address::Ip("127.0.0.1", 0), options,
+                        [this](const Preamble& preamble, UniqueFd fd) {
+                          routed_.push_back(preamble);
+                          fds_.push_back(std::move(fd));
+                          if (close_when_routed_) door_.reset();
+                        });
+    CHECK(door.ok()) << door.status();
+    door_ = *std::move(door);
+  }
+
+  // A connection that the door has accepted.
+  UniqueFd Connect() {
+    UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    SocketAddress target = ToSocketAddress(door_->address()).value();
+    PCHECK(connect(fd.get(), target.get(), target.length) == 0);
+    const uint64_t before = door_->counts().accepted;
+    while (door_->counts().accepted == before) loop_.PollOnce(Duration::max());
+    return fd;
+  }
+
+  void Send(const UniqueFd& fd, std::string_view bytes) {
+    ASSERT_EQ(send(fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL), std::ssize(bytes));
+  }
+
+  // Polls until `count` is 1: what was sent over loopback is there, or will be.
+  void PollUntilOne(const uint64_t& count) {
+    while (count == 0) loop_.PollOnce(Duration::max());
+    EXPECT_EQ(count, 1u);
+  }
+
+  ManualClock clock_;
+  EventLoop loop_{clock_};
+  SocketNetwork network_{loop_};
+  std::unique_ptr<FrontDoor> door_;
+  bool close_when_routed_ = false;
+  std::vector<Preamble> routed_;
+  std::vector<UniqueFd> fds_;
+};
+
+TEST_F(FrontDoorTest, RoutesByThePreambleAndLeavesWhatFollows) {
+  Open({});
+  UniqueFd fd = Connect();
+  Send(fd, EncodePreamble(To(3)) + "the handshake");
+  PollUntilOne(door_->counts().routed);
+  ASSERT_EQ(routed_.size(), 1u);
+  EXPECT_EQ(routed_[0], To(3));
+  char rest[100];
+  const ssize_t count = recv(fds_[0].get(), rest, sizeof(rest), 0);
+  EXPECT_EQ(std::string(rest, static_cast<size_t>(count)), "the handshake");
+  EXPECT_EQ(door_->pending(), 0u);
+}
+
+TEST_F(FrontDoorTest, APreambleMayComeInPieces) {
+  Open({});
+  UniqueFd fd = Connect();
+  for (const char byte : EncodePreamble(To(3))) {
+    EXPECT_TRUE(routed_.empty());
+    Send(fd, {&byte, 1});
+    loop_.PollOnce(Duration::max());
+  }
+  EXPECT_EQ(routed_.size(), 1u);
+}
+
+TEST_F(FrontDoorTest, EveryDropIsCountedByItsReason) {
+  Open({});
+  UniqueFd garbage = Connect();
+  Send(garbage, std::string(kPreambleBytes, '?'));
+  PollUntilOne(door_->counts().garbage);
+
+  UniqueFd other_job = Connect();
+  Preamble preamble = To(3);
+  preamble.job_hash = kJob + 1;
+  Send(other_job, EncodePreamble(preamble));
+  PollUntilOne(door_->counts().other_job);
+
+  UniqueFd early = Connect();
+  Send(early, "DOOR");
+  early.Reset();
+  PollUntilOne(door_->counts().closed_early);
+
+  EXPECT_TRUE(routed_.empty());
+  EXPECT_EQ(door_->pending(), 0u);
+  char byte;
+  EXPECT_EQ(recv(other_job.get(), &byte, 1, 0), 0) << "a dropped connection is closed";
+}
+
+TEST_F(FrontDoorTest, WhoSaysNothingIsDroppedAtTheTimeLimit) {
+  Open({});
+  UniqueFd silent = Connect();
+  UniqueFd dribbling = Connect();
+  clock_.Advance(std::chrono::milliseconds(4999));
+  Send(dribbling, "D");  // doesn't buy more time
+  loop_.PollOnce(Duration::max());
+  EXPECT_EQ(door_->pending(), 2u);
+  clock_.Advance(std::chrono::milliseconds(1));
+  loop_.PollOnce(Duration::zero());
+  EXPECT_EQ(door_->counts().too_slow, 2u);
+  EXPECT_EQ(door_->pending(), 0u);
+}
+
+TEST_F(FrontDoorTest, ACrowdOfIdlersKeepsNobodyOut) {
+  Open({.max_pending = 3});
+  std::vector<UniqueFd> idlers;
+  for (int i = 0; i < 10; ++i) {
+    idlers.push_back(Connect());
+    EXPECT_LE(door_->pending(), 3u);
+  }
+  EXPECT_EQ(door_->counts().crowded_out, 7u);
+  UniqueFd ours = Connect();
+  Send(ours, EncodePreamble(To(0)));
+  PollUntilOne(door_->counts().routed);
+}
+
+TEST_F(FrontDoorTest, MayBeDestroyedByWhoIsRouted) {
+  Open({});
+  close_when_routed_ = true;
+  UniqueFd waiting = Connect();
+  UniqueFd fd = Connect();
+  Send(fd, EncodePreamble(To(1)));
+  while (door_) loop_.PollOnce(Duration::max());
+  EXPECT_EQ(routed_.size(), 1u);
+}
+
+}  // namespace
+}  // namespace closeranks::net

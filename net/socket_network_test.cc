@@ -1,0 +1,257 @@
+#include "net/socket_network.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace closeranks::net {
+namespace {
+
+Address AnyPort() { return Address::Ip("127.0.0.1", 0); }
+
+class SocketNetworkTest : public testing::Test {
+ protected:
+  template <typename Condition>
+  void PollUntil(Condition condition) {
+    while (!condition()) loop_.PollOnce(Duration::max());
+  }
+
+  std::unique_ptr<Listener> Listen(const Address& address) {
+    Result<std::unique_ptr<Listener>> listener =
+        network_->Listen(address, [this](std::unique_ptr<Link> link, std::string greeting) {
+          EXPECT_EQ(greeting, "");
+          accepted_.push_back(std::move(link));
+        });
+    CHECK(listener.ok()) << listener.status();
+    return *std::move(listener);
+  }
+
+  Result<std::unique_ptr<Link>> Connect(const Address& address, ConnectOptions options = {}) {
+    std::optional<Result<std::unique_ptr<Link>>> connected;
+    network_->Connect(address, options, [&](Result<std::unique_ptr<Link>> result) {
+      EXPECT_FALSE(connected) << "called back twice";
+      connected.emplace(std::move(result));
+    });
+    EXPECT_FALSE(connected) << "Connect called back";
+    PollUntil([&] { return connected.has_value(); });
+    return *std::move(connected);
+  }
+
+  // An address at which nobody listens, and nobody else can: the port is bound, not listened on.
+  Address Refusing() {
+    refusing_.Reset(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    SocketAddress address = ToSocketAddress(AnyPort()).value();
+    PCHECK(bind(refusing_.get(), address.get(), address.length) == 0);
+    return LocalAddress(refusing_.get());
+  }
+
+  std::string UniqueName() {
+    return "closeranks-test-" + std::to_string(getpid()) + "-" + std::to_string(++names_);
+  }
+
+  SystemClock clock_;
+  EventLoop loop_{clock_};
+  std::optional<SocketNetwork> network_{std::in_place, loop_};
+  std::vector<std::unique_ptr<Link>> accepted_;
+  UniqueFd refusing_;
+  int names_ = 0;
+};
+
+TEST_F(SocketNetworkTest, FramesPassOverTcpUnixAndIp6) {
+  for (const Address& address : {AnyPort(), Address::Unix(UniqueName()), Address::Ip("::1", 0)}) {
+    if (address.host == "::1" &&
+        !network_->ListenFd(address, [](UniqueFd, const Address&) {}).ok()) {
+      continue;  // a host without IPv6
+    }
+    std::unique_ptr<Listener> listener = Listen(address);
+    if (!address.IsUnix()) {
+      EXPECT_NE(listener->address().port, 0);
+    }
+    Result<std::unique_ptr<Link>> link = Connect(listener->address());
+    ASSERT_TRUE(link.ok()) << link.status();
+    (*link)->Send({.kind = FrameKind::kControl, .tag = 5}, "over " + address.ToString());
+    PollUntil([&] { return !accepted_.empty(); });
+    std::string received;
+    accepted_[0]->Start({.on_frame = [&](const FrameHeader&, std::string payload,
+                                         UniqueFd) { received = std::move(payload); },
+                         .on_closed = [](const Status&) {}});
+    PollUntil([&] { return !received.empty(); });
+    EXPECT_EQ(received, "over " + address.ToString());
+    EXPECT_EQ(accepted_[0]->CanPassFds(), address.IsUnix());
+    accepted_.clear();
+  }
+}
+
+TEST_F(SocketNetworkTest, SocketsAreSetUpAsPromised) {
+  UniqueFd accepted;
+  std::unique_ptr<Listener> listener =
+      network_->ListenFd(AnyPort(), [&](UniqueFd fd, const Address&) { accepted = std::move(fd); })
+          .value();
+  UniqueFd connected;
+  network_->ConnectFd(listener->address(), {},
+                      [&](Result<UniqueFd> fd) { connected = *std::move(fd); });
+  PollUntil([&] { return accepted && connected; });
+  EXPECT_EQ(PeerAddress(accepted.get()), LocalAddress(connected.get()));
+  for (const UniqueFd* fd : {&accepted, &connected}) {
+    int no_delay = 0;
+    socklen_t length = sizeof(no_delay);
+    ASSERT_EQ(getsockopt(fd->get(), IPPROTO_TCP, TCP_NODELAY, &no_delay, &length), 0);
+    EXPECT_NE(no_delay, 0);
+    EXPECT_TRUE(fcntl(fd->get(), F_GETFL) & O_NONBLOCK);
+    EXPECT_TRUE(fcntl(fd->get(), F_GETFD) & FD_CLOEXEC);
+  }
+}
+
+TEST_F(SocketNetworkTest, ATakenPortIsNamedWithTheRemedy) {
+  std::unique_ptr<Listener> listener = Listen(AnyPort());
+  Status status =
+      network_->Listen(listener->address(), [](std::unique_ptr<Link>, std::string) {}).status();
+  EXPECT_EQ(status.code(), StatusCode::kResourceExhausted);
+  const std::string port = std::to_string(listener->address().port);
+  EXPECT_NE(status.message().find("port " + port + " is taken"), std::string::npos) << status;
+  EXPECT_NE(status.message().find("choose another"), std::string::npos) << status;
+}
+
+TEST_F(SocketNetworkTest, APortIsFreeAgainRightAfterItsListener) {
+  std::unique_ptr<Listener> listener = Listen(AnyPort());
+  const Address address = listener->address();
+  ASSERT_TRUE(Connect(address).ok());
+  PollUntil([&] { return !accepted_.empty(); });
+  accepted_.clear();  // this end closes first, and keeps the address in TIME_WAIT
+  listener.reset();
+  EXPECT_TRUE(network_->Listen(address, [](std::unique_ptr<Link>, std::string) {}).ok());
+}
+
+TEST_F(SocketNetworkTest, RefusalIsUnavailableAndNamesTheAddress) {
+  for (const Address& address : {Refusing(), Address::Unix(UniqueName())}) {
+    Result<std::unique_ptr<Link>> link = Connect(address);
+    ASSERT_FALSE(link.ok());
+    EXPECT_EQ(link.status().code(), StatusCode::kUnavailable) << link.status();
+    EXPECT_NE(link.status().message().find(address.ToString()), std::string::npos);
+  }
+}
+
+TEST_F(SocketNetworkTest, ANameMustBeResolvedFirst) {
+  EXPECT_EQ(Connect(Address::Ip("trainer-0", 80)).status().code(), StatusCode::kInvalidArgument);
+}
+
+TEST_F(SocketNetworkTest, ConnectingEndsAtItsTimeLimit) {
+  // A backlog of none that is full: further connections get no answer.
+  UniqueFd silent(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  SocketAddress address = ToSocketAddress(AnyPort()).value();
+  ASSERT_EQ(bind(silent.get(), address.get(), address.length), 0);
+  ASSERT_EQ(listen(silent.get(), 0), 0);
+  const Address target = LocalAddress(silent.get());
+  std::vector<std::unique_ptr<Link>> fill;
+  for (;;) {
+    Result<std::unique_ptr<Link>> link =
+        Connect(target, {.timeout = std::chrono::milliseconds(50), .greeting = ""});
+    if (!link.ok()) {
+      EXPECT_EQ(link.status().code(), StatusCode::kTimeout);
+      EXPECT_EQ(link.status().message(),
+                "connecting to " + target.ToString() + ": no answer within 50 ms");
+      break;
+    }
+    fill.push_back(*std::move(link));
+    ASSERT_LT(fill.size(), 10u);
+  }
+}
+
+TEST_F(SocketNetworkTest, ACancelledConnectNeverCallsBack) {
+  std::unique_ptr<Listener> listener = Listen(AnyPort());
+  int calls = 0;
+  const auto count = [&](Result<std::unique_ptr<Link>>) { ++calls; };
+  const ConnectId good = network_->Connect(listener->address(), {}, count);
+  const ConnectId bad = network_->Connect(Address::Ip("name", 1), {}, count);
+  network_->Cancel(good);
+  network_->Cancel(good);
+  network_->Cancel(bad);
+  network_->Connect(listener->address(), {}, count);
+  network_.reset();
+  while (loop_.PollOnce(Duration::zero()) > 0) {
+  }
+  EXPECT_EQ(calls, 0);
+  listener.reset();
+}
+
+TEST_F(SocketNetworkTest, TheGreetingGoesFirst) {
+  UniqueFd accepted;
+  std::unique_ptr<Listener> listener =
+      network_->ListenFd(AnyPort(), [&](UniqueFd fd, const Address&) { accepted = std::move(fd); })
+          .value();
+  Result<std::unique_ptr<Link>> link = Connect(listener->address(), {.greeting = "who I am;"});
+  ASSERT_TRUE(link.ok());
+  (*link)->Send({}, "frame");
+  link->reset();
+  PollUntil([&] { return static_cast<bool>(accepted); });
+  ASSERT_EQ(fcntl(accepted.get(), F_SETFL, 0), 0);  // blocking, to read to the end
+  std::string all;
+  char byte;
+  while (recv(accepted.get(), &byte, 1, 0) == 1) all += byte;
+  EXPECT_EQ(all, "who I am;" + EncodeFrame({}, "frame"));
+}
+
+TEST_F(SocketNetworkTest, AListenerMayBeDestroyedInItsOwnCallback) {
+  std::unique_ptr<Listener> listener;
+  UniqueFd accepted;
+  listener = network_
+                 ->ListenFd(AnyPort(),
+                            [&](UniqueFd fd, const Address&) {
+                              listener.reset();
+                              accepted = std::move(fd);
+                            })
+                 .value();
+  Result<std::unique_ptr<Link>> link = Connect(listener->address());
+  PollUntil([&] { return static_cast<bool>(accepted); });
+  EXPECT_FALSE(listener);
+}
+
+TEST_F(SocketNetworkTest, RunningOutOfDescriptorsOnlyDelaysAccepting) {
+  ManualClock clock;
+  EventLoop loop(clock);
+  SocketNetwork network(loop);
+  UniqueFd accepted;
+  std::unique_ptr<Listener> listener =
+      network.ListenFd(AnyPort(), [&](UniqueFd fd, const Address&) { accepted = std::move(fd); })
+          .value();
+  UniqueFd client(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  SocketAddress target = ToSocketAddress(listener->address()).value();
+  ASSERT_EQ(connect(client.get(), target.get(), target.length), 0);
+
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{.rlim_cur = 3, .rlim_max = before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  loop.PollOnce(Duration::max());
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_FALSE(accepted);
+  EXPECT_EQ(loop.PollOnce(Duration::zero()), 0u) << "the listener spins";
+  clock.Advance(std::chrono::seconds(1));
+  loop.PollOnce(Duration::zero());
+  loop.PollOnce(Duration::zero());
+  EXPECT_TRUE(accepted);
+}
+
+TEST(CheckPeerUser, RefusesOthersByName) {
+  int fds[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+  UniqueFd one(fds[0]);
+  UniqueFd two(fds[1]);
+  EXPECT_TRUE(CheckPeerUser(one.get(), geteuid()).ok());
+  Status status = CheckPeerUser(one.get(), geteuid() + 1);
+  EXPECT_EQ(status.code(), StatusCode::kUnauthenticated);
+  EXPECT_NE(status.message().find(std::to_string(getpid())), std::string::npos);
+}
+
+}  // namespace
+}  // namespace closeranks::net
