@@ -1,0 +1,95 @@
+// The connections to the other workers: kept across generations, made for those who are new.
+//
+// Of a pair, the higher member connects and the lower one accepts. Processes of one host meet on a Unix
+// socket and talk through shared memory; others meet on the pod's port and talk TCP.
+#ifndef CLOSERANKS_ELASTIC_PEER_CONNECTIONS_H_
+#define CLOSERANKS_ELASTIC_PEER_CONNECTIONS_H_
+
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/member.h"
+#include "base/random.h"
+#include "base/status.h"
+#include "collectives/engine/engine.h"
+#include "collectives/transport/transport.h"
+#include "elastic/contact_card.h"
+#include "net/event_loop.h"
+#include "net/socket_network.h"
+#include "rendezvous/decision.h"
+#include "rendezvous/introduction.h"
+
+namespace closeranks::elastic {
+
+// Single-threaded, on the loop.
+class PeerConnections {
+ public:
+  struct Options {
+    rendezvous::Identity self;
+    std::string key;
+    bool shared_memory = true;  // with peers of this host
+    std::string data_address;   // of the pod's port, for the contact card
+    Duration limit = std::chrono::seconds(10);  // for connecting to one generation's peers
+  };
+  // The transports by rank (null for this rank), or why there are none.
+  using Connected = std::function<void(Result<std::vector<collectives::Transport*>>)>;
+
+  // Listens at once; errors are those of listening. Everything by reference outlives it.
+  static Result<std::unique_ptr<PeerConnections>> Open(net::EventLoop& loop,
+                                                       collectives::Engine& engine, Random& random,
+                                                       Options options);
+  // Detaches every transport from the engine.
+  ~PeerConnections();
+  PeerConnections(const PeerConnections&) = delete;
+  PeerConnections& operator=(const PeerConnections&) = delete;
+
+  // What the agreement is to carry for this worker.
+  std::string Card() const;
+
+  // Drops who is no longer listed, connects to who is new, and calls back once; at once when nobody is new.
+  // A later call gives an earlier one up, without its callback.
+  void Connect(const rendezvous::Decision& decision, Connected connected);
+
+  // A connection that came in at the pod's port.
+  void Accept(UniqueFd connection) { Welcome(std::move(connection), /*same_host=*/false); }
+
+ private:
+  struct Attempt {
+    World world;
+    Connected connected;
+    net::TimerId limit = net::kNoTimer;
+  };
+  using Introductions = std::list<std::unique_ptr<rendezvous::Introduction>>;
+
+  PeerConnections(net::EventLoop& loop, collectives::Engine& engine, Random& random,
+                  Options options);
+
+  void Dial(const rendezvous::ListedMember& peer);
+  void Welcome(UniqueFd connection, bool same_host);
+  void Introduce(UniqueFd connection, rendezvous::Handshake::Role role, bool same_host);
+  void OnIntroduced(Result<rendezvous::Acquaintance> result, bool same_host);
+  void DropUnlisted(const World& world);
+  void EndIfConnected();
+  void EndAttempt(Result<std::vector<collectives::Transport*>> result);
+
+  net::EventLoop& loop_;
+  collectives::Engine& engine_;
+  Random& random_;
+  Options options_;
+  ContactCard card_;
+  net::SocketNetwork network_;
+  std::unique_ptr<net::Listener> listener_;
+  Introductions introductions_;
+  World world_;  // of the last Connect
+  std::unique_ptr<Attempt> attempt_;
+  std::map<MemberProcess, std::unique_ptr<collectives::Transport>> transports_;
+};
+
+}  // namespace closeranks::elastic
+
+#endif  // CLOSERANKS_ELASTIC_PEER_CONNECTIONS_H_

@@ -1,0 +1,181 @@
+#include "elastic/worker.h"
+
+#include <utility>
+
+#include "glog/logging.h"
+#include "net/socket_link.h"
+
+namespace closeranks::elastic {
+namespace {
+
+constexpr Duration kWelcomeLimit = std::chrono::seconds(30);
+
+Status EndStatus(const rendezvous::Ended& ended) {
+  switch (ended.exit_code) {
+    case ExitCode::kOk:
+      return OkStatus();
+    case ExitCode::kReplaced:
+      return StaleGeneration("this process was replaced: " + ended.reason);
+    case ExitCode::kQuorumLost:
+    case ExitCode::kJoinTimeout:
+      return Timeout(ended.reason);
+    default:
+      return Unavailable(ended.reason);
+  }
+}
+
+}  // namespace
+
+Worker::Worker(Options options, const Clock& clock, Random& random)
+    : options_(std::move(options)),
+      clock_(clock),
+      random_(random),
+      gate_(rendezvous::WorkerState{}),
+      loop_thread_(clock, "elastic"),
+      engine_(clock) {
+  process_.incarnation = Incarnation::Draw(random_);
+  engine_.SetOnPeerLost([this](const MemberProcess& peer, const Status& why) {
+    TimePoint now = clock_.Now();
+    loop_thread_.RunInLoop([this, peer, why, now] {
+      if (detected_ == TimePoint{}) detected_ = now;
+      OnPeerLost(peer, why);
+    });
+  });
+  progress_thread_ = std::make_unique<collectives::ProgressThread>(engine_);
+}
+
+Result<std::unique_ptr<Worker>> Worker::Start(UniqueFd agent_socket, Options options,
+                                              const Clock& clock, Random& random) {
+  std::unique_ptr<Worker> worker(new Worker(std::move(options), clock, random));
+  auto set_start = [raw = worker.get()](Status status) {
+    std::lock_guard lock(raw->mutex_);
+    if (!raw->start_.has_value()) raw->start_ = std::move(status);
+    raw->welcomed_.notify_all();
+  };
+  worker->loop_thread_.RunAndWait([&, raw = worker.get()] {
+    rendezvous::WorkerSession::Handlers handlers;
+    handlers.on_welcome = [raw, set_start](const rendezvous::Welcome& welcome) {
+      raw->welcome_ = welcome;
+      raw->process_.member = welcome.member;
+      set_start(OkStatus());
+    };
+    handlers.on_freeze = [raw](const rendezvous::Freeze& freeze) { raw->OnFreeze(freeze); };
+    handlers.on_install = [raw](const rendezvous::Install& install) { raw->OnInstall(install); };
+    handlers.on_ended = [raw, set_start](const rendezvous::Ended& ended) {
+      raw->OnEnded(ended);
+      set_start(Unavailable(ended.reason));
+    };
+    handlers.on_data_connection = [raw](const rendezvous::DataConnection&, UniqueFd connection) {
+      if (raw->connections_ != nullptr) raw->connections_->Accept(std::move(connection));
+    };
+    auto link = std::make_unique<net::SocketLink>(raw->loop_thread_.loop(), std::move(agent_socket));
+    raw->session_ = std::make_unique<rendezvous::WorkerSession>(
+        raw->loop_thread_.loop(), std::move(link), raw->process_.incarnation, std::move(handlers));
+  });
+  std::unique_lock lock(worker->mutex_);
+  if (!worker->welcomed_.wait_for(lock, kWelcomeLimit,
+                                  [&] { return worker->start_.has_value(); })) {
+    return Timeout("the supervisor doesn't answer");
+  }
+  Status start = *worker->start_;
+  lock.unlock();
+  RETURN_IF_ERROR(start);
+  return worker;
+}
+
+Worker::~Worker() {
+  gate_.End(Aborted("the worker ends"));
+  loop_thread_.RunAndWait([this] {
+    session_.reset();
+    connections_.reset();
+  });
+}
+
+Status Worker::Join(const std::string& configuration) {
+  return loop_thread_.RunAndWait([&]() -> Status {
+    PeerConnections::Options options;
+    options.self = {welcome_.job, process_, options_.build, options_.kernels, configuration};
+    options.key = welcome_.key;
+    options.shared_memory = options_.shared_memory;
+    options.data_address = welcome_.data_address;
+    ASSIGN_OR_RETURN(connections_, PeerConnections::Open(loop_thread_.loop(), engine_, random_,
+                                                         std::move(options)));
+    session_->Send(rendezvous::Ready{connections_->Card(), gate_.state()});
+    return OkStatus();
+  });
+}
+
+void Worker::ReportFailure(Generation generation, const Status& why) {
+  loop_thread_.RunInLoop([this, generation, why] { SendFailure(generation, {}, why); });
+}
+
+void Worker::ReportDone() {
+  loop_thread_.RunInLoop([this] { session_->Send(rendezvous::Done{}); });
+}
+
+void Worker::ReportProgress(const rendezvous::Progress& progress) {
+  loop_thread_.RunInLoop([this, progress] { session_->Send(progress); });
+}
+
+void Worker::OnFreeze(const rendezvous::Freeze& freeze) {
+  // The answer may come from the training thread, at the end of an update.
+  gate_.Shut(StaleGeneration("generation " + std::to_string(freeze.generation) + " is agreed on"),
+             [this, generation = freeze.generation](rendezvous::WorkerState state) {
+               auto answer = [this, generation, state] {
+                 session_->Send(rendezvous::Frozen{generation, state});
+               };
+               loop_thread_.OnLoop() ? answer() : loop_thread_.RunInLoop(answer);
+             });
+}
+
+void Worker::OnInstall(const rendezvous::Install& install) {
+  TimePoint decided = clock_.Now();
+  LOG(INFO) << "installing " << *install.decision;
+  connections_->Connect(*install.decision,
+                        [this, decision = install.decision, decided](
+                            Result<std::vector<collectives::Transport*>> transports) {
+                          OnConnected(decision, decided, std::move(transports));
+                        });
+}
+
+void Worker::OnConnected(rendezvous::DecisionRef decision, TimePoint decided,
+                         Result<std::vector<collectives::Transport*>> transports) {
+  if (!transports.ok()) {
+    if (transports.status().code() == StatusCode::kMismatch) {
+      gate_.End(transports.status());
+    } else {
+      SendFailure(decision->generation, {}, transports.status());
+    }
+    return;
+  }
+  auto world = std::make_shared<ConnectedWorld>();
+  world->decision = decision;
+  world->world = decision->world();
+  world->rank = world->world.RankOf(process_);
+  world->communicator = collectives::MakeNativeCommunicator(
+      world->rank, world->world.size(), decision->generation, engine_, *transports, clock_,
+      options_.communicator);
+  world->detected = std::exchange(detected_, TimePoint{});
+  world->decided = decided;
+  world->rewired = clock_.Now();
+  generation_ = decision->generation;
+  if (options_.on_world) options_.on_world(*world);
+  gate_.Open(std::move(world));
+}
+
+void Worker::OnEnded(const rendezvous::Ended& ended) {
+  exit_code_ = ended.exit_code;
+  gate_.End(EndStatus(ended));
+}
+
+void Worker::OnPeerLost(const MemberProcess& peer, const Status& why) {
+  SendFailure(generation_, peer, why);
+}
+
+void Worker::SendFailure(Generation generation, MemberProcess suspect, const Status& why) {
+  // A world that is already being replaced has nothing more to report.
+  if (generation < generation_) return;
+  session_->Send(rendezvous::Failure{generation, suspect, why.ToString()});
+}
+
+}  // namespace closeranks::elastic

@@ -1,0 +1,105 @@
+// A worker's side of the elastic job: it joins, follows the world's changes, and keeps the step gate.
+//
+// The loop's thread does everything that must go on while the training thread computes: it answers the
+// agent, shuts and opens the gate, and connects to new peers, so that a new world is ready before the
+// training thread asks for it.
+#ifndef CLOSERANKS_ELASTIC_WORKER_H_
+#define CLOSERANKS_ELASTIC_WORKER_H_
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "base/clock.h"
+#include "base/exit_code.h"
+#include "base/member.h"
+#include "base/random.h"
+#include "base/status.h"
+#include "base/unique_fd.h"
+#include "collectives/communicator.h"
+#include "collectives/engine/engine.h"
+#include "collectives/engine/progress_thread.h"
+#include "elastic/peer_connections.h"
+#include "elastic/step_gate.h"
+#include "net/loop_thread.h"
+#include "rendezvous/worker_session.h"
+
+namespace closeranks::elastic {
+
+class Worker {
+ public:
+  struct Options {
+    bool shared_memory = true;
+    std::string build;
+    std::string kernels;
+    Communicator::Options communicator;
+    // Told of each new world, on the loop's thread, before the gate opens.
+    std::function<void(const ConnectedWorld&)> on_world;
+  };
+
+  // Says hello to the agent at the other end of `agent_socket` and waits for its welcome. kTimeout or
+  // kUnavailable when none comes. `clock` and `random` outlive the worker.
+  static Result<std::unique_ptr<Worker>> Start(UniqueFd agent_socket, Options options,
+                                               const Clock& clock, Random& random);
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  const rendezvous::Welcome& welcome() const { return welcome_; }
+  const MemberProcess& process() const { return process_; }
+  StepGate& gate() { return gate_; }
+
+  // Asks to be listed. `configuration` must be equal on every worker. Once. What comes of it shows at the
+  // gate.
+  Status Join(const std::string& configuration);
+
+  // From any thread.
+  void ReportFailure(Generation generation, const Status& why);
+  void ReportDone();
+  void ReportProgress(const rendezvous::Progress& progress);
+
+  // How the job ended for this worker; kOk while it goes on.
+  ExitCode exit_code() const { return exit_code_; }
+
+ private:
+  Worker(Options options, const Clock& clock, Random& random);
+
+  // All on the loop's thread.
+  void OnFreeze(const rendezvous::Freeze& freeze);
+  void OnInstall(const rendezvous::Install& install);
+  void OnConnected(rendezvous::DecisionRef decision, TimePoint decided,
+                   Result<std::vector<collectives::Transport*>> transports);
+  void OnEnded(const rendezvous::Ended& ended);
+  void OnPeerLost(const MemberProcess& peer, const Status& why);
+  void SendFailure(Generation generation, MemberProcess suspect, const Status& why);
+
+  Options options_;
+  const Clock& clock_;
+  Random& random_;
+  MemberProcess process_;
+  rendezvous::Welcome welcome_;
+  StepGate gate_;
+  std::atomic<ExitCode> exit_code_{ExitCode::kOk};
+
+  // Guards welcome_ until Start returns.
+  std::mutex mutex_;
+  std::condition_variable welcomed_;
+  std::optional<Status> start_;
+
+  net::LoopThread loop_thread_;
+  collectives::Engine engine_;
+  std::unique_ptr<collectives::ProgressThread> progress_thread_;
+
+  // Of the loop's thread.
+  std::unique_ptr<rendezvous::WorkerSession> session_;
+  std::unique_ptr<PeerConnections> connections_;
+  Generation generation_ = 0;  // of the open world
+  TimePoint detected_{};       // the first sign of a loss since the last world
+};
+
+}  // namespace closeranks::elastic
+
+#endif  // CLOSERANKS_ELASTIC_WORKER_H_

@@ -1,0 +1,77 @@
+#include "rendezvous/introduction.h"
+
+#include <chrono>
+#include <utility>
+
+namespace closeranks::rendezvous {
+namespace {
+
+// How long the other side has to read why it was refused.
+constexpr Duration kLastWords = std::chrono::milliseconds(200);
+
+net::SocketLink::Options LinkOptions() {
+  net::SocketLink::Options options;
+  options.link.max_payload = Handshake::kMaxMessage;
+  options.exact_reads = true;
+  return options;
+}
+
+}  // namespace
+
+Introduction::Introduction(net::EventLoop& loop, UniqueFd connection, Handshake::Role role,
+                           Identity self, std::string key, Random& random, Duration limit,
+                           Done done)
+    : loop_(loop),
+      link_(loop, std::move(connection), LinkOptions()),
+      handshake_(role, std::move(self), std::move(key), random),
+      done_(std::move(done)) {
+  link_.Start(
+      {.on_frame = [this](const net::FrameHeader&, std::string payload,
+                          UniqueFd) { OnMessage(payload); },
+       .on_closed =
+           [this](const Status& why) {
+             End(refused_.value_or(why.WithContext("the handshake with " + link_.peer())));
+           }});
+  limit_ = loop_.RunAfter(limit, [this] {
+    End(refused_.value_or(Timeout("the handshake with " + link_.peer() + " took too long")));
+  });
+  if (role == Handshake::Role::kInitiator) Send(handshake_.Start());
+}
+
+Introduction::~Introduction() { loop_.Cancel(limit_); }
+
+void Introduction::OnMessage(std::string_view message) {
+  if (refused_.has_value()) return;
+  Handshake::Reply reply = handshake_.OnMessage(message);
+  if (!reply.send.empty()) Send(std::move(reply.send));
+  if (!reply.failure.ok()) {
+    Refuse(reply.failure.WithContext("the handshake with " + link_.peer()));
+  } else if (handshake_.done()) {
+    Result<UniqueFd> connection = link_.Detach();
+    if (connection.ok()) {
+      End(Acquaintance{handshake_.peer(), *std::move(connection)});
+    } else {
+      End(connection.status());
+    }
+  }
+}
+
+void Introduction::Refuse(Status why) {
+  refused_ = std::move(why);
+  link_.FinishSending();
+  loop_.Cancel(limit_);
+  limit_ = loop_.RunAfter(kLastWords, [this] { End(*refused_); });
+}
+
+void Introduction::End(Result<Acquaintance> result) {
+  loop_.Cancel(limit_);
+  // `done` may destroy this.
+  Done done = std::exchange(done_, nullptr);
+  if (done) done(std::move(result));
+}
+
+void Introduction::Send(std::string message) {
+  link_.Send({.kind = net::FrameKind::kHello}, std::move(message));
+}
+
+}  // namespace closeranks::rendezvous
