@@ -7,7 +7,8 @@ namespace closeranks::rendezvous {
 namespace {
 
 Status Contradiction(const Decision& decision, const std::string& what) {
-  return InvalidArgument("decision of generation " + std::to_string(decision.generation) + ": " + what);
+  return InvalidArgument("decision of generation " + std::to_string(decision.generation) + ": " +
+                         what);
 }
 
 }  // namespace
@@ -69,8 +70,8 @@ bool Decision::OnLine(const WorkerState& state) const {
     if (state.applied == segment.last) {
       return state.reduced_in == segment.generation && state.hash == segment.hash;
     }
-    // Inside a segment the generation tells: what it reduced is the same for all of its workers. Before
-    // the first point nothing is known.
+    // Inside a segment the generation tells: what it reduced is the same for all of its workers.
+    // Before the first point nothing is known.
     return i > 0 && state.reduced_in == segment.generation;
   }
   return state.reduced_in == generation;
@@ -96,7 +97,8 @@ Status Decision::Validate() const {
       return Contradiction(*this, "members are not in ascending order at " + who);
     }
     if (listed.supervisor.IsNone()) return Contradiction(*this, who + " has no supervisor");
-    if (listed.card.size() > kMaxCardBytes) return Contradiction(*this, who + "'s card is too long");
+    if (listed.card.size() > kMaxCardBytes)
+      return Contradiction(*this, who + "'s card is too long");
     if (IsDisplaced({listed.member, listed.supervisor}) ||
         IsDisplaced({listed.member, listed.worker})) {
       return Contradiction(*this, who + " is listed and displaced");
@@ -105,7 +107,8 @@ Status Decision::Validate() const {
   std::vector<ListedMember> weighed = members;
   AssignWeights(weighed);
   if (weighed != members) return Contradiction(*this, "weights other than the tie rule's");
-  if (history.empty() || history.back() != Segment{resume.reduced_in, resume.applied, resume.hash}) {
+  if (history.empty() ||
+      history.back() != Segment{resume.reduced_in, resume.applied, resume.hash}) {
     return Contradiction(*this, "the history doesn't end at the resume step");
   }
   for (size_t i = 0; i < history.size(); ++i) {

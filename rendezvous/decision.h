@@ -1,5 +1,5 @@
-// What a generation's agreement fixes, and what follows from it: who is listed, whose votes decide the
-// next generation, where work resumes, and which states are on the line of history.
+// What a generation's agreement fixes, and what follows from it: who is listed, whose votes decide
+// the next generation, where work resumes, and which states are on the line of history.
 //
 // Plain values: no sockets, no threads, no clocks. A decision never changes once it was made; it is
 // passed around as a DecisionRef that any thread may read.
@@ -23,8 +23,8 @@ namespace closeranks::rendezvous {
 inline constexpr size_t kMaxCardBytes = 1024;
 inline constexpr size_t kMaxListedMembers = 4096;
 
-// Where a stopped worker stands. `hash` runs over its whole history, so that two workers which came to
-// one step by different ways differ.
+// Where a stopped worker stands. `hash` runs over its whole history, so that two workers which came
+// to one step by different ways differ.
 struct WorkerState {
   StepNumber applied = 0;     // the last step it applied; 0: its initial state
   Generation reduced_in = 0;  // the generation whose workers reduced that step; 0: none did
@@ -70,9 +70,11 @@ struct Decision {
   std::vector<ListedMember> members;  // in ascending order of member
   WorkerState resume;                 // where the listed workers go on from
   StepNumber floor = 0;  // no listed worker that counts as a holder of the history is below it
-  // Ascending, bounded; the last is `resume`. The first is a point: what lies before it is forgotten.
+  // Ascending, bounded; the last is `resume`. The first is a point: what lies before it is
+  // forgotten.
   std::vector<Segment> history;
-  // Processes (supervisors and workers) whose member was listed again with another one: never readmitted.
+  // Processes (supervisors and workers) whose member was listed again with another one: never
+  // readmitted.
   std::vector<MemberProcess> displaced;
   std::vector<AbsentMember> absent;
   bool job_ended = false;
@@ -89,14 +91,15 @@ struct Decision {
   int TotalWeight() const;
   // The least weight that decides: more than half.
   int QuorumWeight() const;
-  // Whether those listed members for whom `has_voted` is true decide. Any two quorums share a member.
+  // Whether those listed members for whom `has_voted` is true decide. Any two quorums share a
+  // member.
   bool IsQuorum(const std::function<bool(const ListedMember&)>& has_voted) const;
 
-  // Whether a worker in `state` is on this generation's line: the decision's history, and then the steps
-  // that this generation reduced. By step number alone an old step would pass for a new one.
+  // Whether a worker in `state` is on this generation's line: the decision's history, and then the
+  // steps that this generation reduced. By step number alone an old step would pass for a new one.
   bool OnLine(const WorkerState& state) const;
-  // On the line, and not below the floor. Only a listed worker that is alive counts as a holder, which
-  // the caller sees to.
+  // On the line, and not below the floor. Only a listed worker that is alive counts as a holder,
+  // which the caller sees to.
   bool Holds(const WorkerState& state) const { return OnLine(state) && state.applied >= floor; }
   // What a worker in `state` (none: it has nothing, or a part of a transfer) needs to start here.
   CatchUp NeededBy(const std::optional<WorkerState>& state) const;
@@ -107,8 +110,8 @@ struct Decision {
 
 using DecisionRef = std::shared_ptr<const Decision>;
 
-// One vote each; with an even number of voters the lowest member counts twice. Never chosen by who can
-// be reached, or two halves could choose differently. `members` must be in ascending order.
+// One vote each; with an even number of voters the lowest member counts twice. Never chosen by who
+// can be reached, or two halves could choose differently. `members` must be in ascending order.
 void AssignWeights(std::vector<ListedMember>& members);
 
 void Encode(const WorkerState& state, ByteWriter& writer);

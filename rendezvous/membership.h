@@ -1,13 +1,15 @@
-// Agreement on generations: who is in the job. docs/design.md, "Membership: no privileged pod", has the
-// rules; every agent (the supervisor of a worker) runs one Membership for each member it supervises.
+// Agreement on generations: who is in the job. docs/design.md, "Membership: no privileged pod", has
+// the rules; every agent (the supervisor of a worker) runs one Membership for each member it
+// supervises.
 //
 // A pure state machine: an event and the time go in; messages to other agents, commands to the own
-// worker and the next deadline come out. It has no sockets, threads or clocks. Call it from one thread.
-// After every event take the outputs, and call OnTick() when next_deadline() has come. `now` must not go
-// backwards; it may jump.
+// worker and the next deadline come out. It has no sockets, threads or clocks. Call it from one
+// thread. After every event take the outputs, and call OnTick() when next_deadline() has come.
+// `now` must not go backwards; it may jump.
 //
 // What the owner must keep to:
-// - One Membership for a drawn supervisor incarnation; a new process draws a new one. Its memory is its
+// - One Membership for a drawn supervisor incarnation; a new process draws a new one. Its memory is
+// its
 //   vote, and a copy of it from before a restart must not vote.
 // - OnWorkerGone only for a process that was reaped (or was never started): it is certain.
 // - OnWorkerFrozen only when the worker applies and acknowledges nothing until its next Install.
@@ -19,6 +21,7 @@
 
 #include <chrono>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -40,19 +43,21 @@ namespace closeranks::rendezvous {
 struct MembershipOptions {
   MemberId self = -1;
   Incarnation supervisor;
-  int starting_members = 1;  // generation 1 is made by members 0 .. starting_members - 1, all of them
-  bool witness = false;      // votes, and never has a worker
+  int starting_members =
+      1;                 // generation 1 is made by members 0 .. starting_members - 1, all of them
+  bool witness = false;  // votes, and never has a worker
 
   // The defaults are for one host.
   Duration heartbeat_interval = std::chrono::milliseconds(150);
-  Duration peer_timeout = std::chrono::milliseconds(1000);     // unheard for so long: unreachable
-  Duration answer_timeout = std::chrono::milliseconds(400);    // a proposer's wait for who seems alive
-  Duration resend_interval = std::chrono::milliseconds(50);    // of what a ballot lacks an answer to
-  Duration takeover_delay = std::chrono::milliseconds(200);    // for each place behind the proposer
-  Duration join_settle = std::chrono::milliseconds(50);        // so that joiners come in one generation
-  Duration freeze_timeout = std::chrono::milliseconds(2000);   // then the worker is killed
-  Duration quorum_timeout = std::chrono::seconds(60);          // held for so long: quorum lost
-  Duration join_timeout = std::chrono::seconds(300);           // not listed for so long
+  Duration peer_timeout = std::chrono::milliseconds(1000);  // unheard for so long: unreachable
+  Duration answer_timeout =
+      std::chrono::milliseconds(400);  // a proposer's wait for who seems alive
+  Duration resend_interval = std::chrono::milliseconds(50);  // of what a ballot lacks an answer to
+  Duration takeover_delay = std::chrono::milliseconds(200);  // for each place behind the proposer
+  Duration join_settle = std::chrono::milliseconds(50);  // so that joiners come in one generation
+  Duration freeze_timeout = std::chrono::milliseconds(2000);  // then the worker is killed
+  Duration quorum_timeout = std::chrono::seconds(60);         // held for so long: quorum lost
+  Duration join_timeout = std::chrono::seconds(300);          // not listed for so long
 
   static MembershipOptions BetweenPods();
 };
@@ -75,8 +80,8 @@ struct WorkerCommand {
   DecisionRef decision;       // kInstall, kEnd
 };
 
-// What the whole agent does next, given once. After it the Membership answers nothing, but for kEnded,
-// where it goes on telling others about the end for as long as it lives.
+// What the whole agent does next, given once. After it the Membership answers nothing, but for
+// kEnded, where it goes on telling others about the end for as long as it lives.
 enum class Outcome {
   kReplaced,      // another process of this member is listed
   kQuorumLost,    // held for quorum_timeout: start again from the checkpoint
@@ -105,27 +110,28 @@ class Membership {
   // `random` only spreads retries and names lineages; it must outlive this.
   Membership(const MembershipOptions& options, Random& random, TimePoint now);
 
-  // A started worker wants in. `state`: where it would go on from; none for a joiner with nothing to
-  // show. `card` has at most kMaxCardBytes.
+  // A started worker wants in. `state`: where it would go on from; none for a joiner with nothing
+  // to show. `card` has at most kMaxCardBytes.
   void OnWorkerReady(TimePoint now, Incarnation worker, std::string card,
                      std::optional<WorkerState> state);
   // It was reaped. Ignored when `worker` is not the current one.
   void OnWorkerGone(TimePoint now, Incarnation worker);
-  // The answer to kFreeze. `state` none: it was in the middle of a transfer.
-  void OnWorkerFrozen(TimePoint now, Incarnation worker, Generation generation,
+  // The answer to kFreeze for the generation `prepared`. `state` none: it was in the middle of a
+  // transfer.
+  void OnWorkerFrozen(TimePoint now, Incarnation worker, Generation prepared,
                       std::optional<WorkerState> state);
   // The worker's link to `broken` failed in `generation`: asks for a new generation.
   void OnWorkerReport(TimePoint now, Generation generation, MemberProcess broken);
-  // The worker has the resume step of the generation that it was told to install, and steps on: whoever
-  // leaves can hand over to it.
+  // The worker has the resume step of the generation that it was told to install, and steps on:
+  // whoever leaves can hand over to it.
   void OnWorkerEntered(TimePoint now, Incarnation worker, Generation generation);
-  // The worker applied the last step of the job in its installed generation. To be repeated after the
-  // next Install, if there is one.
+  // The worker applied the last step of the job in its installed generation. To be repeated after
+  // the next Install, if there is one.
   void OnWorkerDone(TimePoint now, Incarnation worker);
   // This member wants to be voted out (it was told to terminate).
   void OnLeaving(TimePoint now);
-  // Hints from the network. Down means that the link to it closed; it counts as unreachable until it is
-  // heard again. `supervisor` is who the handshake proved.
+  // Hints from the network. Down means that the link to it closed; it counts as unreachable until
+  // it is heard again. `supervisor` is who the handshake proved.
   void OnPeerLinkUp(TimePoint now, MemberProcess supervisor);
   void OnPeerLinkDown(TimePoint now, MemberProcess supervisor);
   void OnMessage(TimePoint now, const Message& message);
@@ -140,7 +146,7 @@ class Membership {
   // A quorum of decision()'s own voters has stored it.
   bool installed() const { return installed_; }
   // The generation that the worker was last told to install; 0: none.
-  Generation worker_generation() const;
+  Generation worker_generation() const { return worker_.told_to_install; }
   Phase phase() const { return phase_; }
   // Why it proposes, holds or waits, for logs and for people; empty when installed.
   const std::string& reason() const { return reason_; }
@@ -154,59 +160,81 @@ class Membership {
     std::string card;
     std::optional<WorkerState> state;  // while stopped
     Generation told_to_install = 0;
+    Generation freezing_for = 0;
     Generation entered = 0;
     bool done = false;
-    bool kill_sent = false;
+    bool told_to_die = false;
     TimePoint freeze_deadline = kNever;
   };
   struct PendingPrepare {
     MemberProcess proposer;
     PrepareMessage prepare;
   };
-  // Why a new generation is needed, and since when.
+  // Why a new generation is needed. `settle`: only because of somebody who wants in, so that it may
+  // wait for others who do.
   struct Need {
     std::string reason;
-    bool settle = false;  // only somebody who wants in: may wait for others who do
+    bool settle = false;
+  };
+  struct BrokenLink {
+    int times = 0;
+    TimePoint last;
   };
 
   // membership.cc: from an event to a settled state.
   void Begin(TimePoint now);
   void Settle();
+  void CheckTimeouts();
+  void SendStatusWhenDue();
+  void DescribePhase();
   void SetDeadline();
   void Finish(Outcome outcome);
-  void Send(const MemberProcess& to, decltype(Message::body) body);
-  void Command(WorkerCommand::Kind kind, Generation generation, DecisionRef decision);
-  bool IsVoter() const;
-  const ListedMember* SelfListed() const;
-  AgentReport ReportSelf() const;
+  bool IsOver() const { return outcome_.has_value() && outcome_ != Outcome::kEnded; }
 
   // membership_learner.cc: what is known, stored and installed, and telling others.
   void Handle(const Message& message);
-  bool AnswerFromElsewhere(const Message& message);
-  void HandleStatus(const Message& message, const StatusMessage& status);
-  void Learn(const DecisionRef& decision);
+  void NoteSender(const Message& message);
+  bool IsOfThisGeneration(const Message& message);
+  void NoteStatus(const Message& message, const StatusMessage& status);
+  void Learn(const DecisionRef& decision, const std::vector<MemberProcess>& announce_to);
   void UpdateInstalled();
   void InstallWorker();
-  void Announce(const DecisionRef& decision, const std::vector<MemberProcess>& also);
   void TellNewest(const MemberProcess& to);
   void SendStatusTo(const MemberProcess& to);
   void SendStatusToAll();
+  void Send(const MemberProcess& to, MessageBody body);
+  MemberProcess self() const { return {options_.self, options_.supervisor}; }
+  const ListedMember* SelfListed() const;
+  bool SelfVotes() const;
+  AgentReport ReportSelf() const;
 
-  // membership_voter.cc: answers to ballots.
+  // membership_voter.cc: answers to ballots, and the worker's freezing before them.
   void HandlePrepare(const Message& message, const PrepareMessage& prepare);
   void HandleAccept(const Message& message, const AcceptMessage& accept);
+  bool MayPropose(const MemberProcess& proposer, const PrepareMessage& prepare) const;
   void FreezeWorker(Generation generation);
   void AnswerPending();
 
-  // membership_drive.cc: whether a generation is needed, and driving a ballot for it.
-  std::optional<Need> FindNeed() const;
-  std::optional<Need> FindNeedToStart() const;
+  // membership_need.cc: whether another generation is needed.
   void UpdateNeed();
+  std::optional<Need> FindNeed();
+  std::optional<Need> FindNeedToStart() const;
+  std::optional<std::string> FindLoss() const;
+  std::optional<std::string> FindWish() const;
+  std::optional<std::string> FindNewcomer() const;
+  std::optional<std::string> FindTornLink() const;
+  const AgentReport* ReportOf(const ListedMember& listed, bool of_this_generation) const;
+  bool IsAliveListed(const ListedMember& listed) const;
+  bool HearEachOther(MemberId a, MemberId b) const;
+
+  // membership_drive.cc: driving a ballot for it.
   void DriveProposer();
   void BeginBallot();
   void ConcludePrepare();
-  void Decide();
+  void Resend();
+  void HandleReject(const RejectMessage& reject);
   void AbandonBallot(std::string why);
+  std::vector<MemberProcess> Newcomers() const;
   int PlaceInLine() const;
   TimePoint StartOfBallot() const;
 
@@ -214,8 +242,9 @@ class Membership {
   Random& random_;
   TimePoint now_;
   Phase phase_ = Phase::kStarting;
+  std::optional<Outcome> outcome_;
   std::string reason_;
-  TimePoint next_deadline_;
+  TimePoint next_deadline_ = kNever;
   MembershipOutputs outputs_;
   std::deque<Message> to_self_;
 
@@ -224,22 +253,27 @@ class Membership {
   bool ever_listed_ = false;  // in decision_'s lineage
   bool leaving_ = false;
   Generation reported_broken_in_ = 0;
+  std::map<MemberId, BrokenLink> broken_links_;  // that the worker reported
   Worker worker_;
   Peers peers_;
-  Acceptor acceptor_;  // of the generation after decision_
-  std::optional<PendingPrepare> pending_;
-  Proposer proposer_;
 
+  // All of these are about the generation after decision_.
+  Acceptor acceptor_;
+  std::optional<PendingPrepare> pending_;  // waits for the worker to freeze
+  Proposer proposer_;
   std::optional<Need> need_;
   TimePoint need_since_ = kNever;
-  TimePoint foreign_ballot_at_;     // when a ballot of somebody else's was last answered
+  TimePoint torn_since_ = kNever;   // two listed members that are alive don't hear each other
+  MemberProcess foreign_proposer_;  // whose ballot was answered last, and when
+  TimePoint foreign_ballot_at_;
   TimePoint backoff_until_;
-  uint64_t highest_round_ = 0;      // that was seen in this decree
-  std::string hold_reason_;         // of the last ballot that found no holder or no quorum
-  TimePoint stuck_since_;           // not installed, or not listed, since then
+  uint64_t highest_round_ = 0;
+  std::string hold_reason_;  // why the last ballot came to nothing
+
+  TimePoint stuck_since_;  // not able to go on, or not listed, since then
   TimePoint next_heartbeat_;
   uint64_t status_sequence_ = 0;
-  std::optional<StatusMessage> last_status_;  // as it was last sent
+  StatusMessage last_status_;  // as it was last sent to everybody
 };
 
 }  // namespace closeranks::rendezvous

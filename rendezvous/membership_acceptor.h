@@ -15,8 +15,8 @@ class Acceptor {
   // Never withdrawn. `ballot` must be one that MayPromise.
   void Promise(Ballot ballot);
 
-  // True when the vote is given. Only to the ballot that is promised: who never promised it may have a
-  // worker that still applies steps.
+  // True when the vote is given. Only to the ballot that is promised: who never promised it may
+  // have a worker that still applies steps.
   bool Accept(Ballot ballot, DecisionRef value);
 
   Ballot promised() const { return promised_; }

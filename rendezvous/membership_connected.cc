@@ -1,5 +1,5 @@
-// LargestConnectedSet: with partial links (A and B can't reach each other, C sees both) a proposer has to
-// choose, and everybody who looks at the same answers should choose the same.
+// LargestConnectedSet: with partial links (A and B can't reach each other, C sees both) a proposer
+// has to choose, and everybody who looks at the same answers should choose the same.
 #include <algorithm>
 #include <tuple>
 
@@ -50,8 +50,8 @@ class Search {
     if (best_.empty() || ScoreOf(set) > ScoreOf(best_)) best_ = std::move(set);
   }
 
-  // Tries `set` with and without each of torn[from...]. 2^24 at the very worst, and only for links cut
-  // at random between 24 members; cuts that occur leave few mutually connected sets.
+  // Tries `set` with and without each of torn[from...]. 2^24 at the very worst, and only for links
+  // cut at random between 24 members; cuts that occur leave few mutually connected sets.
   void Extend(std::vector<int>& set, const std::vector<int>& torn, size_t from) {
     if (from == torn.size()) {
       Consider(set);

@@ -15,7 +15,8 @@ Peer* Peers::Heard(const MemberProcess& process, TimePoint now, bool place_is_li
     peer.process = process;
   } else {
     auto gap = static_cast<double>((now - peer.last_heard).count());
-    // As TCP smooths its round trips: an eighth of the news for the mean, a quarter for the deviation.
+    // As TCP smooths its round trips: an eighth of the news for the mean, a quarter for the
+    // deviation.
     peer.gap_deviation += (std::abs(gap - peer.gap_mean) - peer.gap_deviation) / 4;
     peer.gap_mean += (gap - peer.gap_mean) / 8;
   }

@@ -1,5 +1,5 @@
-// Who is out there: for each other member the process that speaks for it, when it was last heard, what
-// it knows and what it last said about itself.
+// Who is out there: for each other member the process that speaks for it, when it was last heard,
+// what it knows and what it last said about itself.
 //
 // Hints only: nothing here is needed for safety. Single-threaded.
 #ifndef CLOSERANKS_RENDEZVOUS_MEMBERSHIP_PEERS_H_
@@ -19,22 +19,27 @@ struct Peer {
   MemberProcess process;  // no incarnation: nobody was heard yet
   bool link_down = false;
   TimePoint last_heard{};
-  // What it said with its last message: the newest decision it has stored.
+  // The newest decision that it has stored.
   Incarnation lineage;
   Generation generation = 0;
   std::optional<StatusMessage> status;
-  // Of that status.
-  Generation status_generation = 0;
+  // What it knew when it sent that status.
   Incarnation status_lineage;
-  TimePoint last_told{};  // when it was last sent a decision or a status out of turn
-  // Of the time between two of its messages, in nanoseconds: smoothed, for a timeout that fits jitter.
+  Generation status_generation = 0;
+  // What it was last sent out of turn, and when: not more often than it can answer.
+  Generation told_generation = 0;
+  TimePoint told_at{};
+  TimePoint asked_at{};
+  // Of the time between two of its messages, in nanoseconds: smoothed, for a timeout that fits
+  // jitter.
   double gap_mean = 0;
   double gap_deviation = 0;
 };
 
 class Peers {
  public:
-  // Silence of `timeout` makes a peer unreachable; up to 4 times that where its messages come unevenly.
+  // Silence of `timeout` makes a peer unreachable; up to 4 times that where its messages come
+  // unevenly.
   explicit Peers(Duration timeout) : timeout_(timeout) {}
 
   // A member that may exist, so that it is greeted.

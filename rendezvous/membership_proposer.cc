@@ -7,7 +7,7 @@
 namespace closeranks::rendezvous {
 
 void Proposer::Begin(Ballot ballot, Electorate electorate, std::vector<MemberProcess> newcomers,
-                     TimePoint now, TimePoint deadline) {
+                     TimePoint deadline) {
   *this = Proposer();
   phase_ = Phase::kPreparing;
   ballot_ = ballot;
@@ -15,7 +15,6 @@ void Proposer::Begin(Ballot ballot, Electorate electorate, std::vector<MemberPro
   for (const auto& [voter, weight] : electorate_.weights) asked_.push_back(voter);
   asked_.insert(asked_.end(), newcomers.begin(), newcomers.end());
   deadline_ = deadline;
-  next_resend = now;
 }
 
 bool Proposer::AddPromise(const MemberProcess& from, const PromiseMessage& promise) {

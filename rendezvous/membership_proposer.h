@@ -1,5 +1,5 @@
-// One attempt to make a generation: who was asked, who answered, and what is being voted on. Holds the
-// attempt's state; when to begin and what to send is Membership's.
+// One attempt to make a generation: who was asked, who answered, and what is being voted on. Holds
+// the attempt's state; when to begin and what to send is Membership's.
 #ifndef CLOSERANKS_RENDEZVOUS_MEMBERSHIP_PROPOSER_H_
 #define CLOSERANKS_RENDEZVOUS_MEMBERSHIP_PROPOSER_H_
 
@@ -18,16 +18,18 @@ class Proposer {
  public:
   enum class Phase { kIdle, kPreparing, kAccepting };
 
-  // The voters of the attempt and what their votes weigh. For generation 1 everyone's vote is needed.
+  // The voters of the attempt and what their votes weigh. For generation 1 everyone's vote is
+  // needed.
   struct Electorate {
     std::map<MemberProcess, int> weights;
     int needed = 0;
   };
 
-  void Begin(Ballot ballot, Electorate electorate, std::vector<MemberProcess> newcomers, TimePoint now,
+  void Begin(Ballot ballot, Electorate electorate, std::vector<MemberProcess> newcomers,
              TimePoint deadline);
   void Abandon() { *this = Proposer(); }
-  // An answer to the current ballot; false when it is of no use (another ballot, unasked, repeated).
+  // An answer to the current ballot; false when it is of no use (another ballot, unasked,
+  // repeated).
   bool AddPromise(const MemberProcess& from, const PromiseMessage& promise);
   bool AddAccepted(const MemberProcess& from, Ballot ballot);
   void BeginAccepting(DecisionRef value, TimePoint deadline);
@@ -44,6 +46,7 @@ class Proposer {
   bool active() const { return phase_ != Phase::kIdle; }
   Ballot ballot() const { return ballot_; }
   const DecisionRef& value() const { return value_; }
+  const std::vector<MemberProcess>& asked() const { return asked_; }
   const std::vector<Incarnation>& starters() const { return starters_; }
   void set_starters(std::vector<Incarnation> starters) { starters_ = std::move(starters); }
   TimePoint deadline() const { return deadline_; }

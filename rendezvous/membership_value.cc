@@ -41,7 +41,8 @@ std::vector<Candidate> FindCandidates(const Decision& base, const std::vector<An
   for (const Answer& answer : answers) {
     Candidate candidate{&answer, base.FindSupervisor(answer.from), false};
     const AgentReport& agent = answer.promise.agent;
-    if (base.IsDisplaced(answer.from) || base.IsDisplaced({answer.from.member, agent.worker})) continue;
+    if (base.IsDisplaced(answer.from) || base.IsDisplaced({answer.from.member, agent.worker}))
+      continue;
     if (candidate.listed == nullptr && !candidate.HasWorker() && !agent.witness) continue;
     candidate.is_holder = candidate.HasListedWorker() && answer.promise.state.has_value() &&
                           base.Holds(*answer.promise.state);
@@ -53,8 +54,8 @@ std::vector<Candidate> FindCandidates(const Decision& base, const std::vector<An
   return candidates;
 }
 
-// Votes out who wants to leave, unless the history would leave with them. True when everybody leaves,
-// which is the end of the job.
+// Votes out who wants to leave, unless the history would leave with them. True when everybody
+// leaves, which is the end of the job.
 bool DropLeavers(std::vector<Candidate>& candidates) {
   bool holder_stays = false, agent_stays = false;
   for (const Candidate& candidate : candidates) {
@@ -89,8 +90,8 @@ std::vector<Candidate> KeepConnected(const std::vector<Candidate>& candidates) {
   return kept;
 }
 
-// The state that most holders at the greatest step have; all have the same but for a broken replica,
-// which then is off the line.
+// The state that most holders at the greatest step have; all have the same but for a broken
+// replica, which then is off the line.
 WorkerState ChooseResume(const std::vector<Candidate>& listed) {
   StepNumber greatest = 0;
   for (const Candidate& candidate : listed) {
@@ -128,12 +129,13 @@ void Displace(Decision& next, const MemberProcess& process) {
   auto is_same_member = [&](const MemberProcess& other) { return other.member == process.member; };
   if (std::count_if(next.displaced.begin(), next.displaced.end(), is_same_member) >
       kMaxDisplacedOfMember) {
-    next.displaced.erase(std::find_if(next.displaced.begin(), next.displaced.end(), is_same_member));
+    next.displaced.erase(
+        std::find_if(next.displaced.begin(), next.displaced.end(), is_same_member));
   }
 }
 
-// Who was listed in or before `base`, and is now displaced by another process of the same member, or
-// merely absent.
+// Who was listed in or before `base`, and is now displaced by another process of the same member,
+// or merely absent.
 void SettlePredecessors(const Decision& base, Decision& next) {
   next.displaced = base.displaced;
   std::map<MemberId, AbsentMember> before;
@@ -204,7 +206,8 @@ Choice FirstValue(const std::vector<Answer>& answers, const Incarnation& lineage
       return {nullptr, "member " + std::to_string(answer.from.member) + " has no worker yet"};
     }
     first.members.push_back(ToListed(answer));
-    // Several may have restored different checkpoints: the newest counts, the lowest member's of these.
+    // Several may have restored different checkpoints: the newest counts, the lowest member's of
+    // these.
     if (!promise.agent.worker.IsNone() && promise.state.has_value() &&
         (!resume.has_value() || promise.state->applied > resume->applied)) {
       resume = promise.state;
@@ -240,9 +243,9 @@ Choice NextValue(const Decision& base, const std::vector<Answer>& answers) {
   next.generation = base.generation + 1;
   for (const Candidate& candidate : kept) next.members.push_back(ToListed(*candidate.answer));
   next.resume = ChooseResume(kept);
-  // Also of holders that aren't listed: a step that all of them have may be stable, and whoever counts
-  // as a holder later must have it. With the resume step alone, a listed worker that had not caught up
-  // could count later and undo it.
+  // Also of holders that aren't listed: a step that all of them have may be stable, and whoever
+  // counts as a holder later must have it. With the resume step alone, a listed worker that had not
+  // caught up could count later and undo it.
   next.floor = *floor;
   next.history = ExtendHistory(base, next.resume);
   SettlePredecessors(base, next);

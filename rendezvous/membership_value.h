@@ -1,5 +1,5 @@
-// What a proposer proposes: a pure function of the generation it starts from and of the answers to its
-// ballot. Returns a decision, or the reason why there can't be one yet.
+// What a proposer proposes: a pure function of the generation it starts from and of the answers to
+// its ballot. Returns a decision, or the reason why there can't be one yet.
 #ifndef CLOSERANKS_RENDEZVOUS_MEMBERSHIP_VALUE_H_
 #define CLOSERANKS_RENDEZVOUS_MEMBERSHIP_VALUE_H_
 
@@ -22,8 +22,8 @@ struct Choice {
   std::string hold_reason;  // why
 };
 
-// The value that these answers oblige to: the one accepted under the highest ballot. Only answers of
-// voters may be given. Null: none.
+// The value that these answers oblige to: the one accepted under the highest ballot. Only answers
+// of voters may be given. Null: none.
 DecisionRef ObligedValue(const std::vector<Answer>& voters);
 
 // A fresh generation 1, of all starting members. `answers` are from all of them.
@@ -32,17 +32,18 @@ Choice FirstValue(const std::vector<Answer>& answers, const Incarnation& lineage
 // A fresh value after `base`, listing only who is in `answers` (of voters and of who wants in).
 Choice NextValue(const Decision& base, const std::vector<Answer>& answers);
 
-// The members of a largest set of nodes that all hear each other. `hears[i]` are the nodes that i hears.
+// The members of a largest set of nodes that all hear each other. `hears[i]` are the nodes that i
+// hears.
 struct Node {
   MemberId member = -1;
   bool has_worker = false;
   bool is_listed = false;
   bool is_holder = false;
 };
-// Indices into `nodes`, ascending: mutually connected, with a holder; as many workers as possible, of
-// these as many as possible who are listed already (so that nobody is swapped for nothing), then as many
-// nodes as possible, then the lowest members. Empty: no node is a holder. Exact for up to 24 nodes that
-// lack some link, else greedy.
+// Indices into `nodes`, ascending: mutually connected, with a holder; as many workers as possible,
+// of these as many as possible who are listed already (so that nobody is swapped for nothing), then
+// as many nodes as possible, then the lowest members. Empty: no node is a holder. Exact for up to
+// 24 nodes that lack some link, else greedy.
 std::vector<int> LargestConnectedSet(const std::vector<Node>& nodes,
                                      const std::vector<std::vector<bool>>& connected);
 

@@ -15,7 +15,7 @@ constexpr uint8_t kVersion = 1;
 
 constexpr std::array<std::string_view, 7> kKindNames = {"Status", "Prepare",  "Promise", "Reject",
                                                         "Accept", "Accepted", "Decided"};
-static_assert(kKindNames.size() == std::variant_size_v<decltype(Message::body)>);
+static_assert(kKindNames.size() == std::variant_size_v<MessageBody>);
 
 // Reads one message; what is well formed but senseless is noted in `status_`.
 class Decoder {
@@ -111,6 +111,7 @@ class Decoder {
     Ballot ballot;
     ballot.round = reader_.Get<uint64_t>();
     ballot.proposer = reader_.Get<MemberId>();
+    ballot.supervisor = reader_.GetIncarnation();
     return ballot;
   }
 
@@ -142,6 +143,7 @@ class Decoder {
 void Put(ByteWriter& writer, Ballot ballot) {
   writer.Put(ballot.round);
   writer.Put(ballot.proposer);
+  writer.Put(ballot.supervisor);
 }
 
 void PutFlag(ByteWriter& writer, bool flag) { writer.Put(static_cast<uint8_t>(flag)); }

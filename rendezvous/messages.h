@@ -1,7 +1,7 @@
 // What agents say to each other about membership, and its wire format.
 //
-// Plain values. Decode() survives any bytes; what it returns is well formed (lists are sorted, decisions
-// are valid), but not necessarily true.
+// Plain values. Decode() survives any bytes; what it returns is well formed (lists are sorted,
+// decisions are valid), but not necessarily true.
 #ifndef CLOSERANKS_RENDEZVOUS_MESSAGES_H_
 #define CLOSERANKS_RENDEZVOUS_MESSAGES_H_
 
@@ -19,18 +19,20 @@
 
 namespace closeranks::rendezvous {
 
-// A proposer's attempt. Rounds start at 1; {0, -1} is before any.
+// A proposer's attempt. Rounds start at 1; {0, ...} is before any. The incarnation keeps apart the
+// attempts of two processes of one member, which can both try to make generation 1.
 struct Ballot {
   uint64_t round = 0;
   MemberId proposer = -1;
+  Incarnation supervisor;
   auto operator<=>(const Ballot&) const = default;
   bool IsNone() const { return round == 0; }
 };
 
 // What an agent says about itself, in a Status to everybody and in a Promise to a proposer.
 struct AgentReport {
-  Incarnation worker;      // none: no worker, or none that is ready
-  bool witness = false;    // never has a worker
+  Incarnation worker;    // none: no worker, or none that is ready
+  bool witness = false;  // never has a worker
   bool leaving = false;
   bool entered = false;  // the worker was installed in the sender's generation, and has caught up
   bool done = false;     // the worker has applied the job's last step
@@ -62,8 +64,8 @@ struct AcceptedValue {
   DecisionRef value;
 };
 
-// From a voter it binds: it answers no lower ballot, and its worker has stopped for good. From who is
-// not listed it only says what could be listed.
+// From a voter it binds: it answers no lower ballot, and its worker has stopped for good. From who
+// is not listed it only says what could be listed.
 struct PromiseMessage {
   Ballot ballot;
   std::optional<AcceptedValue> accepted;
@@ -93,14 +95,15 @@ struct DecidedMessage {
   DecisionRef decision;
 };
 
+using MessageBody = std::variant<StatusMessage, PrepareMessage, PromiseMessage, RejectMessage,
+                                 AcceptMessage, AcceptedMessage, DecidedMessage>;
+
 struct Message {
-  MemberProcess from;      // incarnation: the supervisor's
-  Incarnation to;          // the supervisor that it is meant for; none: whoever runs that member
-  Incarnation lineage;     // of the newest decision that the sender knows; none before the first
+  MemberProcess from;         // incarnation: the supervisor's
+  Incarnation to;             // the supervisor that it is meant for; none: whoever runs that member
+  Incarnation lineage;        // of the newest decision that the sender knows; none before the first
   Generation generation = 0;  // that decision's number
-  std::variant<StatusMessage, PrepareMessage, PromiseMessage, RejectMessage, AcceptMessage,
-               AcceptedMessage, DecidedMessage>
-      body;
+  MessageBody body;
 };
 
 std::string Encode(const Message& message);

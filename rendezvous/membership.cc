@@ -1,0 +1,275 @@
+#include "rendezvous/membership.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "glog/logging.h"
+
+namespace closeranks::rendezvous {
+namespace {
+
+// A link that breaks so often, each time within the memory of the last, is taken for cut.
+constexpr Duration kBrokenLinkMemory = std::chrono::seconds(30);
+
+}  // namespace
+
+MembershipOptions MembershipOptions::BetweenPods() {
+  MembershipOptions options;
+  options.heartbeat_interval = std::chrono::milliseconds(1000);
+  options.peer_timeout = std::chrono::milliseconds(4000);
+  options.answer_timeout = std::chrono::milliseconds(1500);
+  options.resend_interval = std::chrono::milliseconds(250);
+  options.takeover_delay = std::chrono::milliseconds(500);
+  options.join_settle = std::chrono::milliseconds(500);
+  return options;
+}
+
+std::string_view OutcomeName(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::kReplaced:
+      return "replaced";
+    case Outcome::kQuorumLost:
+      return "quorum lost";
+    case Outcome::kJoinTimedOut:
+      return "join timed out";
+    case Outcome::kLeft:
+      return "left";
+    case Outcome::kEnded:
+      return "ended";
+  }
+  return "unknown";
+}
+
+Membership::Membership(const MembershipOptions& options, Random& random, TimePoint now)
+    : options_(options),
+      random_(random),
+      now_(now),
+      peers_(options.peer_timeout),
+      foreign_ballot_at_(now),
+      backoff_until_(now),
+      stuck_since_(now),
+      next_heartbeat_(now) {
+  CHECK_GE(options_.self, 0);
+  CHECK(!options_.supervisor.IsNone());
+  for (MemberId member = 0; member < options_.starting_members; ++member) {
+    if (member != options_.self) peers_.Expect(member);
+  }
+  Settle();
+}
+
+void Membership::OnWorkerReady(TimePoint now, Incarnation worker, std::string card,
+                               std::optional<WorkerState> state) {
+  CHECK(!worker.IsNone() && card.size() <= kMaxCardBytes && !options_.witness);
+  Begin(now);
+  worker_ = Worker{};
+  worker_.phase = Worker::Phase::kStopped;
+  worker_.incarnation = worker;
+  worker_.card = std::move(card);
+  worker_.state = state;
+  if (pending_.has_value()) AnswerPending();
+  Settle();
+}
+
+void Membership::OnWorkerGone(TimePoint now, Incarnation worker) {
+  Begin(now);
+  if (!worker.IsNone() && worker == worker_.incarnation) {
+    worker_ = Worker{};
+    if (pending_.has_value()) AnswerPending();
+  }
+  Settle();
+}
+
+void Membership::OnWorkerFrozen(TimePoint now, Incarnation worker, Generation prepared,
+                                std::optional<WorkerState> state) {
+  Begin(now);
+  if (worker == worker_.incarnation && worker_.phase == Worker::Phase::kFreezing &&
+      prepared == worker_.freezing_for) {
+    worker_.phase = Worker::Phase::kStopped;
+    worker_.state = state;
+    worker_.freeze_deadline = kNever;
+    if (pending_.has_value()) AnswerPending();
+  }
+  Settle();
+}
+
+void Membership::OnWorkerReport(TimePoint now, Generation generation, MemberProcess broken) {
+  Begin(now);
+  if (decision_ != nullptr && decision_->generation == generation &&
+      reported_broken_in_ != generation && decision_->world().RankOf(broken) >= 0) {
+    reported_broken_in_ = generation;
+    BrokenLink& link = broken_links_[broken.member];
+    if (now_ - link.last > kBrokenLinkMemory) link.times = 0;
+    ++link.times;
+    link.last = now_;
+  }
+  Settle();
+}
+
+void Membership::OnWorkerEntered(TimePoint now, Incarnation worker, Generation generation) {
+  Begin(now);
+  if (worker == worker_.incarnation && worker_.phase == Worker::Phase::kRunning &&
+      worker_.told_to_install == generation) {
+    worker_.entered = generation;
+  }
+  Settle();
+}
+
+void Membership::OnWorkerDone(TimePoint now, Incarnation worker) {
+  Begin(now);
+  if (worker == worker_.incarnation && worker_.phase == Worker::Phase::kRunning)
+    worker_.done = true;
+  Settle();
+}
+
+void Membership::OnLeaving(TimePoint now) {
+  Begin(now);
+  leaving_ = true;
+  Settle();
+}
+
+void Membership::OnPeerLinkUp(TimePoint now, MemberProcess supervisor) {
+  Begin(now);
+  if (supervisor.member != options_.self && !IsOver()) {
+    peers_.Expect(supervisor.member);
+    SendStatusTo(supervisor);
+  }
+  Settle();
+}
+
+void Membership::OnPeerLinkDown(TimePoint now, MemberProcess supervisor) {
+  Begin(now);
+  peers_.LinkDown(supervisor);
+  Settle();
+}
+
+void Membership::OnMessage(TimePoint now, const Message& message) {
+  Begin(now);
+  if (!IsOver()) Handle(message);
+  Settle();
+}
+
+void Membership::OnTick(TimePoint now) {
+  Begin(now);
+  Settle();
+}
+
+MembershipOutputs Membership::TakeOutputs() { return std::exchange(outputs_, {}); }
+
+void Membership::Begin(TimePoint now) {
+  // Whoever was stopped, or whose clock jumped, must not blame its peers for the silence.
+  if (next_deadline_ != kNever && now > next_deadline_ + options_.heartbeat_interval) {
+    peers_.Forgive(now - next_deadline_);
+  }
+  now_ = std::max(now_, now);
+}
+
+void Membership::Settle() {
+  if (IsOver()) {
+    to_self_.clear();
+    next_deadline_ = kNever;
+    return;
+  }
+  do {
+    while (!to_self_.empty()) {
+      Message message = std::move(to_self_.front());
+      to_self_.pop_front();
+      Handle(message);
+    }
+    UpdateInstalled();
+    UpdateNeed();
+    DriveProposer();
+  } while (!to_self_.empty());
+  CheckTimeouts();
+  if (!IsOver()) SendStatusWhenDue();
+  DescribePhase();
+  SetDeadline();
+}
+
+void Membership::CheckTimeouts() {
+  if (worker_.phase == Worker::Phase::kFreezing && !worker_.told_to_die &&
+      now_ >= worker_.freeze_deadline) {
+    worker_.told_to_die = true;
+    outputs_.commands.push_back(
+        {WorkerCommand::Kind::kKill, worker_.incarnation, worker_.freezing_for, nullptr});
+  }
+  if (outcome_.has_value()) return;
+  const bool is_listed = SelfListed() != nullptr;
+  if (is_listed && installed_ && acceptor_.promised().IsNone()) stuck_since_ = now_;
+  if (is_listed && now_ - stuck_since_ >= options_.quorum_timeout) Finish(Outcome::kQuorumLost);
+  if (!is_listed && now_ - stuck_since_ >= options_.join_timeout) Finish(Outcome::kJoinTimedOut);
+  // Who isn't listed has nothing to hand over.
+  if (leaving_ && !is_listed && (decision_ == nullptr || installed_)) Finish(Outcome::kLeft);
+}
+
+void Membership::SendStatusWhenDue() {
+  StatusMessage status = last_status_;
+  status.agent = ReportSelf();
+  status.wants_generation = decision_ != nullptr && reported_broken_in_ == decision_->generation;
+  std::vector<MemberId> told_hears = std::exchange(last_status_.agent.hears, status.agent.hears);
+  const bool is_news = status != last_status_;
+  last_status_.agent.hears = std::move(told_hears);
+  if (is_news || now_ >= next_heartbeat_) {
+    SendStatusToAll();
+  } else if (status.agent.hears != last_status_.agent.hears) {
+    // Soon, but not at once: at the start everybody hears everybody for the first time.
+    next_heartbeat_ = std::min(next_heartbeat_, now_ + options_.heartbeat_interval / 8);
+  }
+}
+
+void Membership::DescribePhase() {
+  if (outcome_.has_value()) {
+    phase_ = Phase::kOver;
+    reason_ = OutcomeName(*outcome_);
+    return;
+  }
+  if (SelfListed() == nullptr) {
+    phase_ = Phase::kStarting;
+    reason_ = decision_ != nullptr ? "not listed in the newest generation"
+              : need_.has_value()  ? need_->reason
+                                   : "not all of the starting members are there with their workers";
+    return;
+  }
+  if (installed_ && !need_.has_value()) {
+    phase_ = Phase::kInstalled;
+    reason_.clear();
+    return;
+  }
+  const bool quorum_is_alive =
+      decision_->IsQuorum([this](const ListedMember& listed) { return IsAliveListed(listed); });
+  reason_ = need_.has_value() ? need_->reason : "the newest generation isn't stored by a quorum";
+  phase_ = quorum_is_alive && hold_reason_.empty() ? Phase::kProposing : Phase::kHeld;
+  if (!quorum_is_alive) reason_ += "; a quorum is out of reach";
+  if (!hold_reason_.empty()) reason_ += "; " + hold_reason_;
+}
+
+void Membership::SetDeadline() {
+  if (IsOver()) {
+    next_deadline_ = kNever;
+    return;
+  }
+  TimePoint next = std::min(next_heartbeat_, peers_.NextExpiry(now_));
+  if (worker_.phase == Worker::Phase::kFreezing && !worker_.told_to_die) {
+    next = std::min(next, worker_.freeze_deadline);
+  }
+  if (proposer_.active()) {
+    next = std::min({next, proposer_.deadline(), proposer_.next_resend});
+  } else if (need_.has_value() && SelfVotes()) {
+    next = std::min(next, StartOfBallot());
+  }
+  if (torn_since_ != kNever) next = std::min(next, torn_since_ + options_.peer_timeout);
+  if (!outcome_.has_value()) {
+    next = std::min(next, stuck_since_ + (SelfListed() != nullptr ? options_.quorum_timeout
+                                                                  : options_.join_timeout));
+  }
+  // What is due already was dealt with in this Settle; more can only come of time passing.
+  next_deadline_ = std::max(next, now_ + Duration(1));
+}
+
+void Membership::Finish(Outcome outcome) {
+  if (outcome_.has_value()) return;
+  outcome_ = outcome;
+  outputs_.outcome = outcome;
+  proposer_.Abandon();
+}
+
+}  // namespace closeranks::rendezvous

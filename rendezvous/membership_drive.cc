@@ -1,0 +1,154 @@
+// Making a generation: when to begin a ballot, whom to ask, and when it is decided.
+#include <algorithm>
+#include <utility>
+
+#include "glog/logging.h"
+#include "rendezvous/membership.h"
+
+namespace closeranks::rendezvous {
+
+// How many who would propose before this one seem alive.
+int Membership::PlaceInLine() const {
+  int place = 0;
+  if (decision_ == nullptr) {
+    for (MemberId member = 0; member < options_.self; ++member) {
+      const Peer* peer = peers_.Find(member);
+      place += peer != nullptr && peers_.IsAlive(*peer, now_);
+    }
+    return place;
+  }
+  for (const ListedMember& listed : decision_->members) {
+    place += listed.member < options_.self && IsAliveListed(listed);
+  }
+  return place;
+}
+
+TimePoint Membership::StartOfBallot() const {
+  TimePoint start = need_since_ + (need_->settle ? options_.join_settle : Duration(0));
+  // Another's ballot is given the time it may need, as long as its proposer seems alive.
+  if (foreign_proposer_.member >= 0 && peers_.IsAlive(foreign_proposer_, now_)) {
+    start = std::max(start, foreign_ballot_at_ + options_.answer_timeout + options_.takeover_delay);
+  }
+  return std::max(start + PlaceInLine() * options_.takeover_delay, backoff_until_);
+}
+
+// Who isn't listed, and could be.
+std::vector<MemberProcess> Membership::Newcomers() const {
+  std::vector<MemberProcess> newcomers;
+  if (decision_ == nullptr) return newcomers;
+  for (const auto& [member, peer] : peers_.all()) {
+    if (!peers_.IsAlive(peer, now_) || !peer.status.has_value()) continue;
+    if (peer.status_lineage != decision_->lineage ||
+        peer.status_generation != decision_->generation ||
+        decision_->FindSupervisor(peer.process) != nullptr ||
+        decision_->IsDisplaced(peer.process)) {
+      continue;
+    }
+    const AgentReport& agent = peer.status->agent;
+    if (!agent.leaving && (agent.witness || !agent.worker.IsNone())) {
+      newcomers.push_back(peer.process);
+    }
+  }
+  return newcomers;
+}
+
+void Membership::DriveProposer() {
+  if (!SelfVotes() || outcome_.has_value()) return;
+  if (!proposer_.active()) {
+    if (!need_.has_value() || now_ < StartOfBallot()) return;
+    BeginBallot();
+  }
+  if (proposer_.phase() == Proposer::Phase::kPreparing) ConcludePrepare();
+  if (proposer_.HasAccepted()) {
+    const DecisionRef decided = proposer_.value();
+    std::vector<MemberProcess> everybody = proposer_.asked();
+    for (const ListedMember& listed : decided->members) {
+      const MemberProcess process{listed.member, listed.supervisor};
+      if (std::find(everybody.begin(), everybody.end(), process) == everybody.end()) {
+        everybody.push_back(process);
+      }
+    }
+    Learn(decided, everybody);
+    return;
+  }
+  if (!proposer_.active()) return;
+  if (now_ >= proposer_.deadline()) {
+    AbandonBallot(proposer_.phase() == Proposer::Phase::kPreparing ? "too few answer"
+                                                                   : "too few vote");
+  } else if (now_ >= proposer_.next_resend) {
+    Resend();
+  }
+}
+
+void Membership::BeginBallot() {
+  Proposer::Electorate electorate;
+  std::vector<Incarnation> starters;
+  if (decision_ == nullptr) {
+    for (MemberId member = 0; member < options_.starting_members; ++member) {
+      const Peer* peer = peers_.Find(member);
+      if (member != options_.self && (peer == nullptr || peer->process.incarnation.IsNone())) {
+        return AbandonBallot("member " + std::to_string(member) + " was never heard");
+      }
+      starters.push_back(member == options_.self ? options_.supervisor : peer->process.incarnation);
+      electorate.weights[{member, starters.back()}] = 1;
+    }
+    electorate.needed = options_.starting_members;
+  } else {
+    for (const ListedMember& listed : decision_->members) {
+      electorate.weights[{listed.member, listed.supervisor}] = listed.weight;
+    }
+    electorate.needed = decision_->QuorumWeight();
+  }
+  const Ballot ballot{++highest_round_, options_.self, options_.supervisor};
+  proposer_.Begin(ballot, std::move(electorate), Newcomers(), now_ + options_.answer_timeout);
+  proposer_.set_starters(std::move(starters));
+  Resend();
+}
+
+// Asks who hasn't answered: for a promise, or who promised for the vote.
+void Membership::Resend() {
+  for (const MemberProcess& process : proposer_.Unanswered()) {
+    if (proposer_.HasPromise(process)) {
+      Send(process, AcceptMessage{proposer_.ballot(), proposer_.value()});
+    } else {
+      Send(process, PrepareMessage{proposer_.ballot(), proposer_.starters()});
+    }
+  }
+  proposer_.next_resend = now_ + options_.resend_interval;
+}
+
+void Membership::ConcludePrepare() {
+  if (!proposer_.HasPromises()) return;
+  if (now_ < proposer_.deadline()) {
+    // A fresh value lists only who answered: whoever seems alive is waited for.
+    for (const MemberProcess& process : proposer_.Unanswered()) {
+      if (process == self() || peers_.IsAlive(process, now_)) return;
+    }
+  }
+  Choice choice{ObligedValue(proposer_.VoterAnswers()), ""};
+  if (choice.value == nullptr) {
+    choice = decision_ == nullptr ? FirstValue(proposer_.Answers(), Incarnation::Draw(random_))
+                                  : NextValue(*decision_, proposer_.Answers());
+  }
+  if (choice.value == nullptr) return AbandonBallot(choice.hold_reason);
+  hold_reason_.clear();
+  proposer_.BeginAccepting(std::move(choice.value), now_ + 2 * options_.answer_timeout);
+  Resend();
+}
+
+void Membership::HandleReject(const RejectMessage& reject) {
+  if (!proposer_.active() || reject.ballot != proposer_.ballot()) return;
+  highest_round_ = std::max(highest_round_, reject.promised.round);
+  if (reject.promised > reject.ballot) AbandonBallot("");
+}
+
+void Membership::AbandonBallot(std::string why) {
+  proposer_.Abandon();
+  hold_reason_ = std::move(why);
+  // Spread, so that two who got into each other's way don't do so again.
+  const auto spread = static_cast<uint64_t>(options_.takeover_delay.count());
+  backoff_until_ = now_ + options_.takeover_delay / 2 +
+                   Duration(static_cast<int64_t>(random_.Below(spread + 1)));
+}
+
+}  // namespace closeranks::rendezvous

@@ -1,0 +1,86 @@
+// Answers to other agents' ballots, and to this agent's own: the worker stops before its agent
+// promises.
+#include <utility>
+
+#include "glog/logging.h"
+#include "rendezvous/membership.h"
+
+namespace closeranks::rendezvous {
+
+bool Membership::MayPropose(const MemberProcess& proposer, const PrepareMessage& prepare) const {
+  if (prepare.ballot.IsNone() || prepare.ballot.proposer != proposer.member ||
+      prepare.ballot.supervisor != proposer.incarnation) {
+    return false;
+  }
+  if (decision_ != nullptr) return decision_->FindSupervisor(proposer) != nullptr;
+  // Generation 1: the proposer names all of the starting processes, and each sees whether it is
+  // meant.
+  const std::vector<Incarnation>& starters = prepare.starters;
+  return static_cast<int>(starters.size()) == options_.starting_members && SelfVotes() &&
+         starters[options_.self] == options_.supervisor &&
+         proposer.member < options_.starting_members &&
+         starters[proposer.member] == proposer.incarnation;
+}
+
+void Membership::HandlePrepare(const Message& message, const PrepareMessage& prepare) {
+  if (!MayPropose(message.from, prepare)) return;
+  highest_round_ = std::max(highest_round_, prepare.ballot.round);
+  Ballot highest = SelfVotes() ? acceptor_.promised() : Ballot{};
+  if (pending_.has_value()) highest = std::max(highest, pending_->prepare.ballot);
+  if (prepare.ballot < highest) {
+    Send(message.from, RejectMessage{prepare.ballot, highest});
+    return;
+  }
+  if (message.from != self() && prepare.ballot > highest) {
+    foreign_proposer_ = message.from;
+    foreign_ballot_at_ = now_;
+  }
+  pending_ = PendingPrepare{message.from, prepare};
+  FreezeWorker(message.generation + 1);
+  if (worker_.phase != Worker::Phase::kFreezing) AnswerPending();
+}
+
+void Membership::FreezeWorker(Generation generation) {
+  if (worker_.phase != Worker::Phase::kRunning) return;
+#ifdef CLOSERANKS_PLANT_FREEZE_SKIPPED
+  worker_.phase = Worker::Phase::kStopped;
+  worker_.state = decision_->resume;
+#else
+  worker_.phase = Worker::Phase::kFreezing;
+  worker_.freezing_for = generation;
+  worker_.freeze_deadline = now_ + options_.freeze_timeout;
+  outputs_.commands.push_back(
+      {WorkerCommand::Kind::kFreeze, worker_.incarnation, generation, nullptr});
+#endif
+}
+
+void Membership::AnswerPending() {
+  CHECK(pending_.has_value());
+  CHECK(worker_.phase == Worker::Phase::kNone || worker_.phase == Worker::Phase::kStopped);
+  PendingPrepare pending = *std::exchange(pending_, std::nullopt);
+  PromiseMessage promise;
+  promise.ballot = pending.prepare.ballot;
+  if (SelfVotes()) {
+    acceptor_.Promise(promise.ballot);
+    promise.accepted = acceptor_.accepted();
+  }
+  promise.agent = ReportSelf();
+  promise.card = worker_.card;
+  if (worker_.phase == Worker::Phase::kStopped) promise.state = worker_.state;
+  Send(pending.proposer, std::move(promise));
+}
+
+void Membership::HandleAccept(const Message& message, const AcceptMessage& accept) {
+  const Decision& value = *accept.value;
+  if (!SelfVotes() || value.generation != message.generation + 1 ||
+      (decision_ != nullptr && value.lineage != decision_->lineage)) {
+    return;
+  }
+  if (acceptor_.Accept(accept.ballot, accept.value)) {
+    Send(message.from, AcceptedMessage{accept.ballot});
+  } else {
+    Send(message.from, RejectMessage{accept.ballot, acceptor_.promised()});
+  }
+}
+
+}  // namespace closeranks::rendezvous
