@@ -83,7 +83,12 @@ double BinSeconds(double seconds) {
 void TakeThroughput(RunReport& report) {
   if (!(report.seconds > 0)) return;
   double width = report.bin_seconds = BinSeconds(report.seconds);
-  auto bins = static_cast<size_t>(std::ceil(report.seconds / width));
+  // A rest of less than half a bin belongs to the bin before it: alone it would show one step's
+  // luck.
+  auto bins = std::max<size_t>(1, static_cast<size_t>(std::round(report.seconds / width)));
+  auto bin_end = [&](size_t bin) {
+    return bin + 1 == bins ? report.seconds : static_cast<double>(bin + 1) * width;
+  };
   std::vector<double> samples(bins, 0.0);
   // A step's samples are spread evenly over the time since the step before, so that a pause shows
   // as low throughput and not as an artefact of where the bins happen to begin.
@@ -94,17 +99,16 @@ void TakeThroughput(RunReport& report) {
     previous = std::max(previous, point.at_seconds);
     if (end <= begin) continue;
     auto last = std::min(bins - 1, static_cast<size_t>(end / width));
-    for (auto bin = static_cast<size_t>(begin / width); bin <= last; ++bin) {
+    for (auto bin = std::min(last, static_cast<size_t>(begin / width)); bin <= last; ++bin) {
       double from = std::max(begin, static_cast<double>(bin) * width);
-      double to = std::min(end, static_cast<double>(bin + 1) * width);
+      double to = std::min(end, bin_end(bin));
       if (to <= from) continue;
       samples[bin] += static_cast<double>(point.samples) * (to - from) / (end - begin);
     }
   }
   for (size_t bin = 0; bin < bins; ++bin) {
     double begin = static_cast<double>(bin) * width;
-    double covered = std::min(width, report.seconds - begin);
-    report.throughput.push_back({begin, samples[bin] / covered});
+    report.throughput.push_back({begin, samples[bin] / (bin_end(bin) - begin)});
   }
 }
 
