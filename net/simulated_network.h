@@ -1,0 +1,100 @@
+// A process's view of the simulated network, and of names in it.
+#ifndef CLOSERANKS_NET_SIMULATED_NETWORK_H_
+#define CLOSERANKS_NET_SIMULATED_NETWORK_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "net/address.h"
+#include "net/network.h"
+#include "net/resolver.h"
+#include "net/simulated_fabric.h"
+#include "net/simulated_link.h"
+#include "net/simulated_world.h"
+
+namespace closeranks::net {
+
+// Several processes may be on one host and share its ports. To restart a process, destroy its
+// objects and make new ones with the same host; order of lives: world, fabric, process, network,
+// links.
+//
+// Greetings arrive whole, with the accepted link. Hosts are any words, whether they look like IP
+// addresses or not. A port at which nobody listens refuses; a host without a living process is
+// silent.
+class SimulatedNetwork final : public Network {
+ public:
+  SimulatedNetwork(SimulatedFabric& fabric, SimulatedProcess& process, std::string host,
+                   LinkOptions link_options = {});
+  ~SimulatedNetwork() override;
+  SimulatedNetwork(const SimulatedNetwork&) = delete;
+  SimulatedNetwork& operator=(const SimulatedNetwork&) = delete;
+
+  const std::string& host() const { return host_; }
+
+  // On this host's name, "0.0.0.0" or "::", or a Unix name, which this host's processes share.
+  Result<std::unique_ptr<Listener>> Listen(const Address& address,
+                                           AcceptCallback on_accept) override;
+  ConnectId Connect(const Address& address, ConnectOptions options,
+                    ConnectCallback on_connected) override;
+  void Cancel(ConnectId id) override;
+
+ private:
+  struct Connecting {
+    Address address;
+    std::string greeting;
+    ConnectCallback on_connected;
+    TimerId limit = kNoTimer;             // of the process
+    TimerId request = kNoTimer;           // of the world: its arrival
+    TimerId answer = kNoTimer;            // of the process
+    std::unique_ptr<SimulatedLink> link;  // from the request's arrival on
+  };
+  struct Arriving {
+    std::unique_ptr<SimulatedLink> link;
+    TimerId timer = kNoTimer;  // of the process
+  };
+
+  Address KeyOf(const Address& address, const std::string& host) const;
+  bool HasLivingProcess(const std::string& host) const;
+  void SendRequest(ConnectId id, Duration wait);
+  void OnRequestArrives(ConnectId id);
+  void Admit(const Address& key, std::unique_ptr<SimulatedLink> link, std::string greeting,
+             Duration wait);
+  void End(ConnectId id, Status status);
+
+  SimulatedFabric& fabric_;
+  SimulatedProcess& process_;
+  const std::string host_;
+  const LinkOptions link_options_;
+  ConnectId next_connect_ = 1;
+  std::map<ConnectId, Connecting> connecting_;
+  uint64_t next_arriving_ = 1;
+  std::map<uint64_t, Arriving> arriving_;
+};
+
+// Answers from a table that the test owns and may change at any time: what a headless Service says,
+// old and contradictory answers included. A name without hosts is unavailable.
+class SimulatedResolver final : public Resolver {
+ public:
+  using Names = std::map<std::string, std::vector<std::string>>;
+
+  // Both outlive the resolver.
+  SimulatedResolver(SimulatedProcess& process, const Names& names)
+      : process_(process), names_(names) {}
+  ~SimulatedResolver() override;
+
+  // A literal that isn't in the table resolves to itself. Takes 1 to 5 ms.
+  void Resolve(const Address& address, Callback callback) override;
+
+ private:
+  SimulatedProcess& process_;
+  const Names& names_;
+  uint64_t next_question_ = 1;
+  std::map<uint64_t, TimerId> questions_;
+};
+
+}  // namespace closeranks::net
+
+#endif  // CLOSERANKS_NET_SIMULATED_NETWORK_H_
