@@ -8,7 +8,7 @@ namespace closeranks::telemetry {
 std::string FormatCount(int64_t count) {
   std::string digits = std::to_string(count);
   size_t first = count < 0 ? 1 : 0;
-  for (size_t place = digits.size(); place > first + 3; place -= 3) digits.insert(place - 3, ",");
+  for (size_t place = digits.size(); place > first + 3; place -= 3) digits.insert(place - 3, 1, ',');
   return digits;
 }
 
@@ -21,6 +21,7 @@ std::string FormatFixed(double value, int decimals) {
 
 std::string FormatMilliseconds(double milliseconds) {
   double size = std::fabs(milliseconds);
+  if (size == 0) return "0 ms";
   if (size >= 1000) return FormatFixed(milliseconds / 1000, 2) + " s";
   return FormatFixed(milliseconds, size >= 100 ? 0 : size >= 1 ? 1 : 3) + " ms";
 }

@@ -124,7 +124,9 @@ std::string Recoveries(const RunReport& report) {
     html += "<tr>" + Cell(RankList(recovery.lost_ranks)) + Cell(LostFrom(recovery.timed_from)) +
             Cell(FormatCount(static_cast<int64_t>(recovery.torn_step))) +
             Cell(FormatFixed(recovery.at_seconds, 2) + " s") +
-            Cell(FormatMilliseconds(recovery.detect_ms)) +
+            Cell(recovery.timed_from == LossTimedFrom::kDetection
+                     ? "\u2013"
+                     : FormatMilliseconds(recovery.detect_ms)) +
             Cell(FormatMilliseconds(recovery.agree_ms)) +
             Cell(FormatMilliseconds(recovery.rewire_ms)) +
             Cell(FormatMilliseconds(recovery.total_ms), "total") +

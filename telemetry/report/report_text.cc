@@ -45,12 +45,14 @@ std::string Recoveries(const RunReport& report) {
   for (const Recovery& recovery : report.recoveries) {
     from_detection |= recovery.timed_from == LossTimedFrom::kDetection;
     rows.push_back({Ranks(recovery.lost_ranks), std::to_string(recovery.torn_step),
-                    FormatFixed(recovery.detect_ms, 1), FormatFixed(recovery.agree_ms, 1),
-                    FormatFixed(recovery.rewire_ms, 1), FormatFixed(recovery.total_ms, 1),
-                    OrDash(recovery.replay_ms, 1)});
+                    recovery.timed_from == LossTimedFrom::kDetection
+                        ? "-"
+                        : FormatFixed(recovery.detect_ms, 1),
+                    FormatFixed(recovery.agree_ms, 1), FormatFixed(recovery.rewire_ms, 1),
+                    FormatFixed(recovery.total_ms, 1), OrDash(recovery.replay_ms, 1)});
   }
   std::string text = Table(rows);
-  if (from_detection) text += "   (detect 0.0: when the worker died isn't on record)\n";
+  if (from_detection) text += "   (no detect: when the worker died isn't on record)\n";
   return text;
 }
 

@@ -14,7 +14,7 @@ namespace {
 // All in the units of the viewBox, which are CSS pixels when the page is wide enough.
 constexpr double kWidth = 940;
 constexpr double kLeft = 58;    // room for the numbers of the vertical axes
-constexpr double kRight = 880;  // room for the last value behind the line
+constexpr double kRight = 868;  // room for the last value behind the line
 constexpr double kMarkRow = 17;
 constexpr double kTitle = 28;  // above each panel
 constexpr double kLossHeight = 128;
@@ -239,6 +239,13 @@ void Timeline::DrawWorld(double top) {
     path += (path.empty() ? "M" + x + " " : "V") + Coordinate(panel.Y(point.size));
   }
   path += "H" + Coordinate(kRight);
+  // The number stands at the line wherever the axis or the right edge is far from it.
+  for (size_t i = 1; i + 1 < report_.world_sizes.size(); ++i) {
+    double x = X(report_.world_sizes[i].at_seconds);
+    if (X(report_.world_sizes[i + 1].at_seconds) - x < 24) continue;
+    int size = report_.world_sizes[i].size;
+    svg_ += Text(x + 8, panel.Y(size) + 15, "value", std::to_string(size));
+  }
   svg_ += "<path class=\"line\" d=\"" + path + "\"/>\n";
   int last = report_.world_sizes.back().size;
   svg_ += Text(kRight + 7, panel.Y(last) + 4, "value", std::to_string(last));

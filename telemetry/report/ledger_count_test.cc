@@ -1,0 +1,147 @@
+#include "telemetry/report/ledger_count.h"
+
+#include <string>
+
+#include "gtest/gtest.h"
+#include "telemetry/records.h"
+#include "telemetry/report/synthetic_run.h"
+
+namespace closeranks::telemetry {
+namespace {
+
+class LedgerCounting : public testing::Test {
+ protected:
+  LedgerCounting()
+      : folder_(NewFolder(testing::UnitTest::GetInstance()->current_test_info()->name())) {
+    WriteSyntheticRun(files_, folder_);
+  }
+
+  std::string Path(int process) const { return LedgerPath(folder_, SyntheticProcess(process)); }
+  void Edit(int process, std::string_view from, std::string_view to) {
+    EditFile(files_, Path(process), from, to);
+  }
+  Result<LedgerCount> Count() {
+    return CountLedgers(files_, folder_, {.samples = 12, .epochs = 2});
+  }
+
+  SystemFiles files_;
+  const std::string folder_;
+};
+
+TEST_F(LedgerCounting, AnUndisturbedRunConsumesEverySampleOnce) {
+  LedgerCount count = Count().value();
+  EXPECT_EQ(count.samples_expected, 24);
+  EXPECT_EQ(count.samples_consumed, 24);
+  EXPECT_EQ(count.samples_lost, 0);
+  EXPECT_EQ(count.samples_duplicated, 0);
+  EXPECT_EQ(count.ledgers.size(), 4u);
+  EXPECT_EQ(count.last_step, 6u);
+  EXPECT_TRUE(count.conflicts.empty());
+  EXPECT_TRUE(count.EachSampleOnce());
+}
+
+TEST_F(LedgerCounting, OneEditedIdInOneOfFourLedgersMovesBothCounters) {
+  Edit(2, "2 1 1 7 4 5 6\n", "2 1 1 7 4 5 8\n");  // 8 belongs to step 3
+  LedgerCount count = Count().value();
+  EXPECT_EQ(count.samples_lost, 1);
+  EXPECT_EQ(count.samples_duplicated, 1);
+  EXPECT_EQ(count.samples_consumed, 23);
+  EXPECT_EQ(count.epochs[0].lost, 1);
+  EXPECT_EQ(count.epochs[1].lost, 0);
+  ASSERT_EQ(count.conflicts.size(), 1u);
+  EXPECT_EQ(count.conflicts[0].step, 2u);
+  EXPECT_FALSE(count.EachSampleOnce());
+}
+
+TEST_F(LedgerCounting, TheSameEditInEveryLedgerMovesBothCounters) {
+  for (int process : {1, 2}) Edit(process, "4 2 2 3 0 1 2\n", "4 2 2 3 0 1 3\n");
+  LedgerCount count = Count().value();
+  EXPECT_EQ(count.samples_lost, 1);
+  EXPECT_EQ(count.samples_duplicated, 1);
+  EXPECT_TRUE(count.conflicts.empty());  // they agree
+}
+
+TEST_F(LedgerCounting, AStepThatNoLedgerHoldsIsLostAndNamed) {
+  for (int process : {1, 2}) Edit(process, "4 2 2 3 0 1 2\n", "");
+  LedgerCount count = Count().value();
+  EXPECT_EQ(count.samples_lost, 4);
+  EXPECT_EQ(count.missing_steps, 1);
+  EXPECT_EQ(count.missing_ranges, std::vector<std::string>{"4"});
+}
+
+TEST_F(LedgerCounting, AStepThatIsListedTwiceIsDuplicated) {
+  Edit(1, "4 2 2 3 0 1 2\n", "4 2 2 3 0 1 2\n4 2 2 3 0 1 2\n");
+  LedgerCount count = Count().value();
+  EXPECT_EQ(count.samples_lost, 0);
+  EXPECT_EQ(count.samples_duplicated, 4);
+  ASSERT_EQ(count.conflicts.size(), 1u);
+  EXPECT_NE(count.conflicts[0].what.find("stands 2 times"), std::string::npos);
+}
+
+TEST_F(LedgerCounting, AnotherEpochInOneLedgerLosesTheWholeStepThere) {
+  Edit(1, "4 2 2 3 0 1 2\n", "4 2 1 3 0 1 2\n");
+  LedgerCount count = Count().value();
+  EXPECT_EQ(count.samples_lost, 4);        // of epoch 2
+  EXPECT_EQ(count.samples_duplicated, 4);  // of epoch 1
+}
+
+TEST_F(LedgerCounting, AnotherGenerationIsAConflictButNoLoss) {
+  Edit(1, "4 2 2 3 0 1 2\n", "4 1 2 3 0 1 2\n");
+  LedgerCount count = Count().value();
+  EXPECT_TRUE(count.EachSampleOnce());
+  ASSERT_EQ(count.conflicts.size(), 1u);
+  EXPECT_NE(count.conflicts[0].what.find("generation"), std::string::npos);
+}
+
+TEST_F(LedgerCounting, IdsAndEpochsThatDontExistAreCountedApart) {
+  Edit(3, "6 3 2 11 8 9 10\n", "6 3 2 11 8 9 10 12 -1\n7 3 3 0\n7 3 0 0\n");
+  LedgerCount count = Count().value();
+  EXPECT_EQ(count.out_of_range, 4);
+  EXPECT_EQ(count.out_of_range_examples.size(), 4u);
+  EXPECT_EQ(count.samples_lost, 0);
+  EXPECT_FALSE(count.EachSampleOnce());
+}
+
+TEST_F(LedgerCounting, ATornLastLineIsIgnoredAndTold) {
+  Edit(1, "6 3 2 11 8 9 10\n", "6 3 2 11 8");
+  LedgerCount count = Count().value();
+  EXPECT_TRUE(count.EachSampleOnce());
+  EXPECT_EQ(count.torn.size(), 1u);
+}
+
+TEST_F(LedgerCounting, GarbageIsRefusedWithFileAndLine) {
+  for (const char* garbage :
+       {"", " ", "x", "4", "4 2", "0 2 2 1", "4 2 2 ", "4 2 2  1", "4 2 2 1x", "-4 2 2 1",
+        "4 2 2 1\r", "4 2 2 99999999999999999999", "99999999999999999999 2 2 1",
+        "4611686018427387905 2 2 1", "4 2 99999999999 1", "\xff\xfe"}) {
+    WriteSyntheticRun(files_, folder_);
+    Edit(1, "4 2 2 3 0 1 2\n", std::string(garbage) + "\n");
+    Result<LedgerCount> count = Count();
+    ASSERT_FALSE(count.ok()) << garbage;
+    EXPECT_EQ(count.status().code(), StatusCode::kInvalidArgument) << garbage;
+    EXPECT_NE(count.status().message().find(Path(1) + ":4: "), std::string::npos) << count.status();
+  }
+}
+
+TEST_F(LedgerCounting, AHugeStepNumberCostsNoMemory) {
+  Edit(1, "4 2 2 3 0 1 2\n", "4 2 2 3 0 1 2\n4611686018427387904 3 2\n");
+  LedgerCount count = Count().value();
+  EXPECT_EQ(count.missing_steps, int64_t{4611686018427387904} - 7);
+}
+
+TEST_F(LedgerCounting, WithoutLedgersThereIsNoCount) {
+  std::string empty = folder_ + "/empty";
+  ASSERT_TRUE(files_.MakeFolder(empty).ok());
+  EXPECT_EQ(CountLedgers(files_, empty, {.samples = 1, .epochs = 1}).status().code(),
+            StatusCode::kUnavailable);
+  EXPECT_FALSE(CountLedgers(files_, folder_ + "/none", {.samples = 1, .epochs = 1}).ok());
+}
+
+TEST_F(LedgerCounting, ImpossibleExpectationsAreRefused) {
+  EXPECT_FALSE(CountLedgers(files_, folder_, {.samples = 0, .epochs = 1}).ok());
+  EXPECT_FALSE(CountLedgers(files_, folder_, {.samples = 1, .epochs = -1}).ok());
+  EXPECT_FALSE(CountLedgers(files_, folder_, {.samples = int64_t{1} << 62, .epochs = 1000}).ok());
+}
+
+}  // namespace
+}  // namespace closeranks::telemetry

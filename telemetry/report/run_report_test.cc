@@ -1,0 +1,313 @@
+#include "telemetry/report/run_report.h"
+
+#include <string>
+
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "telemetry/records.h"
+#include "telemetry/report/report_json.h"
+#include "telemetry/report/report_text.h"
+#include "telemetry/report/synthetic_run.h"
+#include "telemetry/report/verdict.h"
+
+namespace closeranks::telemetry {
+namespace {
+
+class Report : public testing::Test {
+ protected:
+  Report() : folder_(NewFolder(testing::UnitTest::GetInstance()->current_test_info()->name())) {}
+
+  void Write(const SyntheticOptions& options = {}) { WriteSyntheticRun(files_, folder_, options); }
+  void Edit(int process, std::string_view from, std::string_view to) {
+    EditFile(files_, WorkerEventsPath(folder_, SyntheticProcess(process)), from, to);
+  }
+  void EditSupervisor(std::string_view from, std::string_view to) {
+    EditFile(files_, SupervisorEventsPath(folder_), from, to);
+  }
+  Result<RunReport> Read() { return ReadRunReport(files_, folder_); }
+
+  SystemFiles files_;
+  const std::string folder_;
+};
+
+TEST_F(Report, TimesARecoveryByTheSurvivorWhoseCommitCameFirst) {
+  Write();
+  RunReport report = Read().value();
+  ASSERT_EQ(report.recoveries.size(), 1u);
+  const Recovery& recovery = report.recoveries[0];
+  EXPECT_EQ(recovery.lost_ranks, std::vector<int32_t>{0});
+  EXPECT_EQ(recovery.generation, 2u);
+  EXPECT_EQ(recovery.survivors, 2);
+  EXPECT_EQ(recovery.torn_step, 4u);
+  EXPECT_EQ(recovery.timed_from, LossTimedFrom::kKill);
+  EXPECT_DOUBLE_EQ(recovery.at_seconds, 0.35);
+  EXPECT_DOUBLE_EQ(recovery.detect_ms, 1);
+  EXPECT_DOUBLE_EQ(recovery.agree_ms, 3);
+  EXPECT_DOUBLE_EQ(recovery.rewire_ms, 5);
+  EXPECT_DOUBLE_EQ(recovery.total_ms, 9);
+  EXPECT_DOUBLE_EQ(recovery.replay_ms.value(), 41);
+}
+
+TEST_F(Report, TimesAJoinFromTheStartOfItsProcessToItsFirstCommit) {
+  Write();
+  RunReport report = Read().value();
+  ASSERT_EQ(report.joins.size(), 1u);
+  const Join& join = report.joins[0];
+  EXPECT_EQ(join.rank, 0);
+  EXPECT_EQ(join.first_step, 5u);
+  EXPECT_DOUBLE_EQ(join.boot_ms.value(), 10);
+  EXPECT_DOUBLE_EQ(join.transfer_ms.value(), 10);
+  EXPECT_EQ(join.transfer_bytes, 2048);
+  EXPECT_DOUBLE_EQ(join.total_ms.value(), 121);
+}
+
+TEST_F(Report, HasTheRunsNumbers) {
+  Write();
+  RunReport report = Read().value();
+  EXPECT_EQ(report.ranks, 3);
+  EXPECT_EQ(report.steps, 6u);
+  EXPECT_DOUBLE_EQ(report.seconds, 0.6);
+  EXPECT_DOUBLE_EQ(report.steps_per_second, 10);
+  EXPECT_DOUBLE_EQ(report.samples_per_second, 40);
+  EXPECT_EQ(report.test_accuracy, 0.875);
+  EXPECT_EQ(report.weights_sha256, "ab12");
+  EXPECT_TRUE(report.weights_agree);
+  EXPECT_EQ(report.workers_at_end, 3);
+  ASSERT_EQ(report.world_sizes.size(), 3u);
+  EXPECT_EQ(report.world_sizes[1].size, 2);
+  EXPECT_DOUBLE_EQ(report.world_sizes[1].at_seconds, 0.359);
+  double samples = 0;
+  for (const ThroughputBin& bin : report.throughput) {
+    samples += bin.samples_per_second * report.bin_seconds;
+  }
+  EXPECT_NEAR(samples, 24, 1e-6);
+  EXPECT_TRUE(report.notes.empty()) << report.notes[0];
+  EXPECT_TRUE(report.Sound());
+}
+
+TEST_F(Report, SaysInOneLineWhatHappened) {
+  Write();
+  EXPECT_EQ(Verdict(Read().value()),
+            "Rank 0 was killed in step 4; 2 survivors went on after 9.0 ms. A new worker joined as "
+            "rank 0 at step 5. No sample was lost, none repeated.");
+}
+
+TEST_F(Report, JsonHasEveryPromisedField) {
+  Write();
+  auto json = nlohmann::json::parse(ReportJson(Read().value()));
+  EXPECT_EQ(json["ranks"], 3);
+  EXPECT_EQ(json["mode"], "exact");
+  EXPECT_EQ(json["epochs"], 2);
+  EXPECT_EQ(json["steps"], 6);
+  EXPECT_EQ(json["test_accuracy"], 0.875);
+  EXPECT_EQ(json["samples_expected"], 24);
+  EXPECT_EQ(json["samples_consumed"], 24);
+  EXPECT_EQ(json["samples_lost"], 0);
+  EXPECT_EQ(json["samples_duplicated"], 0);
+  EXPECT_EQ(json["weights_sha256"], "ab12");
+  EXPECT_EQ(json["steps_per_second"], 10);
+  const auto& recovery = json["recoveries"].at(0);
+  EXPECT_EQ(recovery["lost_ranks"], nlohmann::json({0}));
+  EXPECT_EQ(recovery["detect_ms"], 1);
+  EXPECT_EQ(recovery["agree_ms"], 3);
+  EXPECT_EQ(recovery["rewire_ms"], 5);
+  EXPECT_EQ(recovery["replay_ms"], 41);
+  EXPECT_EQ(recovery["total_ms"], 9);
+  const auto& join = json["joins"].at(0);
+  EXPECT_EQ(join["rank"], 0);
+  EXPECT_EQ(join["transfer_ms"], 10);
+  EXPECT_EQ(join["total_ms"], 121);
+}
+
+TEST_F(Report, TerminalTableShowsTheReplayApart) {
+  Write();
+  std::string text = ReportText(Read().value());
+  EXPECT_NE(text.find("test accuracy  87.50 %"), std::string::npos) << text;
+  EXPECT_NE(text.find("24 expected, 24 consumed, 0 lost, 0 duplicated"), std::string::npos) << text;
+  EXPECT_NE(text.find("| replay apart"), std::string::npos) << text;
+  EXPECT_NE(text.find("1.0    3.0     5.0    9.0            41.0"), std::string::npos) << text;
+}
+
+TEST_F(Report, AnEditedLedgerMovesBothCountersAndTheVerdict) {
+  Write();
+  EditFile(files_, LedgerPath(folder_, SyntheticProcess(1)), "4 2 2 3 0 1 2\n", "4 2 2 3 0 1 5\n");
+  RunReport report = Read().value();
+  EXPECT_FALSE(report.Sound());
+  auto json = nlohmann::json::parse(ReportJson(report));
+  EXPECT_EQ(json["samples_lost"], 1);
+  EXPECT_EQ(json["samples_duplicated"], 1);
+  EXPECT_NE(Verdict(report).find("1 sample lost, 1 repetition."), std::string::npos);
+}
+
+TEST_F(Report, TwoKilledAtOnceAreOneRecoveryTimedFromTheLast) {
+  Write();
+  EditSupervisor(R"({"t":1350000000,"event":"kill","member":0,"rank":0,"step":4})",
+                 R"({"t":1349000000,"event":"kill","member":0,"rank":0,"step":4})"
+                 "\n"
+                 R"({"t":1350000000,"event":"kill","member":3,"rank":3,"step":4})");
+  for (int process : {1, 2}) {
+    Edit(process, R"("lost":[0],"lost_members":[0])", R"("lost":[0,3],"lost_members":[0,3])");
+  }
+  RunReport report = Read().value();
+  ASSERT_EQ(report.recoveries.size(), 1u);
+  EXPECT_EQ(report.recoveries[0].lost_ranks, (std::vector<int32_t>{0, 3}));
+  EXPECT_DOUBLE_EQ(report.recoveries[0].detect_ms, 1);
+  EXPECT_DOUBLE_EQ(report.recoveries[0].total_ms, 9);
+  EXPECT_EQ(Verdict(report).find("Ranks 0 and 3 were killed in step 4;"), 0u);
+}
+
+TEST_F(Report, ALossThatWasNoticedBeforeTheLastKillIsDetectedInNoTime) {
+  Write();
+  EditSupervisor(R"({"t":1350000000,"event":"kill")", R"({"t":1352000000,"event":"kill")");
+  const Recovery recovery = Read().value().recoveries.at(0);
+  EXPECT_DOUBLE_EQ(recovery.detect_ms, 0);
+  EXPECT_DOUBLE_EQ(recovery.agree_ms, 2);
+  EXPECT_DOUBLE_EQ(recovery.rewire_ms, 5);
+  EXPECT_DOUBLE_EQ(recovery.total_ms, 7);
+}
+
+TEST_F(Report, ACrashIsTimedFromItsExitAndSaysSo) {
+  Write({.record_kill = false});
+  RunReport report = Read().value();
+  ASSERT_EQ(report.recoveries.size(), 1u);
+  EXPECT_EQ(report.recoveries[0].timed_from, LossTimedFrom::kExit);
+  EXPECT_DOUBLE_EQ(report.recoveries[0].detect_ms, 0.5);
+  EXPECT_DOUBLE_EQ(report.recoveries[0].total_ms, 8.5);
+  EXPECT_EQ(Verdict(report).find("Rank 0 died in step 4; 2 survivors"), 0u);
+}
+
+TEST_F(Report, ACrashWithoutAnyRecordOfItIsTimedFromItsDetectionAndSaysSo) {
+  Write({.record_kill = false, .record_exit = false});
+  RunReport report = Read().value();
+  ASSERT_EQ(report.recoveries.size(), 1u);
+  EXPECT_EQ(report.recoveries[0].timed_from, LossTimedFrom::kDetection);
+  EXPECT_DOUBLE_EQ(report.recoveries[0].total_ms, 8);
+  EXPECT_NE(Verdict(report).find("(from when it was noticed)"), std::string::npos);
+  EXPECT_NE(ReportText(report).find("no detect"), std::string::npos);
+}
+
+TEST_F(Report, APlannedLeaveIsNoRecovery) {
+  Write({.record_kill = false, .record_exit = false, .record_detection = false});
+  EXPECT_TRUE(Read().value().recoveries.empty());
+}
+
+TEST_F(Report, ASurvivorThatOnlyHeardOfTheLossUsesWhenTheFirstOtherNoticed) {
+  Write();
+  Edit(2, R"("t_detected":1351000000)", R"("t_detected":0)");
+  const Recovery recovery = Read().value().recoveries.at(0);
+  EXPECT_DOUBLE_EQ(recovery.detect_ms, 2);  // member 1 noticed at 1352
+  EXPECT_DOUBLE_EQ(recovery.agree_ms, 2);
+  EXPECT_DOUBLE_EQ(recovery.total_ms, 9);
+}
+
+TEST_F(Report, AKillThatNobodyNoticedIsNoted) {
+  Write();
+  EditSupervisor(R"({"t":1350000000,"event":"kill","member":0)",
+                 R"({"t":1350000000,"event":"kill","member":1)");
+  ASSERT_FALSE(Read().value().notes.empty());
+  EXPECT_EQ(Read().value().notes[0], "not every kill was followed by a change of the world");
+}
+
+TEST_F(Report, DifferentWeightsAreNotSound) {
+  Write();
+  Edit(1, "ab12", "ab13");
+  RunReport report = Read().value();
+  EXPECT_FALSE(report.weights_agree);
+  EXPECT_FALSE(report.Sound());
+  EXPECT_NE(Verdict(report).find("different weights"), std::string::npos);
+}
+
+TEST_F(Report, WithoutTheLaunchersRecordThereIsStillAReport) {
+  Write();
+  ASSERT_TRUE(files_.Remove(SupervisorEventsPath(folder_)).ok());
+  RunReport report = Read().value();
+  EXPECT_EQ(report.recoveries.at(0).timed_from, LossTimedFrom::kDetection);
+  EXPECT_DOUBLE_EQ(report.joins.at(0).total_ms.value(), 111);  // from its "start"
+  EXPECT_GE(report.notes.size(), 2u);
+}
+
+TEST_F(Report, TheCommitOfAGenerationThatWasTornIsReplacedByTheReplay) {
+  Write();
+  // Rank 0 had applied step 4 alone, with another loss, before it was killed.
+  std::string path = WorkerEventsPath(folder_, SyntheticProcess(0));
+  std::string text = files_.Read(path).value();
+  text += R"({"t":1349000000,"event":"commit","step":4,"epoch":2,"loss":9.0,"gen":1,"size":3,)"
+          R"("samples":4})"
+          "\n";
+  ASSERT_TRUE(files_.Replace(path, text).ok());
+  RunReport report = Read().value();
+  EXPECT_EQ(report.steps, 6u);
+  EXPECT_DOUBLE_EQ(report.loss[3].loss, 0.5);
+  EXPECT_DOUBLE_EQ(report.loss[3].at_seconds, 0.4);
+}
+
+TEST_F(Report, ATornLastLineIsIgnoredAndTold) {
+  Write();
+  std::string path = WorkerEventsPath(folder_, SyntheticProcess(0));
+  std::string text = files_.Read(path).value();
+  text.resize(text.size() - 7);
+  ASSERT_TRUE(files_.Replace(path, text).ok());
+  RunReport report = Read().value();
+  ASSERT_EQ(report.notes.size(), 1u);
+  EXPECT_NE(report.notes[0].find("was cut off"), std::string::npos);
+}
+
+TEST_F(Report, GarbageIsRefusedWithFileAndLine) {
+  for (const char* garbage :
+       {"", "x", "{", "[]", "null", "{}", R"({"t":1})", R"({"t":"1","event":"end"})",
+        R"({"t":-1,"event":"x"})", R"({"t":9223372036854775807,"event":"x"})",
+        R"({"t":1.5,"event":"x"})", R"({"t":1,"event":7})", R"({"t":1,"event":"commit"})",
+        R"({"t":1,"event":"metric","name":"x","value":"high"})",
+        R"({"t":1,"event":"transfer","gen":-1,"member":0,"bytes":1,"t_begin":1,"t_end":2})",
+        R"({"t":1,"event":"transfer","gen":1,"member":4294967296,"bytes":1,"t_begin":1,"t_end":2})",
+        "\xff\xfe\x00"}) {
+    Write();
+    std::string path = WorkerEventsPath(folder_, SyntheticProcess(1));
+    EditFile(files_, path, "\n", "\n" + std::string(garbage) + "\n");
+    Result<RunReport> report = Read();
+    ASSERT_FALSE(report.ok()) << garbage;
+    EXPECT_EQ(report.status().code(), StatusCode::kInvalidArgument) << garbage;
+    EXPECT_NE(report.status().message().find(path + ":2: "), std::string::npos) << report.status();
+  }
+}
+
+TEST_F(Report, AnyPrefixOfAFileGivesAReportOrAnErrorAndNeverACrash) {
+  Write();
+  std::string path = WorkerEventsPath(folder_, SyntheticProcess(2));
+  std::string text = files_.Read(path).value();
+  for (size_t bytes = 0; bytes <= text.size(); bytes += 13) {
+    ASSERT_TRUE(files_.Remove(path).ok());
+    auto file = files_.OpenForAppend(path).value();
+    ASSERT_TRUE(file->Append(text.substr(0, bytes)).ok());
+    Result<RunReport> report = Read();
+    if (report.ok()) {
+      EXPECT_FALSE(ReportText(*report).empty());
+      EXPECT_FALSE(ReportJson(*report).empty());
+    }
+  }
+}
+
+TEST_F(Report, UnknownEventsAndFieldsAreIgnored) {
+  Write();
+  Edit(1, R"("event":"end",)", R"("event":"end","colour":"blue",)");
+  Edit(1, "\n", "\n{\"t\":1,\"event\":\"from a later version\"}\n");
+  EXPECT_TRUE(Read().value().Sound());
+}
+
+TEST_F(Report, AnEmptyOrMissingFolderIsAnErrorThatNamesIt) {
+  EXPECT_NE(Read().status().message().find(folder_), std::string::npos);
+  ASSERT_TRUE(files_.MakeFolder(folder_).ok());
+  EXPECT_NE(Read().status().message().find(folder_), std::string::npos);
+}
+
+TEST_F(Report, ALossThatIsNotANumberIsNullInJson) {
+  Write();
+  for (int process : {1, 2, 3})
+    Edit(process, R"("step":6,"epoch":2,"loss":0.333)",
+         R"("step":6,"epoch":2,"loss":null,"x":0.333)");
+  auto json = nlohmann::json::parse(ReportJson(Read().value()));
+  EXPECT_TRUE(json["final_loss"].is_null());
+}
+
+}  // namespace
+}  // namespace closeranks::telemetry
