@@ -247,22 +247,22 @@ void Membership::SetDeadline() {
     next_deadline_ = kNever;
     return;
   }
-  TimePoint next = std::min(next_heartbeat_, peers_.NextExpiry(now_));
-  if (worker_.phase == Worker::Phase::kFreezing && !worker_.told_to_die) {
-    next = std::min(next, worker_.freeze_deadline);
-  }
+  // What was due by now was dealt with, or waits for an event; so only what lies ahead counts.
+  next_deadline_ = next_heartbeat_;
+  auto consider = [this](TimePoint when) {
+    if (when > now_) next_deadline_ = std::min(next_deadline_, when);
+  };
+  consider(peers_.NextExpiry(now_));
+  consider(worker_.freeze_deadline);
   if (proposer_.active()) {
-    next = std::min({next, proposer_.deadline(), proposer_.next_resend});
+    consider(proposer_.deadline());
+    consider(proposer_.next_resend);
   } else if (need_.has_value() && SelfVotes()) {
-    next = std::min(next, StartOfBallot());
+    consider(StartOfBallot());
   }
-  if (torn_since_ != kNever) next = std::min(next, torn_since_ + options_.peer_timeout);
-  if (!outcome_.has_value()) {
-    next = std::min(next, stuck_since_ + (SelfListed() != nullptr ? options_.quorum_timeout
-                                                                  : options_.join_timeout));
-  }
-  // What is due already was dealt with in this Settle; more can only come of time passing.
-  next_deadline_ = std::max(next, now_ + Duration(1));
+  if (torn_since_ != kNever) consider(torn_since_ + options_.peer_timeout);
+  consider(stuck_since_ +
+           (SelfListed() != nullptr ? options_.quorum_timeout : options_.join_timeout));
 }
 
 void Membership::Finish(Outcome outcome) {

@@ -1,0 +1,197 @@
+#include "tests/simulation/membership_checker.h"
+
+#include <algorithm>
+#include <iterator>
+#include <sstream>
+
+namespace closeranks::simulation {
+
+using rendezvous::Decision;
+using rendezvous::DecisionRef;
+using rendezvous::ListedMember;
+
+namespace {
+
+template <typename... Parts>
+std::string Text(const Parts&... parts) {
+  std::ostringstream out;
+  (out << ... << parts);
+  return out.str();
+}
+
+}  // namespace
+
+void MembershipChecker::AgentIs(const MemberProcess& agent,
+                                const rendezvous::Membership& membership) {
+  const DecisionRef& decision = membership.decision();
+  if (decision == nullptr) return;
+  const DecisionKey key{decision->lineage, decision->generation};
+  auto [newest, is_first] = newest_.emplace(agent, key);
+  const bool changed = is_first || newest->second != key;
+  if (changed) {
+    if (!is_first && newest->second.first == key.first && key.second < newest->second.second) {
+      Fail(Text(agent, " went back from generation ", newest->second.second, " to ", key.second));
+    }
+    if (!is_first && newest->second.first != key.first && listed_once_[agent]) {
+      Fail(Text(agent, " left the lineage that it was listed in"));
+    }
+    newest->second = key;
+    NewDecision(decision);
+    for (const ListedMember& listed : decision->members) {
+      if (listed.member == agent.member && listed.supervisor == agent.incarnation) {
+        listed_once_[agent] = true;
+      }
+    }
+    decisions_[key].stored_by.insert(agent);
+  }
+  if (!membership.installed()) return;
+  // More than half of the weight, with the tie rule counted here anew.
+  const Known& known = decisions_[key];
+  int total = 0, stored = 0;
+  const auto& members = decision->members;
+  for (size_t i = 0; i < members.size(); ++i) {
+    const int weight = i == 0 && members.size() % 2 == 0 ? 2 : 1;
+    total += weight;
+    const MemberProcess voter{members[i].member, members[i].supervisor};
+    // Whoever stored a later one is beyond this one.
+    auto theirs = newest_.find(voter);
+    const bool beyond = theirs != newest_.end() && theirs->second.first == key.first &&
+                        theirs->second.second >= key.second;
+    if (known.stored_by.contains(voter) || beyond) stored += weight;
+  }
+  if (2 * stored <= total) {
+    Fail(Text(agent, " takes generation ", key.second, " for installed; it is stored by ", stored,
+              " of ", total));
+  }
+}
+
+void MembershipChecker::NewDecision(const DecisionRef& decision) {
+  const DecisionKey key{decision->lineage, decision->generation};
+  auto [place, is_new] = decisions_.try_emplace(key);
+  Known& known = place->second;
+  if (!is_new) {
+    if (!(*known.decision == *decision)) {
+      Fail(Text("two decisions: ", *known.decision, " and ", *decision));
+    }
+    return;
+  }
+  known.decision = decision;
+  if (Status status = decision->Validate(); !status.ok()) Fail(status.ToString());
+  Lineage& lineage = lineages_[decision->lineage];
+  for (const MemberProcess& process : decision->displaced) {
+    lineage.displaced_in.emplace(process, decision->generation);
+  }
+  for (const ListedMember& listed : decision->members) {
+    for (const Incarnation& incarnation : {listed.supervisor, listed.worker}) {
+      auto displaced = lineage.displaced_in.find({listed.member, incarnation});
+      if (displaced != lineage.displaced_in.end() && displaced->second <= decision->generation) {
+        Fail(Text(*decision, " lists a process displaced in generation ", displaced->second));
+      }
+    }
+  }
+  if (decision->generation == 1) return;
+  // The one just before may have been made and superseded within one event, before any step of it.
+  auto before = place == decisions_.begin() ? decisions_.end() : std::prev(place);
+  if (before == decisions_.end() || before->first.first != decision->lineage) {
+    return Fail(Text(*decision, " without a known predecessor"));
+  }
+  if (decision->floor < before->second.decision->floor) Fail(Text(*decision, " lowers the floor"));
+  // The line: what came before, up to the resume step.
+  const StepHistory& line = before->second.line;
+  const StepNumber resume = decision->resume.applied;
+  if (!line.empty() || resume > 0) {
+    if (resume >= line.size()) return Fail(Text(*decision, " resumes at a step that nobody applied"));
+    if (line[resume] != StepRecord{decision->resume.reduced_in, decision->resume.hash}) {
+      return Fail(Text(*decision, " resumes off its predecessor's line"));
+    }
+    known.line.assign(line.begin(), line.begin() + static_cast<ptrdiff_t>(resume) + 1);
+  }
+  CheckStableOnLine(known);
+}
+
+void MembershipChecker::CheckStableOnLine(const Known& known) {
+  const Lineage& lineage = lineages_[known.decision->lineage];
+  if (!lineage.any_stable) return;
+  if (known.decision->resume.applied < lineage.stable ||
+      known.line[lineage.stable] != lineage.stable_record) {
+    Fail(Text(*known.decision, " undoes step ", lineage.stable, ", which was stable"));
+  }
+}
+
+void MembershipChecker::InstallCommanded(const MemberProcess& agent,
+                                         const rendezvous::WorkerCommand& command,
+                                         bool worker_is_stopped) {
+  const Decision& decision = *command.decision;
+  if (!worker_is_stopped) {
+    Fail(Text(agent, " installs ", decision, " on a worker that has not stopped"));
+  }
+  const Lineage& lineage = lineages_[decision.lineage];
+  for (const Incarnation& incarnation : {agent.incarnation, command.worker}) {
+    auto displaced = lineage.displaced_in.find({agent.member, incarnation});
+    if (displaced != lineage.displaced_in.end() && displaced->second <= decision.generation) {
+      Fail(Text(agent, " installs ", decision, " though displaced in ", displaced->second));
+    }
+  }
+}
+
+void MembershipChecker::Entered(const Decision& decision, const Incarnation& worker,
+                                const StepHistory& history) {
+  Known& known = decisions_[{decision.lineage, decision.generation}];
+  if (known.line.empty()) known.line = history;
+  const StepNumber resume = decision.resume.applied;
+  if (history.size() != resume + 1) {
+    return Fail(Text("a worker entered ", decision, " at step ", history.size() - 1));
+  }
+  for (StepNumber step = 0; step <= resume; ++step) {
+    if (history[step] == known.line[step]) continue;
+    return Fail(Text("a worker entered ", decision, " with another history at step ", step));
+  }
+  Holds(known, worker, resume);
+}
+
+void MembershipChecker::Applied(const Decision& decision, const Incarnation& worker,
+                                const StepHistory& history) {
+  Known& known = decisions_[{decision.lineage, decision.generation}];
+  const StepNumber step = history.size() - 1;
+  if (known.line.size() == step) known.line.push_back(history.back());
+  if (known.line.size() <= step || known.line[step] != history.back()) {
+    return Fail(Text("two results of step ", step, " in ", decision));
+  }
+  Holds(known, worker, step);
+}
+
+void MembershipChecker::Holds(Known& known, const Incarnation& worker, StepNumber step) {
+  known.held[worker] = step;
+  const World world = known.decision->world();
+  StepNumber stable = step;
+  for (const MemberProcess& rank : world.ranks) {
+    auto held = known.held.find(rank.incarnation);
+    if (held == known.held.end()) return;
+    stable = std::min(stable, held->second);
+  }
+  Lineage& lineage = lineages_[known.decision->lineage];
+  if (lineage.any_stable) {
+    const StepNumber both = std::min(stable, lineage.stable);
+    if (both == lineage.stable && known.line[both] != lineage.stable_record) {
+      return Fail(Text("two lines record step ", both, ", one of them in ", *known.decision));
+    }
+    if (stable <= lineage.stable) return;
+  }
+  lineage.any_stable = true;
+  lineage.stable = stable;
+  lineage.stable_record = known.line[stable];
+  // Nothing newer may have been decided without it.
+  for (auto later = decisions_.upper_bound(
+           {known.decision->lineage, known.decision->generation});
+       later != decisions_.end() && later->first.first == known.decision->lineage; ++later) {
+    CheckStableOnLine(later->second);
+  }
+}
+
+size_t MembershipChecker::stable_steps() const {
+  size_t steps = 0;
+  for (const auto& [name, lineage] : lineages_) steps += lineage.stable;
+  return steps;
+}
+
+}  // namespace closeranks::simulation

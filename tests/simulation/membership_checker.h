@@ -1,0 +1,79 @@
+// What must hold at every moment, whatever fails: watches agents and workers from outside, and knows
+// everything that ever happened. Its arithmetic is its own, so that a mistake isn't checked by itself.
+#ifndef CLOSERANKS_TESTS_SIMULATION_MEMBERSHIP_CHECKER_H_
+#define CLOSERANKS_TESTS_SIMULATION_MEMBERSHIP_CHECKER_H_
+
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/member.h"
+#include "rendezvous/decision.h"
+#include "rendezvous/membership.h"
+
+namespace closeranks::simulation {
+
+struct StepRecord {
+  Generation reduced_in = 0;
+  uint64_t hash = 0;
+  bool operator==(const StepRecord&) const = default;
+};
+// Index: the step. The first is the initial state.
+using StepHistory = std::vector<StepRecord>;
+
+class MembershipChecker {
+ public:
+  // The first violation; empty: none.
+  const std::string& violation() const { return violation_; }
+  void Fail(const std::string& what) {
+    if (violation_.empty()) violation_ = what;
+  }
+
+  // After each event at that agent.
+  void AgentIs(const MemberProcess& agent, const rendezvous::Membership& membership);
+  void InstallCommanded(const MemberProcess& agent, const rendezvous::WorkerCommand& command,
+                        bool worker_is_stopped);
+  // The worker entered `decision`'s world at the resume step, with that history.
+  void Entered(const rendezvous::Decision& decision, const Incarnation& worker,
+               const StepHistory& history);
+  // It applied the last step of `history`, in `decision`'s world.
+  void Applied(const rendezvous::Decision& decision, const Incarnation& worker,
+               const StepHistory& history);
+  // What a worker that stopped told its agent.
+  void Stopped(const Incarnation& worker) { stopped_.insert(worker); }
+
+  size_t decisions() const { return decisions_.size(); }
+  size_t stable_steps() const;
+
+ private:
+  using DecisionKey = std::pair<Incarnation, Generation>;
+  struct Known {
+    rendezvous::DecisionRef decision;
+    std::set<MemberProcess> stored_by;
+    std::map<Incarnation, StepNumber> held;  // by its workers, while they were in it
+    StepHistory line;                        // and what it reduced itself
+  };
+  struct Lineage {
+    StepNumber stable = 0;
+    StepRecord stable_record;
+    bool any_stable = false;
+    std::map<MemberProcess, Generation> displaced_in;
+  };
+
+  void NewDecision(const rendezvous::DecisionRef& decision);
+  void Holds(Known& known, const Incarnation& worker, StepNumber step);
+  void CheckStableOnLine(const Known& known);
+
+  std::string violation_;
+  std::map<DecisionKey, Known> decisions_;
+  std::map<Incarnation, Lineage> lineages_;
+  std::map<MemberProcess, std::pair<Incarnation, Generation>> newest_;
+  std::map<MemberProcess, bool> listed_once_;
+  std::set<Incarnation> stopped_;
+};
+
+}  // namespace closeranks::simulation
+
+#endif  // CLOSERANKS_TESTS_SIMULATION_MEMBERSHIP_CHECKER_H_

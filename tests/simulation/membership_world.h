@@ -1,0 +1,180 @@
+// A job in virtual time: agents that run the shipping Membership, workers that do as their contract says
+// and no more, a network between them, and faults. Everything follows from one seed.
+#ifndef CLOSERANKS_TESTS_SIMULATION_MEMBERSHIP_WORLD_H_
+#define CLOSERANKS_TESTS_SIMULATION_MEMBERSHIP_WORLD_H_
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <queue>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/random.h"
+#include "rendezvous/membership.h"
+#include "tests/simulation/membership_checker.h"
+
+namespace closeranks::simulation {
+
+class MembershipWorld {
+ public:
+  struct Result {
+    std::string violation;  // empty: none
+    TimePoint end;
+    size_t events = 0;
+    size_t decisions = 0;
+    size_t stable_steps = 0;
+    bool lost = false;  // no quorum was left, so nothing could go on
+  };
+
+  MembershipWorld(uint64_t seed, bool trace);
+  Result Run();
+
+ private:
+  using Action = std::function<void()>;
+  struct Event {
+    TimePoint at;
+    uint64_t order;
+    Action action;
+    bool operator<(const Event& other) const {
+      return at != other.at ? at > other.at : order > other.order;
+    }
+  };
+
+  // What a seed chooses once.
+  struct Character {
+    int members = 3;
+    bool has_witness = false;
+    bool encodes = false;      // messages go through their wire format
+    bool restarts = true;      // what died is started again once faults are over
+    bool initial_state = false;  // a restarted worker shows its initial state, not none
+    StepNumber last_step = 0;  // of the job; 0: it doesn't end
+    Duration mean_fault_gap{};
+    Duration slow_freeze{};
+    uint64_t drop_one_in = 0, duplicate_one_in = 0, delay_one_in = 0;
+    std::vector<int> faults;  // of which kinds, as often as they are in here
+  };
+
+  enum class Stage { kIdle, kCatchingUp, kStepping };
+  struct Worker {
+    Incarnation incarnation;
+    int pod = -1;
+    bool alive = true;
+    bool paused = false;
+    std::deque<Action> held;  // what came while it was paused
+    Stage stage = Stage::kIdle;
+    bool stopped = true;  // by contract: nothing is applied or acknowledged
+    rendezvous::DecisionRef decision;
+    bool has_state = false;
+    StepHistory history;
+    std::map<StepNumber, std::set<Incarnation>> contributions;
+    StepNumber contributed = 0;
+    bool done = false;
+    // The two directions of its socket keep their order.
+    TimePoint last_to_it{}, last_from_it{};
+  };
+  struct Pod {
+    MemberProcess process;
+    bool alive = true;
+    bool reachable_by_name = true;  // false: a newer pod has its member's name
+    bool paused = false;
+    bool leaving = false;
+    std::deque<Action> held;
+    Duration clock_offset{};
+    std::unique_ptr<SeededRandom> random;
+    std::unique_ptr<rendezvous::Membership> membership;
+    int worker = -1;
+    TimePoint tick_at = kNever;
+    std::optional<rendezvous::Outcome> outcome;
+  };
+  // Between workers.
+  struct Data {
+    enum class Kind { kContribution, kAskState, kState };
+    Kind kind = Kind::kContribution;
+    Incarnation lineage;
+    Generation generation = 0;
+    Incarnation from;
+    StepNumber step = 0;
+    std::shared_ptr<const StepHistory> history;
+  };
+
+  // membership_world.cc
+  void At(TimePoint when, Action action);
+  void After(Duration delay, Action action) { At(now_ + delay, std::move(action)); }
+  bool RunUntil(TimePoint end);
+  Duration Between(int64_t low_us, int64_t high_us);
+  uint64_t Below(uint64_t bound) { return random_.Below(bound); }
+  bool OneIn(uint64_t n) { return n > 0 && random_.OneIn(n); }
+  void Trace(const std::string& what);
+  std::string Label(int pod) const;
+
+  int StartPod(MemberId member);
+  void KillPod(int pod, const std::string& why);
+  void StartWorker(int pod);
+  void KillWorker(int pod, Duration restart_after);
+  void ToPod(int pod, Action action);
+  void ToWorker(int worker, Action action);
+  // Between a worker and its agent, in order; `extra` beside the usual delay.
+  void CommandWorker(int worker, Duration extra, Action action);
+  void TellAgent(int worker, Action action);
+  void Pause(std::deque<Action>& held, bool& paused, Duration how_long, std::function<bool()> alive);
+  void Drain(int pod);
+  void ScheduleTick(int pod);
+  void Obey(int pod, const rendezvous::WorkerCommand& command);
+  void Over(int pod, rendezvous::Outcome outcome);
+  void Deliver(int from, const rendezvous::Envelope& envelope);
+  TimePoint LocalTime(const Pod& pod) const { return now_ + pod.clock_offset; }
+  bool IsBlocked(int from, int to) const;
+  int NewestPod(MemberId member) const;
+
+  // membership_world_workers.cc
+  void Freeze(int worker, Generation generation);
+  void Install(int worker, rendezvous::DecisionRef decision);
+  void AskForState(int worker, rendezvous::DecisionRef decision);
+  void Enter(int worker);
+  void Contribute(int worker);
+  void Resend(int worker, rendezvous::DecisionRef decision);
+  void SendData(int from, const Incarnation& to, Data data);
+  void OnData(int worker, const Data& data);
+  void TryApply(int worker);
+  std::optional<rendezvous::WorkerState> StateOf(const Worker& worker) const;
+
+  // membership_world_faults.cc
+  Character Draw();
+  void ScheduleFault();
+  void Fault();
+  void Partition();
+  void ReplacePod();
+  void EndFaults();
+  bool IsSettled();
+  bool IsLost() const;
+  std::string Describe() const;
+  std::vector<int> LivePods() const;
+
+  const uint64_t seed_;
+  const bool trace_;
+  SeededRandom random_;
+  Character character_;
+  TimePoint now_{};
+  uint64_t order_ = 0;
+  size_t events_ = 0;
+  std::priority_queue<Event> queue_;
+  std::vector<std::unique_ptr<Pod>> pods_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::map<Incarnation, int> worker_by_incarnation_;
+  std::map<std::pair<int, int>, TimePoint> blocked_;  // from a pod to a pod, until when
+  bool faults_are_over_ = false;
+  bool replaced_a_pod_ = false;
+  TimePoint faults_end_;
+  StepNumber steps_when_settled_ = 0;
+  rendezvous::DecisionRef settled_in_;
+  MembershipChecker checker_;
+};
+
+}  // namespace closeranks::simulation
+
+#endif  // CLOSERANKS_TESTS_SIMULATION_MEMBERSHIP_WORLD_H_
