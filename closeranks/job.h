@@ -11,6 +11,7 @@
 #include "base/member.h"
 #include "closeranks/job_options.h"
 #include "telemetry/event_log.h"
+#include "telemetry/log_prefix.h"
 
 namespace closeranks {
 
@@ -21,8 +22,8 @@ class Worker;
 // Made by Run. One for each process.
 class Job {
  public:
-  // Throws Error.
-  explicit Job(JobOptions options);
+  // Throws Error. `prefix` is kept up to date, and outlives the job.
+  Job(JobOptions options, telemetry::LogPrefix& prefix);
   ~Job();
   Job(const Job&) = delete;
   Job& operator=(const Job&) = delete;

@@ -1,8 +1,6 @@
 #include "closeranks/job_options.h"
 
-#include <cstdlib>
-
-#include "base/exit_code.h"
+#include "closeranks/usage_exit.h"
 #include "gflags/gflags.h"
 
 DEFINE_string(mode, "fast",
@@ -22,21 +20,10 @@ Status Unexpected(const std::string& flag, const std::string& value, const std::
   return InvalidArgument("--" + flag + "=" + value + ": expected " + expected);
 }
 
-// gflags ends the process for a flag that it doesn't know; this gives it our exit code.
-[[noreturn]] void ExitUsage(int) { std::exit(static_cast<int>(ExitCode::kUsage)); }
-
 }  // namespace
-}  // namespace closeranks
-
-// Where gflags goes after it has printed what is wrong; it exports the variable without a declaration.
-namespace google {
-extern void (*gflags_exitfunc)(int);
-}
-
-namespace closeranks {
 
 Result<JobOptions> ParseJobOptions(int* argc, char*** argv) {
-  google::gflags_exitfunc = ExitUsage;
+  ExitWithUsageCode();
   google::ParseCommandLineFlags(argc, argv, /*remove_flags=*/true);
   if (*argc > 1) {
     return InvalidArgument("'" + std::string((*argv)[1]) +

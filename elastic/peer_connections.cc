@@ -54,7 +54,6 @@ Result<std::unique_ptr<PeerConnections>> PeerConnections::Open(net::EventLoop& l
 
 PeerConnections::~PeerConnections() {
   if (attempt_ != nullptr) loop_.Cancel(attempt_->limit);
-  for (auto& [process, transport] : transports_) engine_.Detach(transport.get());
 }
 
 std::string PeerConnections::Card() const { return card_.Encode(); }
@@ -150,8 +149,16 @@ void PeerConnections::OnIntroduced(Result<rendezvous::Acquaintance> result, bool
   auto transport = shared
                        ? collectives::MakeShmTransport(std::move(result->connection), peer)
                        : collectives::MakeTcpTransport(std::move(result->connection), peer);
-  engine_.Attach(transport.get());
-  transports_.emplace(peer, std::move(transport));
+  Status attached = transport.ok() ? engine_.Attach(**transport) : transport.status();
+  if (!attached.ok()) {
+    LOG(ERROR) << "no transport to " << Named(peer) << ": " << attached;
+    return;
+  }
+  transports_.emplace(peer, SharedTransport(transport->release(),
+                                            [&engine = engine_](collectives::Transport* gone) {
+                                              engine.Detach(*gone);
+                                              delete gone;
+                                            }));
   EndIfConnected();
 }
 
@@ -160,22 +167,15 @@ void PeerConnections::OnIntroduced(Result<rendezvous::Acquaintance> result, bool
 void PeerConnections::DropUnlisted(const World& world) {
   for (const MemberProcess& process : world_.ranks) {
     if (world.RankOf(process) >= 0) continue;
-    auto found = transports_.find(process);
-    if (found == transports_.end()) continue;
-    engine_.Detach(found->second.get());
-    transports_.erase(found);
+    transports_.erase(process);
   }
   // A connection that broke is of no use to any generation.
-  std::erase_if(transports_, [this](auto& entry) {
-    if (entry.second->failure().ok()) return false;
-    engine_.Detach(entry.second.get());
-    return true;
-  });
+  std::erase_if(transports_, [](auto& entry) { return !entry.second->failure().ok(); });
 }
 
 void PeerConnections::EndIfConnected() {
   if (attempt_ == nullptr) return;
-  std::vector<collectives::Transport*> transports;
+  std::vector<SharedTransport> transports;
   for (const MemberProcess& process : attempt_->world.ranks) {
     if (process == options_.self.process) {
       transports.push_back(nullptr);
@@ -183,12 +183,12 @@ void PeerConnections::EndIfConnected() {
     }
     auto found = transports_.find(process);
     if (found == transports_.end()) return;
-    transports.push_back(found->second.get());
+    transports.push_back(found->second);
   }
   EndAttempt(std::move(transports));
 }
 
-void PeerConnections::EndAttempt(Result<std::vector<collectives::Transport*>> result) {
+void PeerConnections::EndAttempt(Result<std::vector<SharedTransport>> result) {
   std::unique_ptr<Attempt> attempt = std::move(attempt_);
   loop_.Cancel(attempt->limit);
   attempt->connected(std::move(result));

@@ -36,14 +36,16 @@ class PeerConnections {
     std::string data_address;   // of the pod's port, for the contact card
     Duration limit = std::chrono::seconds(10);  // for connecting to one generation's peers
   };
+  // Detached from the engine when the last owner goes: the communicators of a world that is over may still
+  // be held by the training thread.
+  using SharedTransport = std::shared_ptr<collectives::Transport>;
   // The transports by rank (null for this rank), or why there are none.
-  using Connected = std::function<void(Result<std::vector<collectives::Transport*>>)>;
+  using Connected = std::function<void(Result<std::vector<SharedTransport>>)>;
 
   // Listens at once; errors are those of listening. Everything by reference outlives it.
   static Result<std::unique_ptr<PeerConnections>> Open(net::EventLoop& loop,
                                                        collectives::Engine& engine, Random& random,
                                                        Options options);
-  // Detaches every transport from the engine.
   ~PeerConnections();
   PeerConnections(const PeerConnections&) = delete;
   PeerConnections& operator=(const PeerConnections&) = delete;
@@ -75,7 +77,7 @@ class PeerConnections {
   void OnIntroduced(Result<rendezvous::Acquaintance> result, bool same_host);
   void DropUnlisted(const World& world);
   void EndIfConnected();
-  void EndAttempt(Result<std::vector<collectives::Transport*>> result);
+  void EndAttempt(Result<std::vector<SharedTransport>> result);
 
   net::EventLoop& loop_;
   collectives::Engine& engine_;
@@ -87,7 +89,7 @@ class PeerConnections {
   Introductions introductions_;
   World world_;  // of the last Connect
   std::unique_ptr<Attempt> attempt_;
-  std::map<MemberProcess, std::unique_ptr<collectives::Transport>> transports_;
+  std::map<MemberProcess, SharedTransport> transports_;
 };
 
 }  // namespace closeranks::elastic

@@ -118,6 +118,7 @@ void Worker::ReportProgress(const rendezvous::Progress& progress) {
 }
 
 void Worker::OnFreeze(const rendezvous::Freeze& freeze) {
+  if (detected_ == TimePoint{}) detected_ = clock_.Now();
   // The answer may come from the training thread, at the end of an update.
   gate_.Shut(StaleGeneration("generation " + std::to_string(freeze.generation) + " is agreed on"),
              [this, generation = freeze.generation](rendezvous::WorkerState state) {
@@ -133,13 +134,13 @@ void Worker::OnInstall(const rendezvous::Install& install) {
   LOG(INFO) << "installing " << *install.decision;
   connections_->Connect(*install.decision,
                         [this, decision = install.decision, decided](
-                            Result<std::vector<collectives::Transport*>> transports) {
+                            Result<std::vector<PeerConnections::SharedTransport>> transports) {
                           OnConnected(decision, decided, std::move(transports));
                         });
 }
 
 void Worker::OnConnected(rendezvous::DecisionRef decision, TimePoint decided,
-                         Result<std::vector<collectives::Transport*>> transports) {
+                         Result<std::vector<PeerConnections::SharedTransport>> transports) {
   if (!transports.ok()) {
     if (transports.status().code() == StatusCode::kMismatch) {
       gate_.End(transports.status());
@@ -152,15 +153,30 @@ void Worker::OnConnected(rendezvous::DecisionRef decision, TimePoint decided,
   world->decision = decision;
   world->world = decision->world();
   world->rank = world->world.RankOf(process_);
-  world->communicator = collectives::MakeNativeCommunicator(
-      world->rank, world->world.size(), decision->generation, engine_, *transports, clock_,
-      options_.communicator);
+  world->communicator = MakeCommunicator(*world, *std::move(transports));
   world->detected = std::exchange(detected_, TimePoint{});
   world->decided = decided;
   world->rewired = clock_.Now();
   generation_ = decision->generation;
   if (options_.on_world) options_.on_world(*world);
   gate_.Open(std::move(world));
+}
+
+std::shared_ptr<Communicator> Worker::MakeCommunicator(
+    const ConnectedWorld& world, std::vector<PeerConnections::SharedTransport> transports) {
+  // Whoever holds the communicator holds the transports that it uses.
+  struct Holder {
+    std::vector<PeerConnections::SharedTransport> transports;
+    std::unique_ptr<Communicator> communicator;
+  };
+  auto holder = std::make_shared<Holder>();
+  holder->transports = std::move(transports);
+  std::vector<collectives::Transport*> pointers;
+  for (const auto& transport : holder->transports) pointers.push_back(transport.get());
+  holder->communicator = collectives::MakeNativeCommunicator(
+      world.rank, world.world.size(), world.world.generation, engine_, pointers, clock_,
+      options_.communicator);
+  return {holder, holder->communicator.get()};
 }
 
 void Worker::OnEnded(const rendezvous::Ended& ended) {

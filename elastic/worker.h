@@ -71,7 +71,9 @@ class Worker {
   void OnFreeze(const rendezvous::Freeze& freeze);
   void OnInstall(const rendezvous::Install& install);
   void OnConnected(rendezvous::DecisionRef decision, TimePoint decided,
-                   Result<std::vector<collectives::Transport*>> transports);
+                   Result<std::vector<PeerConnections::SharedTransport>> transports);
+  std::shared_ptr<Communicator> MakeCommunicator(
+      const ConnectedWorld& world, std::vector<PeerConnections::SharedTransport> transports);
   void OnEnded(const rendezvous::Ended& ended);
   void OnPeerLost(const MemberProcess& peer, const Status& why);
   void SendFailure(Generation generation, MemberProcess suspect, const Status& why);

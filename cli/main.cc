@@ -1,0 +1,47 @@
+// The `closeranks` program: one command a file.
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "base/exit_code.h"
+#include "base/files.h"
+#include "cli/count_samples_command.h"
+#include "cli/report_command.h"
+#include "cli/run_command.h"
+
+namespace closeranks::cli {
+namespace {
+
+constexpr char kUsage[] =
+    "usage: closeranks COMMAND [FLAGS]\n\n"
+    "  run            start workers on this host and keep them going\n"
+    "  report         turn a run's records into report.json, report.html and a table\n"
+    "  count-samples  count from the ledgers which samples were lost or repeated\n\n"
+    "closeranks run --help lists its flags.\n";
+
+int Main(const std::vector<std::string>& words) {
+  SystemFiles files;
+  std::string name = words.empty() ? "" : words[0];
+  std::vector<std::string> arguments(words.begin() + (words.empty() ? 0 : 1), words.end());
+  if (name == "run") return RunCommand(arguments, files, std::cerr);
+  if (name == "report") {
+    return static_cast<int>(ReportCommand(arguments, files, std::cout, std::cerr));
+  }
+  if (name == "count-samples") {
+    return static_cast<int>(CountSamplesCommand(arguments, files, std::cout, std::cerr));
+  }
+  if (name == "help" || name == "--help") {
+    std::cout << kUsage;
+    return static_cast<int>(ExitCode::kOk);
+  }
+  if (!name.empty()) std::cerr << "closeranks: there is no command '" << name << "'\n\n";
+  std::cerr << kUsage;
+  return static_cast<int>(ExitCode::kUsage);
+}
+
+}  // namespace
+}  // namespace closeranks::cli
+
+int main(int argc, char** argv) {
+  return closeranks::cli::Main(std::vector<std::string>(argv + 1, argv + argc));
+}

@@ -1,0 +1,186 @@
+#include "cli/run_command.h"
+
+#include <algorithm>
+#include <sstream>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/random.h"
+#include "closeranks/usage_exit.h"
+#include "gflags/gflags.h"
+#include "launcher/fault.h"
+#include "launcher/supervisor.h"
+#include "net/address.h"
+#include "telemetry/log_prefix.h"
+
+DEFINE_int32(n, 1, "workers to start on this host");
+DEFINE_string(hosts, "",
+              "the supervisors of all hosts as ADDRESS:PORT,ADDRESS:PORT,..., each with -n workers; "
+              "empty: this host is the only one");
+DEFINE_int32(host_index, 0, "which of --hosts this is, from 0");
+DEFINE_string(listen, "", "ADDRESS:PORT to listen on; by default this host's entry of --hosts, or "
+                          "any free port of 127.0.0.1");
+DEFINE_string(job, "closeranks", "name of the job; processes of other jobs are turned away");
+DEFINE_string(key_file, "",
+              "file with the job's key; needed with --hosts, else one is drawn for this run");
+DEFINE_int32(max_restarts, 3, "times that a crashed worker is started again, within 10 minutes");
+DEFINE_double(restart_delay, 0, "seconds from a worker's crash to its new start");
+DEFINE_string(kill, "", "kill ranks on purpose, in the middle of a step: RANK[,RANK...]@STEP");
+DEFINE_string(report, "", "folder for the run's records; give the program the same");
+DEFINE_bool(progress, false, "show one line with the run's progress");
+DEFINE_double(join_timeout, 300, "seconds within which all members must have come");
+DEFINE_double(quorum_timeout, 60, "seconds to wait for a quorum of members once it is lost");
+DEFINE_double(worker_timeout, 1, "seconds after which a silent worker is ended");
+
+namespace closeranks::cli {
+namespace {
+
+// Shorter keys could be guessed.
+constexpr size_t kLeastKeyBytes = 16;
+
+Result<Duration> Seconds(const char* flag, double value, bool may_be_zero) {
+  if (!(value >= 0) || value > 1e7 || (value == 0 && !may_be_zero)) {
+    return InvalidArgument("--" + std::string(flag) + "=" + std::to_string(value) +
+                           ": expected seconds" + (may_be_zero ? "" : ", more than 0"));
+  }
+  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(value));
+}
+
+Result<std::string> ReadKey(Files& files, bool several_hosts, Random& random) {
+  if (!FLAGS_key_file.empty()) {
+    ASSIGN_OR_RETURN(std::string key, files.Read(FLAGS_key_file));
+    while (!key.empty() && (key.back() == '\n' || key.back() == '\r')) key.pop_back();
+    if (key.size() < kLeastKeyBytes) {
+      return InvalidArgument("the key in " + FLAGS_key_file + " has " +
+                             std::to_string(key.size()) + " bytes, expected at least " +
+                             std::to_string(kLeastKeyBytes) +
+                             " (make one with: openssl rand -hex 32)");
+    }
+    return key;
+  }
+  if (several_hosts) {
+    return InvalidArgument("--hosts needs --key-file: every host must have the job's key");
+  }
+  return Incarnation::Draw(random).ToString() + Incarnation::Draw(random).ToString();
+}
+
+Result<std::vector<net::Address>> ParseHosts() {
+  std::vector<net::Address> hosts;
+  std::istringstream stream(FLAGS_hosts);
+  for (std::string text; std::getline(stream, text, ',');) {
+    ASSIGN_OR_RETURN(net::Address address, net::Address::Parse(text));
+    hosts.push_back(std::move(address));
+  }
+  if (!hosts.empty() && (FLAGS_host_index < 0 || FLAGS_host_index >= std::ssize(hosts))) {
+    return InvalidArgument("--host-index=" + std::to_string(FLAGS_host_index) +
+                           ": expected 0 to " + std::to_string(hosts.size() - 1) +
+                           ", as --hosts has " + std::to_string(hosts.size()));
+  }
+  return hosts;
+}
+
+// Host h has the members from h * n on.
+Result<rendezvous::AgentHost::Options> HostOptions(Files& files, Random& random) {
+  if (FLAGS_n < 1 || FLAGS_n > 1024) {
+    return InvalidArgument("-n=" + std::to_string(FLAGS_n) + ": expected 1 to 1024 workers");
+  }
+  ASSIGN_OR_RETURN(std::vector<net::Address> hosts, ParseHosts());
+  rendezvous::AgentHost::Options options;
+  options.job = FLAGS_job;
+  ASSIGN_OR_RETURN(options.key, ReadKey(files, hosts.size() > 1, random));
+  int host_count = hosts.empty() ? 1 : static_cast<int>(hosts.size());
+  options.starting_members = FLAGS_n * host_count;
+  for (int host = 0; host < host_count; ++host) {
+    for (int i = 0; i < FLAGS_n; ++i) {
+      MemberId member = host * FLAGS_n + i;
+      if (host == FLAGS_host_index || hosts.empty()) {
+        options.members.push_back(member);
+      } else {
+        options.peers.emplace(member, hosts[host]);
+      }
+    }
+  }
+  if (host_count > 1) options.membership = rendezvous::MembershipOptions::BetweenPods();
+  if (!FLAGS_listen.empty()) {
+    ASSIGN_OR_RETURN(options.listen, net::Address::Parse(FLAGS_listen));
+  } else if (!hosts.empty()) {
+    options.listen = hosts[FLAGS_host_index];
+  }
+  if (!hosts.empty()) options.advertised = hosts[FLAGS_host_index].ToString();
+  ASSIGN_OR_RETURN(options.membership.join_timeout,
+                   Seconds("join-timeout", FLAGS_join_timeout, false));
+  ASSIGN_OR_RETURN(options.membership.quorum_timeout,
+                   Seconds("quorum-timeout", FLAGS_quorum_timeout, false));
+  ASSIGN_OR_RETURN(options.worker_timeout,
+                   Seconds("worker-timeout", FLAGS_worker_timeout, false));
+  return options;
+}
+
+Result<launcher::Supervisor::Options> SupervisorOptions(std::vector<std::string> command,
+                                                        Files& files, Random& random) {
+  launcher::Supervisor::Options options;
+  if (command.empty()) {
+    return InvalidArgument("there is no program to run: closeranks run -n 4 -- PROGRAM ARGS");
+  }
+  options.command = std::move(command);
+  ASSIGN_OR_RETURN(options.host, HostOptions(files, random));
+  if (FLAGS_max_restarts < 0) {
+    return InvalidArgument("--max-restarts=" + std::to_string(FLAGS_max_restarts) +
+                           ": expected 0 or more");
+  }
+  options.restarts.max_restarts = FLAGS_max_restarts;
+  ASSIGN_OR_RETURN(options.restarts.delay, Seconds("restart-delay", FLAGS_restart_delay, true));
+  if (!FLAGS_kill.empty()) {
+    ASSIGN_OR_RETURN(options.fault, launcher::ParseFault(FLAGS_kill));
+  }
+  options.report_folder = FLAGS_report;
+  options.live_line = FLAGS_progress;
+  return options;
+}
+
+// gflags takes flags from anywhere before "--"; what isn't a flag there is a mistake.
+Result<std::vector<std::string>> ParseFlags(std::span<const std::string> arguments) {
+  std::vector<std::string> words = {"closeranks run"};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  auto separator = std::find(words.begin(), words.end(), "--");
+  std::vector<std::string> command;
+  if (separator != words.end()) command.assign(separator + 1, words.end());
+  words.erase(separator, words.end());
+  std::vector<char*> pointers;
+  for (std::string& word : words) pointers.push_back(word.data());
+  int argc = static_cast<int>(pointers.size());
+  pointers.push_back(nullptr);
+  char** argv = pointers.data();
+  ExitWithUsageCode();
+  google::SetUsageMessage("closeranks run -n 4 -- PROGRAM ARGS");
+  google::ParseCommandLineFlags(&argc, &argv, /*remove_flags=*/true);
+  if (argc > 1) {
+    return InvalidArgument("'" + std::string(argv[1]) +
+                           "' is no flag; the program comes after '--'");
+  }
+  return command;
+}
+
+}  // namespace
+
+int RunCommand(std::span<const std::string> arguments, Files& files, std::ostream& err) {
+  SystemClock clock;
+  SystemRandom random;
+  // What stands before log lines outlives whoever logs.
+  static telemetry::LogPrefix prefix;
+  telemetry::InitLogging("closeranks", prefix);
+  auto fail = [&err](const Status& why) {
+    err << "closeranks run: " << why.message() << "\n";
+    return static_cast<int>(ExitCodeFor(why));
+  };
+  auto command = ParseFlags(arguments);
+  if (!command.ok()) return fail(command.status());
+  auto options = SupervisorOptions(*std::move(command), files, random);
+  if (!options.ok()) return fail(options.status());
+  launcher::Supervisor supervisor(*std::move(options), clock, random, files);
+  Result<int> code = supervisor.Run();
+  return code.ok() ? *code : fail(code.status());
+}
+
+}  // namespace closeranks::cli

@@ -1,0 +1,104 @@
+#include "closeranks/job.h"
+
+#include <ATen/Parallel.h>
+#include <torch/utils.h>
+
+#include <exception>
+#include <utility>
+
+#include "base/files.h"
+#include "base/random.h"
+#include "closeranks/build_info.h"
+#include "closeranks/error.h"
+#include "elastic/worker.h"
+#include "glog/logging.h"
+#include "telemetry/log_prefix.h"
+#include "telemetry/records.h"
+
+namespace closeranks {
+
+class Job::Impl {
+ public:
+  Impl(JobOptions options, telemetry::LogPrefix& prefix)
+      : options_(std::move(options)), prefix_(prefix) {
+    // Both decide the bits of the weights, so they are set before the program makes its model.
+    at::set_num_threads(options_.threads);
+    at::set_num_interop_threads(1);
+    torch::manual_seed(options_.seed);
+    elastic::Worker::Options worker;
+    worker.shared_memory = options_.transport != TransportChoice::kTcp;
+    worker.build = BuildName();
+    worker.kernels = KernelName();
+    worker.communicator.timeout = options_.timeout;
+    worker.on_world = [this](const elastic::ConnectedWorld& world) {
+      prefix_.generation = static_cast<int64_t>(world.world.generation);
+      prefix_.rank = world.rank;
+    };
+    worker_ = ValueOrThrow(
+        elastic::Worker::Start(AgentSocket(), std::move(worker), clock_, random_));
+    if (!options_.report_folder.empty()) {
+      events_ = ValueOrThrow(telemetry::EventLog::Open(
+          files_, telemetry::WorkerEventsPath(options_.report_folder, worker_->process()),
+          clock_));
+    }
+  }
+
+  const JobOptions& options() const { return options_; }
+  elastic::Worker& worker() { return *worker_; }
+  telemetry::EventLog& events() { return *events_; }
+  const Clock& clock() const { return clock_; }
+  int rank() const { return prefix_.rank; }
+
+ private:
+  UniqueFd AgentSocket() {
+    if (!options_.environment.agent_fd.has_value()) {
+      throw Error(InvalidArgument(
+          "there is no supervisor: start the program by 'closeranks run -n RANKS -- PROGRAM'"));
+    }
+    return UniqueFd(*options_.environment.agent_fd);
+  }
+
+  JobOptions options_;
+  telemetry::LogPrefix& prefix_;
+  SystemClock clock_;
+  SystemRandom random_;
+  SystemFiles files_;
+  std::unique_ptr<telemetry::EventLog> events_ = std::make_unique<telemetry::EventLog>();
+  std::unique_ptr<elastic::Worker> worker_;
+};
+
+Job::Job(JobOptions options, telemetry::LogPrefix& prefix)
+    : impl_(std::make_unique<Impl>(std::move(options), prefix)) {}
+Job::~Job() = default;
+
+const JobOptions& Job::options() const { return impl_->options(); }
+bool Job::IsFirst() const { return impl_->rank() == 0; }
+elastic::Worker& Job::worker() { return impl_->worker(); }
+telemetry::EventLog& Job::events() { return impl_->events(); }
+const Clock& Job::clock() const { return impl_->clock(); }
+
+void Job::Report(std::string_view name, double value) {
+  impl_->events().Write(ToRecord(telemetry::MetricEvent{std::string(name), value}));
+  LOG(INFO) << name << " = " << value;
+}
+
+int Run(int argc, char** argv, const std::function<void(Job&)>& program) {
+  // What stands before log lines outlives whoever logs.
+  static telemetry::LogPrefix prefix;
+  telemetry::InitLogging(argv[0], prefix);
+  std::unique_ptr<Job> job;
+  try {
+    job = std::make_unique<Job>(ValueOrThrow(ParseJobOptions(&argc, &argv)), prefix);
+    program(*job);
+    return static_cast<int>(job->worker().exit_code());
+  } catch (const Error& error) {
+    LOG(ERROR) << error.status();
+    bool ended = job != nullptr && job->worker().exit_code() != ExitCode::kOk;
+    return static_cast<int>(ended ? job->worker().exit_code() : error.exit_code());
+  } catch (const std::exception& error) {
+    LOG(ERROR) << error.what();
+    return static_cast<int>(ExitCode::kError);
+  }
+}
+
+}  // namespace closeranks

@@ -1,0 +1,298 @@
+#include "launcher/supervisor.h"
+
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <utility>
+
+#include "closeranks/environment.h"
+#include "glog/logging.h"
+#include "net/socket_link.h"
+#include "telemetry/records.h"
+
+namespace closeranks::launcher {
+namespace {
+
+sigset_t HandledSignals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (int signal : {SIGCHLD, SIGTERM, SIGINT}) sigaddset(&set, signal);
+  return set;
+}
+
+ExitResult FromWaitStatus(int status) {
+  if (WIFSIGNALED(status)) return {0, WTERMSIG(status)};
+  return {WEXITSTATUS(status), 0};
+}
+
+std::string Joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
+  return text;
+}
+
+}  // namespace
+
+Supervisor::Supervisor(Options options, const Clock& clock, Random& random, Files& files)
+    : options_(std::move(options)),
+      clock_(clock),
+      files_(files),
+      loop_(clock),
+      random_(random),
+      live_(stdout, isatty(STDOUT_FILENO) != 0, options_.host.starting_members),
+      events_(std::make_unique<telemetry::EventLog>()) {}
+
+Supervisor::~Supervisor() = default;
+
+Result<int> Supervisor::Run() {
+  sigset_t handled = HandledSignals();
+  sigset_t before;
+  sigprocmask(SIG_BLOCK, &handled, &before);
+  Status prepared = Prepare();
+  while (prepared.ok() && !AllFinished()) loop_.PollOnce(Duration::max());
+  live_.End();
+  int worst = static_cast<int>(ExitCode::kOk);
+  for (const auto& [member, slot] : slots_) {
+    if (FindExitCode(slot.exit_code).severity > FindExitCode(worst).severity) {
+      worst = slot.exit_code;
+    }
+  }
+  slots_.clear();  // ends what is still running
+  sigprocmask(SIG_SETMASK, &before, nullptr);
+  RETURN_IF_ERROR(prepared);
+  events_->Write(ToRecord(telemetry::SupervisorEndEvent{worst}));
+  return worst;
+}
+
+Status Supervisor::Prepare() {
+  if (!options_.report_folder.empty()) {
+    RETURN_IF_ERROR(telemetry::PrepareReportFolder(files_, options_.report_folder));
+    ASSIGN_OR_RETURN(
+        events_, telemetry::EventLog::Open(
+                     files_, telemetry::SupervisorEventsPath(options_.report_folder), clock_));
+  }
+  sigset_t handled = HandledSignals();
+  signals_ = UniqueFd(signalfd(-1, &handled, SFD_NONBLOCK | SFD_CLOEXEC));
+  if (!signals_) return ErrnoStatus(errno, "taking over signals");
+  RETURN_IF_ERROR(
+      loop_.Watch(signals_.get(), {.readable = true}, [this](net::Ready) { OnSignal(); }));
+  ASSIGN_OR_RETURN(host_, rendezvous::AgentHost::Open(
+                              loop_, random_, options_.host,
+                              [this](MemberId member) { return OwnerOf(member); }));
+  events_->Write(ToRecord(telemetry::RunEvent{
+      Joined(options_.command), static_cast<int>(options_.host.starting_members)}));
+  for (MemberId member : options_.host.members) {
+    slots_.try_emplace(member, member, options_.restarts);
+  }
+  for (auto& [member, slot] : slots_) RETURN_IF_ERROR(StartWorker(slot));
+  return OkStatus();
+}
+
+rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
+  rendezvous::Agent::Owner owner;
+  owner.kill_worker = [this, member](const std::string& reason) {
+    Slot& slot = slots_.at(member);
+    if (slot.child == nullptr) return;
+    LOG(WARNING) << "ending the worker of member " << member << ": " << reason;
+    slot.child->Signal(SIGKILL);
+  };
+  owner.on_progress = [this, member](const rendezvous::Progress& progress) {
+    OnProgress(slots_.at(member), progress);
+  };
+  owner.on_hello = [this, member](const rendezvous::Hello& hello) {
+    Slot& slot = slots_.at(member);
+    slot.incarnation = hello.worker.ToString();
+  };
+  owner.on_outcome = [this, member](rendezvous::Outcome outcome, const std::string& reason) {
+    OnOutcome(member, outcome, reason);
+  };
+  return owner;
+}
+
+Status Supervisor::StartWorker(Slot& slot) {
+  std::array<int, 2> ends;
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
+    return ErrnoStatus(errno, "making a worker's socket");
+  }
+  UniqueFd ours(ends[0]);
+  UniqueFd theirs(ends[1]);
+  ChildProcess::Options child;
+  child.command = options_.command;
+  const net::Address& address = host_->address();
+  child.environment = {{"RANK", std::to_string(slot.member)},
+                       {"WORLD_SIZE", std::to_string(options_.host.starting_members)},
+                       {"LOCAL_RANK", std::to_string(slot.member - options_.host.members.front())},
+                       {"MASTER_ADDR", address.host},
+                       {"MASTER_PORT", std::to_string(address.port)}};
+  child.passed_fd = std::move(theirs);
+  child.passed_fd_variable = kAgentFdVariable;
+  ASSIGN_OR_RETURN(
+      slot.child,
+      ChildProcess::Start(std::move(child), loop_,
+                          [this, member = slot.member](std::string line, bool) {
+                            Print(member, line);
+                          }));
+  slot.step_time = {};
+  slot.incarnation.clear();
+  telemetry::WorkerStartedEvent started;
+  started.member = slot.member;
+  started.pid = slot.child->pid();
+  events_->Write(ToRecord(started));
+  host_->agent(slot.member)
+      ->AttachWorker(std::make_unique<net::SocketLink>(loop_, std::move(ours)));
+  return OkStatus();
+}
+
+void Supervisor::OnSignal() {
+  signalfd_siginfo info;
+  bool child_ended = false;
+  while (read(signals_.get(), &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
+    if (info.ssi_signo == SIGCHLD) {
+      child_ended = true;
+    } else {
+      StopAll(static_cast<int>(info.ssi_signo));
+    }
+  }
+  if (child_ended) ReapAll();
+}
+
+// Children that aren't workers are reaped too: as PID 1 this process inherits orphans.
+void Supervisor::ReapAll() {
+  int status = 0;
+  pid_t pid;
+  while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+    for (auto& [member, slot] : slots_) {
+      if (slot.child != nullptr && slot.child->pid() == pid) {
+        OnExit(slot, FromWaitStatus(status));
+        break;
+      }
+    }
+  }
+}
+
+void Supervisor::OnExit(Slot& slot, const ExitResult& result) {
+  // The survivors come first: what is said and written of it can wait.
+  host_->agent(slot.member)->WorkerReaped();
+  slot.child->Reaped();
+  slot.child.reset();
+  telemetry::WorkerExitEvent exit;
+  exit.member = slot.member;
+  exit.incarnation = slot.incarnation;
+  exit.code = result.signal == 0 ? result.code : -1;
+  exit.signal = result.signal;
+  events_->Write(ToRecord(exit));
+  bool in_order = result.signal == 0 && result.code == 0;
+  RestartPolicy::Verdict verdict;
+  if (!stopping_ && !job_ended_) verdict = slot.policy.OnExit(clock_.Now(), result);
+  if (!in_order) {
+    LOG(WARNING) << "the worker of member " << slot.member << " " << result.ToString()
+                 << (verdict.reason.empty() ? "" : "; " + verdict.reason);
+  }
+  if (verdict.restart) {
+    slot.restart = loop_.RunAfter(verdict.delay, [this, &slot] {
+      Status started = StartWorker(slot);
+      if (started.ok()) return;
+      LOG(ERROR) << started;
+      slot.finished = true;
+      slot.exit_code = static_cast<int>(ExitCodeFor(started));
+    });
+    return;
+  }
+  slot.finished = true;
+  // A worker that was killed once the job's end was agreed on lost nothing.
+  bool harmless = job_ended_ && result.signal != 0;
+  slot.exit_code = result.signal == 0 ? result.code : static_cast<int>(ExitCode::kError);
+  if (harmless) slot.exit_code = static_cast<int>(ExitCode::kOk);
+}
+
+void Supervisor::OnProgress(Slot& slot, const rendezvous::Progress& progress) {
+  TimePoint now = clock_.Now();
+  if (options_.live_line) live_.OnProgress(now, progress);
+  if (progress.committed) {
+    slot.step_time = now - slot.step_began;
+    return;
+  }
+  slot.step_began = now;
+  bool is_target = false;
+  for (int rank : options_.fault.has_value() ? options_.fault->ranks : std::vector<int>()) {
+    is_target = is_target || rank == progress.rank;
+  }
+  if (fault_armed_ || !is_target || progress.step < options_.fault->step) return;
+  fault_armed_ = true;
+  loop_.RunAfter(slot.step_time / 2, [this] { InjectFault(); });
+}
+
+void Supervisor::InjectFault() {
+  // Who has which rank is settled before the first is killed.
+  std::vector<std::pair<int, Slot*>> targets;
+  for (int rank : options_.fault->ranks) {
+    for (auto& [member, slot] : slots_) {
+      if (slot.child != nullptr && host_->agent(member)->rank() == rank) {
+        targets.emplace_back(rank, &slot);
+      }
+    }
+  }
+  std::vector<telemetry::KillEvent> kills;
+  for (auto& [rank, slot] : targets) {
+    kills.push_back({slot->member, rank, options_.fault->step, clock_.Now()});
+    slot->child->Signal(SIGKILL);
+  }
+  for (const telemetry::KillEvent& kill : kills) {
+    events_->Write(ToRecord(kill), kill.t);
+    live_.WriteThrough("killed rank " + std::to_string(kill.rank) + " (member " +
+                       std::to_string(kill.member) + ") in step " + std::to_string(kill.step));
+  }
+}
+
+void Supervisor::OnOutcome(MemberId member, rendezvous::Outcome outcome,
+                           const std::string& reason) {
+  if (outcome == rendezvous::Outcome::kEnded) {
+    job_ended_ = true;
+  } else {
+    LOG(ERROR) << "member " << member << ": " << rendezvous::OutcomeName(outcome) << ": " << reason;
+  }
+  // Who waits to be started again has nothing to be started for.
+  for (auto& [id, slot] : slots_) {
+    bool concerned = job_ended_ || id == member;
+    if (!concerned || slot.child != nullptr || slot.finished) continue;
+    loop_.Cancel(slot.restart);
+    slot.finished = true;
+  }
+}
+
+void Supervisor::StopAll(int signal) {
+  if (!std::exchange(stopping_, true)) {
+    LOG(INFO) << "stopping: signal " << signal;
+    loop_.RunAfter(options_.grace, [this] {
+      for (auto& [member, slot] : slots_) {
+        if (slot.child != nullptr) slot.child->Signal(SIGKILL);
+      }
+    });
+  }
+  for (auto& [member, slot] : slots_) {
+    loop_.Cancel(slot.restart);
+    if (slot.child != nullptr) {
+      slot.child->Signal(signal);
+    } else {
+      slot.finished = true;
+    }
+  }
+}
+
+void Supervisor::Print(MemberId member, const std::string& line) {
+  live_.WriteThrough("[" + std::to_string(member) + "] " + line);
+}
+
+bool Supervisor::AllFinished() const {
+  for (const auto& [member, slot] : slots_) {
+    if (!slot.finished) return false;
+  }
+  return true;
+}
+
+}  // namespace closeranks::launcher

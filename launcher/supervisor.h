@@ -1,0 +1,95 @@
+// The supervisor: starts the workers of this host, keeps their votes, starts crashed ones again, and ends
+// with the worst of their exit codes. PID 1 of a pod, or what `closeranks run` is.
+#ifndef CLOSERANKS_LAUNCHER_SUPERVISOR_H_
+#define CLOSERANKS_LAUNCHER_SUPERVISOR_H_
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/exit_code.h"
+#include "base/files.h"
+#include "base/random.h"
+#include "base/status.h"
+#include "launcher/child_process.h"
+#include "launcher/fault.h"
+#include "launcher/live_line.h"
+#include "launcher/restart_policy.h"
+#include "net/event_loop.h"
+#include "rendezvous/agent_host.h"
+#include "telemetry/event_log.h"
+
+namespace closeranks::launcher {
+
+// Single-threaded. The calling thread's SIGCHLD, SIGTERM and SIGINT are taken over while Run is in progress.
+class Supervisor {
+ public:
+  struct Options {
+    std::vector<std::string> command;
+    rendezvous::AgentHost::Options host;
+    RestartPolicy::Options restarts;
+    std::optional<Fault> fault;
+    std::string report_folder;  // empty: no events are written
+    bool live_line = false;
+    Duration grace = std::chrono::seconds(10);  // from SIGTERM to SIGKILL
+  };
+
+  Supervisor(Options options, const Clock& clock, Random& random, Files& files);
+  ~Supervisor();
+  Supervisor(const Supervisor&) = delete;
+  Supervisor& operator=(const Supervisor&) = delete;
+
+  // Until every worker has ended for good. The exit code of the highest severity in the exit-code table, or
+  // why nothing could be started.
+  Result<int> Run();
+
+ private:
+  struct Slot {
+    Slot(MemberId m, const RestartPolicy::Options& restarts) : member(m), policy(restarts) {}
+
+    MemberId member;
+    RestartPolicy policy;
+    std::unique_ptr<ChildProcess> child;  // null: not running
+    std::string incarnation;              // of the worker, once it said hello
+    net::TimerId restart = net::kNoTimer;
+    bool finished = false;
+    int exit_code = 0;
+    // The pace of the running worker, to hit the middle of a step.
+    TimePoint step_began{};
+    Duration step_time{0};
+  };
+
+  Status Prepare();
+  rendezvous::Agent::Owner OwnerOf(MemberId member);
+  Status StartWorker(Slot& slot);
+  void OnSignal();
+  void ReapAll();
+  void OnExit(Slot& slot, const ExitResult& result);
+  void OnProgress(Slot& slot, const rendezvous::Progress& progress);
+  void OnOutcome(MemberId member, rendezvous::Outcome outcome, const std::string& reason);
+  void InjectFault();
+  void StopAll(int signal);
+  void Print(MemberId member, const std::string& line);
+  bool AllFinished() const;
+
+  Options options_;
+  const Clock& clock_;
+  Files& files_;
+  net::EventLoop loop_;
+  Random& random_;
+  LiveLine live_;
+  std::unique_ptr<telemetry::EventLog> events_;
+  std::unique_ptr<rendezvous::AgentHost> host_;
+  std::map<MemberId, Slot> slots_;
+  UniqueFd signals_;
+  bool fault_armed_ = false;  // its moment has come
+  bool stopping_ = false;
+  bool job_ended_ = false;
+};
+
+}  // namespace closeranks::launcher
+
+#endif  // CLOSERANKS_LAUNCHER_SUPERVISOR_H_
