@@ -1,0 +1,508 @@
+#include "collectives/engine/engine.h"
+
+#include <poll.h>
+#include <sched.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <sstream>
+#include <string>
+
+#include "glog/logging.h"
+
+namespace closeranks::collectives {
+namespace {
+
+constexpr int kMaxEvents = 64;
+// How often a transport that polls memory looks at its descriptor while it is polled anyway.
+constexpr uint32_t kRoundsPerAsk = 64;
+// While callers wait again and again, the serving thread only looks so often whether they have
+// stopped.
+constexpr int kFirstParkMs = 1;
+constexpr int kLongestParkMs = 16;
+// An operation of this size is worth waking the serving thread for, without knowing whether its
+// caller will wait for it at once.
+constexpr size_t kWorthWakingBytes = 64 << 10;
+
+uint32_t EpollEvents(bool writing) {
+  uint32_t events = EPOLLIN | EPOLLRDHUP;
+  if (writing) events |= EPOLLOUT;
+  return events;
+}
+
+void Ring(const UniqueFd& event) {
+  const uint64_t one = 1;
+  CHECK_EQ(write(event.get(), &one, sizeof(one)), static_cast<ssize_t>(sizeof(one)));
+}
+
+void Drain(const UniqueFd& event) {
+  uint64_t count = 0;
+  (void)!read(event.get(), &count, sizeof(count));  // nonblocking: nothing there is fine
+}
+
+UniqueFd MakeEvent() {
+  UniqueFd event(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  CHECK(event) << ErrnoStatus(errno, "eventfd");
+  return event;
+}
+
+std::string ListRanks(const std::vector<int>& ranks) {
+  std::ostringstream text;
+  text << (ranks.size() == 1 ? "rank " : "ranks ");
+  for (size_t i = 0; i < ranks.size(); ++i) text << (i > 0 ? ", " : "") << ranks[i];
+  return text.str();
+}
+
+// "all-reduce float32 x 100 sum (ring) waited 2000 ms for rank 1"
+std::string DescribeWaiting(const Operation& operation, TimePoint now) {
+  std::ostringstream text;
+  text << operation.spec().call.ToString() << " waited "
+       << static_cast<int64_t>(ToMilliseconds(now - operation.started())) << " ms";
+  const std::vector<int> ranks = operation.AwaitedRanks();
+  if (!ranks.empty()) text << " for " << ListRanks(ranks);
+  return text.str();
+}
+
+}  // namespace
+
+class Engine::PoliteLock {
+ public:
+  explicit PoliteLock(Engine& engine) {
+    engine.contenders_.fetch_add(1);
+    lock_ = std::unique_lock(engine.mutex_);
+    engine.contenders_.fetch_sub(1);
+  }
+  std::unique_lock<std::mutex>& get() { return lock_; }
+
+ private:
+  std::unique_lock<std::mutex> lock_;
+};
+
+Engine::Engine(const Clock& clock) : Engine(clock, Options{}) {}
+
+Engine::Engine(const Clock& clock, Options options)
+    : clock_(clock),
+      options_(options),
+      epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      wake_(MakeEvent()),
+      park_(MakeEvent()) {
+  CHECK(epoll_) << ErrnoStatus(errno, "epoll_create1");
+  epoll_event event{};
+  event.events = EPOLLIN;
+  CHECK_EQ(epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event), 0);
+}
+
+Engine::~Engine() {
+  PoliteLock lock(*this);
+  CHECK(groups_.empty()) << "a communicator outlives its engine";
+  CHECK(transports_.empty()) << "a transport is still attached";
+  CHECK(waiters_ == 0 && !serving_);
+}
+
+void Engine::SetOnPeerLost(PeerLostCallback callback) {
+  PoliteLock lock(*this);
+  on_peer_lost_ = std::move(callback);
+}
+
+Status Engine::Attach(Transport& transport) {
+  PoliteLock lock(*this);
+  auto attached = std::make_unique<Attached>();
+  attached->transport = &transport;
+  if (transport.descriptor() >= 0) {
+    epoll_event event{};
+    event.events = EpollEvents(false);
+    event.data.ptr = attached.get();
+    if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, transport.descriptor(), &event) != 0) {
+      return ErrnoStatus(errno, "watching a transport");
+    }
+  }
+  transports_.push_back(std::move(attached));
+  if (!transport.capabilities().polls_memory) ++sockets_;
+  // Whoever sleeps has armed the transports without this one.
+  if (transport.capabilities().polls_memory) WakeSleepers();
+  return OkStatus();
+}
+
+void Engine::Detach(Transport& transport) {
+  PoliteLock lock(*this);
+  for (const auto& group : groups_) {
+    if (group->RankOf(&transport) >= 0) {
+      FailGroup(*group, Aborted("the transport to rank " +
+                                std::to_string(group->RankOf(&transport)) + " was detached"));
+    }
+  }
+  for (size_t i = 0; i < transports_.size(); ++i) {
+    if (transports_[i]->transport != &transport) continue;
+    if (transport.descriptor() >= 0 && !transports_[i]->failed) {
+      epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, transport.descriptor(), nullptr);
+    }
+    if (!transport.capabilities().polls_memory) --sockets_;
+    transports_.erase(transports_.begin() + static_cast<ptrdiff_t>(i));
+    return;
+  }
+}
+
+bool Engine::PollOnce() {
+  PoliteLock lock(*this);
+  const bool moved = PollLocked();
+  TellLost(lock.get());
+  return moved;
+}
+
+bool Engine::PollLocked() {
+  bool moved = PollTransports();
+  for (size_t i = 0; i < groups_.size(); ++i) moved |= Settle(*groups_[i]);
+  // After the rest: what a peer said before it was lost counts.
+  for (const auto& attached : transports_) moved |= NoteFailure(*attached);
+  moved |= EndOverdue();
+  return moved;
+}
+
+bool Engine::PollTransports() {
+  // A single socket is cheaper to try than to ask about. Those that poll memory use theirs for rare
+  // things.
+  const bool try_all = sockets_ == 1 && transports_.size() == 1;
+  const bool ask = !try_all && (sockets_ > 0 || slept_ || ++rounds_ % kRoundsPerAsk == 0);
+  slept_ = false;
+  if (ask) {
+    epoll_event events[kMaxEvents];
+    const int count = epoll_wait(epoll_.get(), events, kMaxEvents, 0);
+    for (int i = 0; i < count; ++i) {
+      if (auto* attached = static_cast<Attached*>(events[i].data.ptr)) attached->ready = true;
+    }
+  }
+  bool moved = false;
+  for (const auto& attached : transports_) {
+    if (attached->failed) continue;
+    Transport& transport = *attached->transport;
+    moved |= transport.Poll(try_all || attached->ready || transport.wants_to_write());
+    attached->ready = false;
+  }
+  return moved;
+}
+
+bool Engine::NoteFailure(Attached& attached) {
+  if (attached.failed) return false;
+  const Status failure = attached.transport->failure();
+  if (failure.ok()) return false;
+  attached.failed = true;
+  if (attached.transport->descriptor() >= 0) {
+    epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, attached.transport->descriptor(), nullptr);
+  }
+  lost_.emplace_back(attached.transport->peer(), failure);
+  for (const auto& group : groups_) {
+    const int rank = group->RankOf(attached.transport);
+    if (rank < 0) continue;
+    std::string text = "rank " + std::to_string(rank) + ": " + failure.message();
+    const std::shared_ptr<Operation> oldest = group->Oldest();
+    if (oldest) text += "; " + DescribeWaiting(*oldest, clock_.Now());
+    Status why =
+        Status(failure.code(), text).WithSuspectedRank(rank).WithGeneration(group->generation());
+    if (oldest) why = std::move(why).WithOpSequence(oldest->spec().sequence);
+    FailGroup(*group, why);
+  }
+  return true;
+}
+
+bool Engine::EndOverdue() {
+  const TimePoint now = clock_.Now();
+  if (now < next_deadline_) return false;
+  bool ended = false;
+  next_deadline_ = kNever;
+  for (size_t i = 0; i < groups_.size(); ++i) {
+    Group& group = *groups_[i];
+    if (const std::shared_ptr<Operation> overdue = group.FindOverdue(now)) {
+      Status why = Timeout(DescribeWaiting(*overdue, now))
+                       .WithGeneration(group.generation())
+                       .WithOpSequence(overdue->spec().sequence);
+      const std::vector<int> ranks = overdue->AwaitedRanks();
+      if (!ranks.empty()) why = std::move(why).WithSuspectedRank(ranks.front());
+      FailGroup(group, why);
+      ended = true;
+    }
+    next_deadline_ = std::min(next_deadline_, group.EarliestDeadline());
+  }
+  return ended;
+}
+
+bool Engine::Settle(Group& group) {
+  bool moved = group.RunReady();
+  for (const std::shared_ptr<Operation>& operation : group.TakeCompleted()) {
+    EndOperation(*operation, OkStatus());
+    moved = true;
+  }
+  if (const std::optional<Status> failure = group.TakeFailure()) {
+    FailGroup(group, *failure);
+    moved = true;
+  }
+  return moved;
+}
+
+void Engine::FailGroup(Group& group, const Status& why) {
+  for (const std::shared_ptr<Operation>& operation : group.TakeCompleted()) {
+    EndOperation(*operation, OkStatus());
+  }
+  for (const std::shared_ptr<Operation>& operation : group.Fail(why)) {
+    EndOperation(*operation, group.health());
+  }
+}
+
+void Engine::EndOperation(Operation& operation, Status status) {
+  operation.End(std::move(status));
+  if (followers_ > 0) driver_left_.notify_all();
+  if (driver_asleep_) WakeSleepers();
+}
+
+void Engine::WakeSleepers() {
+  if (wake_written_) return;
+  wake_written_ = true;
+  Ring(wake_);
+}
+
+void Engine::DrainWake() {
+  if (!wake_written_) return;
+  wake_written_ = false;
+  Drain(wake_);
+}
+
+bool Engine::PrepareToSleep() {
+  for (const auto& attached : transports_) {
+    if (attached->failed) continue;
+    Transport& transport = *attached->transport;
+    if (transport.capabilities().polls_memory) {
+      armed_ = true;
+      if (!transport.PrepareToSleep()) return false;
+    }
+    const bool writing = transport.wants_to_write();
+    if (transport.descriptor() >= 0 && writing != attached->watches_writing) {
+      epoll_event event{};
+      event.events = EpollEvents(writing);
+      event.data.ptr = attached.get();
+      epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, transport.descriptor(), &event);
+      attached->watches_writing = writing;
+    }
+  }
+  return true;
+}
+
+void Engine::EndSleep() {
+  if (!armed_) return;
+  armed_ = false;
+  for (const auto& attached : transports_) {
+    if (!attached->failed && attached->transport->capabilities().polls_memory) {
+      attached->transport->Awake();
+    }
+  }
+}
+
+// Sleeps until a descriptor is ready or the next deadline. What was ready is asked for again by the
+// next round: meanwhile a transport may have gone.
+void Engine::Sleep(std::unique_lock<std::mutex>& lock, bool* sleeping) {
+  int timeout_ms = -1;
+  if (next_deadline_ != kNever) {
+    const Duration left = next_deadline_ - clock_.Now();
+    const int64_t ms = std::chrono::ceil<std::chrono::milliseconds>(left).count();
+    timeout_ms = static_cast<int>(std::clamp<int64_t>(ms, 0, INT_MAX));
+  }
+  *sleeping = true;
+  lock.unlock();
+  epoll_event events[1];
+  (void)epoll_wait(epoll_.get(), events, 1, timeout_ms);
+  lock.lock();
+  *sleeping = false;
+  slept_ = true;
+}
+
+// A mutex is unfair: one that is released and taken again at once rarely goes to another thread.
+// Bounded, since whoever wants it may be off its core.
+void Engine::GiveWay(std::unique_lock<std::mutex>& lock) {
+  if (contenders_.load(std::memory_order_relaxed) == 0) return;
+  lock.unlock();
+  for (int i = 0; i < 1000 && contenders_.load(std::memory_order_relaxed) > 0; ++i) sched_yield();
+  lock.lock();
+}
+
+void Engine::TellLost(std::unique_lock<std::mutex>& lock) {
+  while (!lost_.empty()) {
+    const std::vector<std::pair<MemberProcess, Status>> lost = std::exchange(lost_, {});
+    const PeerLostCallback callback = on_peer_lost_;
+    if (!callback) return;
+    lock.unlock();
+    for (const auto& [peer, why] : lost) callback(peer, why);
+    lock.lock();
+  }
+}
+
+Status Engine::Wait(Operation& operation) {
+  PoliteLock polite(*this);
+  std::unique_lock<std::mutex>& lock = polite.get();
+  ++waiters_;
+  ++waits_begun_;
+  while (!operation.IsDone()) {
+    if (driving_) {
+      ++followers_;
+      driver_left_.wait(lock);
+      --followers_;
+      continue;
+    }
+    driving_ = true;
+    DriveUntilDone(lock, operation);
+    driving_ = false;
+    if (followers_ > 0) driver_left_.notify_all();
+  }
+  --waiters_;
+  // If the serving thread sleeps in the kernel it relies on being armed. (If it is parked it looks
+  // for itself.)
+  if (server_asleep_ && !armed_ && !driving_ && !PrepareToSleep()) WakeSleepers();
+  return operation.status();
+}
+
+void Engine::DriveUntilDone(std::unique_lock<std::mutex>& lock, const Operation& operation) {
+  TimePoint quiet_since = clock_.Now();
+  while (!operation.IsDone()) {
+    EndSleep();
+    const bool moved = PollLocked();
+    TellLost(lock);
+    if (operation.IsDone()) return;
+    const TimePoint now = clock_.Now();
+    if (moved) quiet_since = now;
+    if (moved || now - quiet_since < options_.spin) {
+      GiveWay(lock);
+      continue;
+    }
+    if (!PrepareToSleep()) continue;
+    Sleep(lock, &driver_asleep_);
+    DrainWake();
+    quiet_since = clock_.Now();
+  }
+}
+
+void Engine::Serve() {
+  PoliteLock polite(*this);
+  std::unique_lock<std::mutex>& lock = polite.get();
+  CHECK(!serving_) << "one serving thread at most";
+  serving_ = true;
+  uint64_t waits_seen = waits_begun_;
+  int park_ms = kFirstParkMs;
+  while (!stop_serving_) {
+    if (waiters_ > 0 || waits_begun_ != waits_seen) {
+      // Somebody else drives, or did a moment ago and is likely to do it again. Every wake-up of
+      // ours would take a core away from it.
+      waits_seen = waits_begun_;
+      server_parked_ = true;
+      lock.unlock();
+      pollfd park{park_.get(), POLLIN, 0};
+      poll(&park, 1, park_ms);
+      lock.lock();
+      if (server_parked_) {
+        park_ms = std::min(2 * park_ms, kLongestParkMs);
+      } else {  // called
+        Drain(park_);
+        waits_seen = waits_begun_;
+      }
+      server_parked_ = false;
+      continue;
+    }
+    park_ms = kFirstParkMs;
+    EndSleep();
+    const bool moved = PollLocked();
+    TellLost(lock);
+    if (moved) {
+      GiveWay(lock);
+      continue;
+    }
+    if (stop_serving_ || waiters_ > 0 || !PrepareToSleep()) continue;
+    Sleep(lock, &server_asleep_);
+    if (waiters_ == 0) DrainWake();
+  }
+  serving_ = false;
+  stop_serving_ = false;
+}
+
+void Engine::StopServing() {
+  PoliteLock lock(*this);
+  stop_serving_ = true;
+  if (server_parked_) {
+    server_parked_ = false;
+    Ring(park_);
+  }
+  WakeSleepers();
+}
+
+Result<std::shared_ptr<Group>> Engine::OpenGroup(const GroupSpec& spec) {
+  PoliteLock lock(*this);
+  for (const auto& other : groups_) {
+    if (other->generation() < spec.generation) {
+      FailGroup(*other,
+                StaleGeneration("generation " + std::to_string(spec.generation) + " has begun"));
+    } else if (other->generation() == spec.generation && other->channel() == spec.channel) {
+      return InvalidArgument("generation " + std::to_string(spec.generation) + " has channel " +
+                             std::to_string(spec.channel) + " already");
+    }
+  }
+  for (int rank = 0; rank < spec.size; ++rank) {
+    if (rank == spec.rank) continue;
+    const bool is_attached = std::any_of(
+        transports_.begin(), transports_.end(),
+        [&](const auto& attached) { return attached->transport == spec.transports[rank]; });
+    if (!is_attached) {
+      return InvalidArgument("the transport to rank " + std::to_string(rank) + " isn't attached");
+    }
+  }
+  auto group = std::make_shared<Group>(spec, options_.eager_bytes);
+  RETURN_IF_ERROR(group->Open());
+  groups_.push_back(group);
+  Settle(*group);
+  return group;
+}
+
+void Engine::CloseGroup(const std::shared_ptr<Group>& group) {
+  PoliteLock lock(*this);
+  FailGroup(*group, Aborted("the communicator is gone"));
+  std::erase(groups_, group);
+}
+
+Work Engine::Submit(const std::shared_ptr<Group>& group, OperationSpec spec) {
+  PoliteLock polite(*this);
+  if (!group->health().ok()) return Work::Ended(group->health());
+  const uint64_t sequence = spec.sequence;
+  const Kernels kernels = KernelsFor(options_.kernels, spec.call.type);
+  auto operation = std::make_shared<Operation>(*this, std::move(spec), kernels, clock_.Now());
+  if (!operation->HasMemory()) {
+    FailGroup(*group,
+              ResourceExhausted("no memory for scratch of " + operation->spec().call.ToString())
+                  .WithGeneration(group->generation())
+                  .WithOpSequence(sequence));
+    return Work::Ended(group->health());
+  }
+  next_deadline_ = std::min(next_deadline_, operation->spec().deadline);
+  group->Start(operation);
+  Settle(*group);
+  if (!operation->IsDone() && waiters_ == 0 && (server_parked_ || server_asleep_)) {
+    const size_t bytes = operation->spec().call.count * SizeOf(operation->spec().call.type);
+    const bool likely_alone = group->operations_under_way() == 1 && bytes < kWorthWakingBytes;
+    if (server_parked_ && !likely_alone) {
+      server_parked_ = false;
+      Ring(park_);
+    }
+    // It sleeps in the kernel, where it has to hear of a new deadline and of a full socket.
+    if (server_asleep_) WakeSleepers();
+  }
+  return Work(std::move(operation));
+}
+
+void Engine::Abort(const std::shared_ptr<Group>& group, Status why) {
+  PoliteLock lock(*this);
+  if (why.ok()) why = Aborted("aborted");
+  FailGroup(*group, why);
+}
+
+Status Engine::HealthOf(const std::shared_ptr<Group>& group) {
+  PoliteLock lock(*this);
+  return group->health();
+}
+
+}  // namespace closeranks::collectives
