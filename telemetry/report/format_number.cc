@@ -8,7 +8,9 @@ namespace closeranks::telemetry {
 std::string FormatCount(int64_t count) {
   std::string digits = std::to_string(count);
   size_t first = count < 0 ? 1 : 0;
-  for (size_t place = digits.size(); place > first + 3; place -= 3) digits.insert(place - 3, 1, ',');
+  for (size_t place = digits.size(); place > first + 3; place -= 3) {
+    digits.insert(place - 3, 1, ',');
+  }
   return digits;
 }
 

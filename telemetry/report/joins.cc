@@ -43,7 +43,7 @@ Join FindJoin(const WorldHistory& history, const RunEvents& events, const WorldC
   join.member = member;
   const WorldEntry* joiner = nullptr;
   for (const WorldEntry& entry : change.entries) {
-    if (entry.worker->member == member && entry.Joined()) joiner = &entry;
+    if (entry.worker->member == member && entry.joined) joiner = &entry;
   }
   const WorldEvent& world = joiner != nullptr ? *joiner->world : *change.entries.front().world;
   auto place = std::find(world.members.begin(), world.members.end(), member);

@@ -112,7 +112,7 @@ std::vector<Recovery> RecoveryFinder::Find(std::vector<std::string>& notes) {
     recovery.generation = it->first;
     recovery.lost_ranks = world.lost;
     recovery.lost_members.assign(change.lost_members.begin(), change.lost_members.end());
-    recovery.survivors = world.size - static_cast<int>(world.joined_members.size());
+    recovery.survivors = world.size - static_cast<int>(change.joined_members.size());
     recovery.at_seconds = history_.Seconds(lost);
     recovery.usable_at_seconds = history_.Seconds(usable);
     recovery.detect_ms = Milliseconds(lost, noticed);

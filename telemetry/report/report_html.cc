@@ -16,15 +16,16 @@ namespace {
 
 // Text and both marks have a contrast of at least 4.5 : 1 on their background, in both schemes.
 constexpr std::string_view kCss = R"(
-:root { color-scheme: light dark; --page: #ffffff; --text: #1c2024; --muted: #636b74; --grid: #e7e9ec;
-  --line: #1d5fae; --loss: #b3261e; --join: #14713f; --panel: #f6f7f8; }
+:root { color-scheme: light dark; --page: #ffffff; --text: #1c2024; --muted: #636b74;
+  --grid: #e7e9ec; --line: #1d5fae; --loss: #b3261e; --join: #14713f; --panel: #f6f7f8; }
 @media (prefers-color-scheme: dark) {
   :root { --page: #14171a; --text: #e6e8ea; --muted: #9aa2ab; --grid: #2b3036;
     --line: #7db4f5; --loss: #ff8d85; --join: #6fd39a; --panel: #1c2024; }
 }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--text);
-  font: 14px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif; }
+  font: 14px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans",
+    sans-serif; }
 main { max-width: 1000px; margin: 0 auto; padding: 22px 30px 48px; }
 .name { color: var(--muted); margin: 0 0 4px; }
 h1 { font-size: 20px; line-height: 1.35; font-weight: 600; margin: 0 0 16px; padding-left: 14px;

@@ -61,6 +61,27 @@ TEST_F(Report, TimesAJoinFromTheStartOfItsProcessToItsFirstCommit) {
   EXPECT_DOUBLE_EQ(join.total_ms.value(), 121);
 }
 
+TEST_F(Report, AJoinerThatDoesntKnowThatItIsNewIsStillNoSurvivor) {
+  Write();
+  // Started again so quickly that one change of the world both drops the dead and admits the new.
+  for (int process : {1, 2}) Edit(process, R"("gen":3,"rank")", R"("gen":9,"rank")");
+  for (int process : {1, 2}) {
+    std::string path = WorkerEventsPath(folder_, SyntheticProcess(process));
+    EditFile(files_, path, R"("lost_members":[0],"joined_members":[])",
+             R"("lost_members":[0],"joined_members":[0])");
+  }
+  Edit(3,
+       R"("gen":3,"rank":0,"size":3,"members":[0,1,2],"lost":[],"lost_members":[],)"
+       R"("joined_members":[0])",
+       R"("gen":2,"rank":0,"size":3,"members":[0,1,2],"lost":[],"lost_members":[],)"
+       R"("joined_members":[])");
+  RunReport report = Read().value();
+  EXPECT_EQ(report.recoveries.at(0).lost_ranks, std::vector<int32_t>{0});
+  EXPECT_DOUBLE_EQ(report.recoveries.at(0).total_ms, 9);
+  EXPECT_EQ(report.joins.at(0).generation, 2u);
+  EXPECT_EQ(report.joins.at(0).first_step, 5u);
+}
+
 TEST_F(Report, HasTheRunsNumbers) {
   Write();
   RunReport report = Read().value();

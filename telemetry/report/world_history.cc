@@ -16,11 +16,6 @@ const Timed<CommitEvent>* FirstCommitFrom(const WorkerEvents& worker, Generation
 
 }  // namespace
 
-bool WorldEntry::Joined() const {
-  const std::vector<int32_t>& joined = world->joined_members;
-  return std::find(joined.begin(), joined.end(), worker->member) != joined.end();
-}
-
 const WorldEntry* WorldChange::FirstSurvivor() const {
   const WorldEntry* first = nullptr;
   auto moment = [](const WorldEntry& entry) {
@@ -28,7 +23,7 @@ const WorldEntry* WorldChange::FirstSurvivor() const {
                                          : std::pair(1, entry.world->t_rewired);
   };
   for (const WorldEntry& entry : entries) {
-    if (entry.Joined()) continue;
+    if (entry.joined) continue;
     if (first == nullptr || moment(entry) < moment(*first)) first = &entry;
   }
   return first;
@@ -49,6 +44,11 @@ WorldHistory ReadWorldHistory(const RunEvents& events) {
       change.lost_members.insert(world.lost_members.begin(), world.lost_members.end());
       change.joined_members.insert(world.joined_members.begin(), world.joined_members.end());
       if (world.t_detected != TimePoint()) change.detected = true;
+    }
+  }
+  for (auto& [generation, change] : history.changes) {
+    for (WorldEntry& entry : change.entries) {
+      entry.joined = change.joined_members.contains(entry.worker->member);
     }
   }
   if (!history.changes.empty()) history.training_began = history.changes.begin()->second.usable;

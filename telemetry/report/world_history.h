@@ -17,8 +17,8 @@ struct WorldEntry {
   const WorkerEvents* worker;
   const WorldEvent* world;
   const Timed<CommitEvent>* first_commit;  // in this world or a later one; null when there is none
-
-  bool Joined() const;  // it wasn't in the world before
+  // It wasn't in the world before, as anybody in this one says: a joiner itself may not know.
+  bool joined = false;
 };
 
 // What all its workers say about one generation.
