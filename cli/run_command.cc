@@ -26,7 +26,8 @@ DEFINE_string(key_file, "",
               "file with the job's key; needed with --hosts, else one is drawn for this run");
 DEFINE_int32(max_restarts, 3, "times that a crashed worker is started again, within 10 minutes");
 DEFINE_double(restart_delay, 0, "seconds from a worker's crash to its new start");
-DEFINE_string(kill, "", "kill ranks on purpose, in the middle of a step: RANK[,RANK...]@STEP");
+DEFINE_string(kill, "", "kill ranks on purpose, in the middle of a step: "
+              "RANK[,RANK...]@STEP or RANK[,RANK...]@PERCENT%");
 DEFINE_string(report, "", "folder for the run's records; give the program the same");
 DEFINE_bool(progress, false, "show one line with the run's progress");
 DEFINE_double(join_timeout, 300, "seconds within which all members must have come");

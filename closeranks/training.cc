@@ -77,7 +77,7 @@ class Training::Impl {
     options.report_done = [&worker](rendezvous::WorkerState) { worker.ReportDone(); };
     loop_.emplace(worker.gate(), replica_, *batches_, OpenLedger(), *observer_, job_.clock(),
                   std::move(options));
-    worker.Join(Configuration(plan));
+    ThrowIfError(worker.Join(Configuration(plan)));
   }
 
   // True when there is a step to compute; at the end of the run everyone has come to it.

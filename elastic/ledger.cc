@@ -1,6 +1,7 @@
 #include "elastic/ledger.h"
 
 #include "base/random.h"
+#include "telemetry/records.h"
 
 namespace closeranks::elastic {
 
@@ -34,12 +35,9 @@ Result<Ledger> Ledger::Open(Files& files, const std::string& path) {
   return ledger;
 }
 
-void Ledger::Applied(StepNumber step, Generation generation, int epoch, std::vector<int64_t> ids) {
+void Ledger::Applied(StepNumber step, Generation generation, int epoch, std::span<const int64_t> ids) {
   if (file_ == nullptr) return;
-  std::string text = std::to_string(step) + " " + std::to_string(generation) + " " +
-                     std::to_string(epoch);
-  for (int64_t id : ids) text += " " + std::to_string(id);
-  unstable_.push_back({step, text + "\n"});
+  unstable_.push_back({step, telemetry::LedgerLine(step, generation, epoch, ids)});
 }
 
 Status Ledger::Stable(StepNumber step) {

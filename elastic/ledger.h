@@ -49,7 +49,8 @@ class Ledger {
   static Result<Ledger> Open(Files& files, const std::string& path);
 
   // A step that was applied here; not written yet, as it may still turn out never to have happened.
-  void Applied(StepNumber step, Generation generation, int epoch, std::vector<int64_t> ids);
+  void Applied(StepNumber step, Generation generation, int epoch,
+               std::span<const int64_t> ids);
   // Every listed worker holds `step`: it and what is before it is written.
   Status Stable(StepNumber step);
   // What was applied after `step` never happened.

@@ -29,13 +29,13 @@ TEST(Ledger, OnlyStableStepsAreWritten) {
   {
     auto ledger = Ledger::Open(files, path);
     ASSERT_TRUE(ledger.ok());
-    ledger->Applied(1, 1, 0, {4, 5});
-    ledger->Applied(2, 1, 0, {6});
+    ledger->Applied(1, 1, 0, std::vector<int64_t>{4, 5});
+    ledger->Applied(2, 1, 0, std::vector<int64_t>{6});
     EXPECT_EQ(*files.Read(path), "");
     EXPECT_TRUE(ledger->Stable(1).ok());
     EXPECT_EQ(*files.Read(path), "1 1 0 4 5\n");
     ledger->ForgetAfter(1);
-    ledger->Applied(2, 2, 0, {7});
+    ledger->Applied(2, 2, 0, std::vector<int64_t>{7});
     EXPECT_TRUE(ledger->Stable(2).ok());
   }
   EXPECT_EQ(*files.Read(path), "1 1 0 4 5\n2 2 0 7\n");

@@ -271,7 +271,7 @@ Status StepLoop::ApplyReduced(StepNumber step, Generation generation, const Step
   state.applied = step;
   state.reduced_in = generation;
   state.hash = MixBits(MixBits(state.hash ^ step) ^ MixBits(generation) ^ samples.Hash());
-  ledger_.Applied(step, generation, batches_.Get(step).epoch, *std::move(ids));
+  ledger_.Applied(step, generation, batches_.Get(step).epoch, *ids);
   gate_.EndApply(state);
   return OkStatus();
 }

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "collectives/native_communicator.h"
 #include "glog/logging.h"
 #include "net/socket_link.h"
 
@@ -141,19 +142,24 @@ void Worker::OnInstall(const rendezvous::Install& install) {
 
 void Worker::OnConnected(rendezvous::DecisionRef decision, TimePoint decided,
                          Result<std::vector<PeerConnections::SharedTransport>> transports) {
-  if (!transports.ok()) {
-    if (transports.status().code() == StatusCode::kMismatch) {
-      gate_.End(transports.status());
-    } else {
-      SendFailure(decision->generation, {}, transports.status());
-    }
-    return;
-  }
   auto world = std::make_shared<ConnectedWorld>();
   world->decision = decision;
   world->world = decision->world();
   world->rank = world->world.RankOf(process_);
-  world->communicator = MakeCommunicator(*world, *std::move(transports));
+  Status connected = transports.status();
+  if (connected.ok()) {
+    auto communicator = MakeCommunicator(*world, *std::move(transports));
+    connected = communicator.status();
+    if (connected.ok()) world->communicator = *std::move(communicator);
+  }
+  if (!connected.ok()) {
+    if (connected.code() == StatusCode::kMismatch) {
+      gate_.End(connected);
+    } else {
+      SendFailure(decision->generation, {}, connected);
+    }
+    return;
+  }
   world->detected = std::exchange(detected_, TimePoint{});
   world->decided = decided;
   world->rewired = clock_.Now();
@@ -162,7 +168,7 @@ void Worker::OnConnected(rendezvous::DecisionRef decision, TimePoint decided,
   gate_.Open(std::move(world));
 }
 
-std::shared_ptr<Communicator> Worker::MakeCommunicator(
+Result<std::shared_ptr<Communicator>> Worker::MakeCommunicator(
     const ConnectedWorld& world, std::vector<PeerConnections::SharedTransport> transports) {
   // Whoever holds the communicator holds the transports that it uses.
   struct Holder {
@@ -173,10 +179,11 @@ std::shared_ptr<Communicator> Worker::MakeCommunicator(
   holder->transports = std::move(transports);
   std::vector<collectives::Transport*> pointers;
   for (const auto& transport : holder->transports) pointers.push_back(transport.get());
-  holder->communicator = collectives::MakeNativeCommunicator(
-      world.rank, world.world.size(), world.world.generation, engine_, pointers, clock_,
-      options_.communicator);
-  return {holder, holder->communicator.get()};
+  ASSIGN_OR_RETURN(holder->communicator,
+                   MakeNativeCommunicator(world.rank, world.world.size(), world.world.generation,
+                                          engine_, pointers, clock_,
+                                          {.communicator = options_.communicator}));
+  return std::shared_ptr<Communicator>(holder, holder->communicator.get());
 }
 
 void Worker::OnEnded(const rendezvous::Ended& ended) {

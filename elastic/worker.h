@@ -72,7 +72,7 @@ class Worker {
   void OnInstall(const rendezvous::Install& install);
   void OnConnected(rendezvous::DecisionRef decision, TimePoint decided,
                    Result<std::vector<PeerConnections::SharedTransport>> transports);
-  std::shared_ptr<Communicator> MakeCommunicator(
+  Result<std::shared_ptr<Communicator>> MakeCommunicator(
       const ConnectedWorld& world, std::vector<PeerConnections::SharedTransport> transports);
   void OnEnded(const rendezvous::Ended& ended);
   void OnPeerLost(const MemberProcess& peer, const Status& why);

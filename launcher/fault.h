@@ -1,4 +1,4 @@
-// A fault on purpose: which ranks are killed, and in which step.
+// A fault on purpose: which ranks are killed, and when.
 #ifndef CLOSERANKS_LAUNCHER_FAULT_H_
 #define CLOSERANKS_LAUNCHER_FAULT_H_
 
@@ -12,10 +12,15 @@ namespace closeranks::launcher {
 
 struct Fault {
   std::vector<int> ranks;  // in the world of that moment
-  StepNumber step = 0;     // in the middle of it
+  // In the middle of this step, or of the one at this percentage of the run.
+  StepNumber step = 0;
+  int percent = 0;
+
+  // Whether `step` of `steps` is late enough.
+  bool IsDue(StepNumber step, StepNumber steps) const;
 };
 
-// "RANK[,RANK...]@STEP". kInvalidArgument says what is wrong with it.
+// "RANK[,RANK...]@STEP" or "RANK[,RANK...]@PERCENT%". kInvalidArgument says what is wrong with it.
 Result<Fault> ParseFault(std::string_view text);
 
 }  // namespace closeranks::launcher

@@ -222,12 +222,13 @@ void Supervisor::OnProgress(Slot& slot, const rendezvous::Progress& progress) {
   for (int rank : options_.fault.has_value() ? options_.fault->ranks : std::vector<int>()) {
     is_target = is_target || rank == progress.rank;
   }
-  if (fault_armed_ || !is_target || progress.step < options_.fault->step) return;
-  fault_armed_ = true;
-  loop_.RunAfter(slot.step_time / 2, [this] { InjectFault(); });
+  if (fault_armed_ || !is_target) return;
+  fault_armed_ = options_.fault->IsDue(progress.step, progress.steps);
+  if (!fault_armed_) return;
+  loop_.RunAfter(slot.step_time / 2, [this, step = progress.step] { InjectFault(step); });
 }
 
-void Supervisor::InjectFault() {
+void Supervisor::InjectFault(StepNumber step) {
   // Who has which rank is settled before the first is killed.
   std::vector<std::pair<int, Slot*>> targets;
   for (int rank : options_.fault->ranks) {
@@ -239,7 +240,7 @@ void Supervisor::InjectFault() {
   }
   std::vector<telemetry::KillEvent> kills;
   for (auto& [rank, slot] : targets) {
-    kills.push_back({slot->member, rank, options_.fault->step, clock_.Now()});
+    kills.push_back({slot->member, rank, step, clock_.Now()});
     slot->child->Signal(SIGKILL);
   }
   for (const telemetry::KillEvent& kill : kills) {

@@ -70,7 +70,7 @@ class Supervisor {
   void OnExit(Slot& slot, const ExitResult& result);
   void OnProgress(Slot& slot, const rendezvous::Progress& progress);
   void OnOutcome(MemberId member, rendezvous::Outcome outcome, const std::string& reason);
-  void InjectFault();
+  void InjectFault(StepNumber step);
   void StopAll(int signal);
   void Print(MemberId member, const std::string& line);
   bool AllFinished() const;
