@@ -95,7 +95,11 @@ void Membership::BeginBallot() {
     electorate.needed = options_.starting_members;
   } else {
     for (const ListedMember& listed : decision_->members) {
-      electorate.weights[{listed.member, listed.supervisor}] = listed.weight;
+      MemberProcess voter{listed.member, listed.supervisor};
+#ifdef CLOSERANKS_PLANT_VOTES_BOUND_TO_MEMBERS
+      if (const Peer* peer = peers_.Find(listed.member)) voter = peer->process;
+#endif
+      electorate.weights[voter] = listed.weight;
     }
     electorate.needed = decision_->QuorumWeight();
   }

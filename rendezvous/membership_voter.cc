@@ -42,12 +42,12 @@ void Membership::HandlePrepare(const Message& message, const PrepareMessage& pre
 
 void Membership::FreezeWorker(Generation generation) {
   if (worker_.phase != Worker::Phase::kRunning) return;
+  worker_.freezing_for = generation;
 #ifdef CLOSERANKS_PLANT_FREEZE_SKIPPED
   worker_.phase = Worker::Phase::kStopped;
   worker_.state = decision_->resume;
 #else
   worker_.phase = Worker::Phase::kFreezing;
-  worker_.freezing_for = generation;
   worker_.freeze_deadline = now_ + options_.freeze_timeout;
   outputs_.commands.push_back(
       {WorkerCommand::Kind::kFreeze, worker_.incarnation, generation, nullptr});

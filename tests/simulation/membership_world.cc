@@ -283,9 +283,8 @@ void MembershipWorld::Over(int index, Outcome outcome) {
   const MemberId member = pod.process.member;
   const bool was_named = pod.reachable_by_name;
   KillPod(index, "outcome");
-  const bool comes_back = outcome == Outcome::kLeft ? !faults_are_over_ && OneIn(2)
-                                                    : character_.restarts && was_named &&
-                                                          outcome != Outcome::kReplaced;
+  bool comes_back = character_.restarts && was_named && outcome != Outcome::kReplaced;
+  if (outcome == Outcome::kLeft && !faults_are_over_) comes_back = OneIn(2);
   if (!comes_back) return;
   After(Between(100'000, 800'000), [this, member] {
     if (NewestPod(member) < 0) StartPod(member);
