@@ -187,6 +187,7 @@ Result<std::shared_ptr<Communicator>> Worker::MakeCommunicator(
 }
 
 void Worker::OnEnded(const rendezvous::Ended& ended) {
+  ended_ = true;
   exit_code_ = ended.exit_code;
   gate_.End(EndStatus(ended));
 }
@@ -196,8 +197,8 @@ void Worker::OnPeerLost(const MemberProcess& peer, const Status& why) {
 }
 
 void Worker::SendFailure(Generation generation, MemberProcess suspect, const Status& why) {
-  // A world that is already being replaced has nothing more to report.
-  if (generation < generation_) return;
+  // A world that is already replaced, or over, has nothing more to report.
+  if (generation < generation_ || ended_) return;
   session_->Send(rendezvous::Failure{generation, suspect, why.ToString()});
 }
 

@@ -100,6 +100,7 @@ class Worker {
   std::unique_ptr<PeerConnections> connections_;
   Generation generation_ = 0;  // of the open world
   TimePoint detected_{};       // the first sign of a loss since the last world
+  bool ended_ = false;         // nothing more will come from the agent
 };
 
 }  // namespace closeranks::elastic

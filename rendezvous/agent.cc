@@ -48,7 +48,11 @@ void Agent::AttachWorker(std::unique_ptr<net::Link> link) {
              OnWorkerFrame(header, payload);
            },
        // The process may outlive its socket by a moment; only its reaping makes the death certain.
-       .on_closed = [this](const Status&) { owner_.kill_worker("it closed its session"); }});
+       .on_closed =
+           [this](const Status&) {
+             if (!worker_ended_) owner_.kill_worker("it closed its session");
+           }});
+  worker_ended_ = false;
   SendToWorker(options_.welcome);
 }
 
@@ -128,6 +132,10 @@ void Agent::OnWorkerMessage(const WorkerMessage& message) {
 
 void Agent::SendToWorker(const AgentMessage& message, UniqueFd passed) {
   if (worker_link_ == nullptr) return;
+  if (std::holds_alternative<Ended>(message)) {
+    worker_ended_ = true;
+    timers_.Cancel(worker_check_);
+  }
   worker_link_->Send({.kind = net::FrameKind::kControl}, Encode(message), std::move(passed));
 }
 

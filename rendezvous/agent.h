@@ -82,6 +82,7 @@ class Agent {
   std::unique_ptr<net::Link> worker_link_;  // null: no worker
   Incarnation worker_;                      // none until it said hello
   TimePoint worker_heard_{};
+  bool worker_ended_ = false;  // it was told that nothing more will come: it may finish in peace
   net::TimerId worker_check_ = net::kNoTimer;
 };
 

@@ -9,9 +9,9 @@
 namespace closeranks::examples {
 namespace {
 
-constexpr int kChannels1 = 32, kChannels2 = 32;
+constexpr int kChannels1 = 16, kChannels2 = 32;
 constexpr int kFeatures = kChannels2 * 7 * 7;  // two strides of 2 make 28 x 28 to 7 x 7
-constexpr int kHidden = 128;
+constexpr int kHidden = 256;
 constexpr int kClasses = 10;
 
 }  // namespace

@@ -11,7 +11,7 @@
 
 namespace closeranks::examples {
 
-// Two convolutions with stride 2 and two linear layers, 212,330 parameters and no buffers: what a
+// Two convolutions with stride 2 and two linear layers, 409,386 parameters and no buffers: what a
 // sample's output is depends on that sample alone. Reaches 90 % of the test set in 3 epochs.
 class Network : public torch::nn::Module {
  public:
