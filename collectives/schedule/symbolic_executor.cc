@@ -67,6 +67,8 @@ class SymbolicRun {
   }
 
   Status Read(int rank, Slice slice, size_t count, Values* values) {
+    values->clear();
+    if (count == 0) return OkStatus();  // an empty message has no memory
     const Values& buffer = BufferOf(rank, slice);
     if (slice.begin + count > buffer.size()) return Internal("a read beyond the buffer");
     values->assign(buffer.begin() + slice.begin, buffer.begin() + slice.begin + count);
@@ -77,6 +79,7 @@ class SymbolicRun {
   }
 
   Status Write(int rank, Slice slice, const Values& values) {
+    if (values.empty()) return OkStatus();
     Values& buffer = BufferOf(rank, slice);
     if (slice.begin + values.size() > buffer.size()) return Internal("a write beyond the buffer");
     std::copy(values.begin(), values.end(), buffer.begin() + slice.begin);
