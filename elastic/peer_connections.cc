@@ -4,6 +4,7 @@
 #include <sstream>
 #include <utility>
 
+#include "collectives/transport/shm_transport.h"
 #include "collectives/transport/tcp_transport.h"
 #include "glog/logging.h"
 #include "net/address.h"
@@ -146,7 +147,7 @@ void PeerConnections::OnIntroduced(Result<rendezvous::Acquaintance> result, bool
   if (transports_.contains(peer)) return;  // a second connection of a retry
   bool shared = same_host && options_.shared_memory;
   auto transport = shared
-                       ? collectives::MakeTcpTransport(std::move(result->connection), peer)
+                       ? collectives::MakeShmTransport(std::move(result->connection), peer)
                        : collectives::MakeTcpTransport(std::move(result->connection), peer);
   Status attached = transport.ok() ? engine_.Attach(**transport) : transport.status();
   if (!attached.ok()) {
