@@ -201,7 +201,7 @@ bool Engine::NoteFailure(Attached& attached) {
     if (oldest) text += "; " + DescribeWaiting(*oldest, clock_.Now());
     Status why =
         Status(failure.code(), text).WithSuspectedRank(rank).WithGeneration(group->generation());
-    if (oldest) why = std::move(why).WithOpSequence(oldest->spec().sequence);
+    if (oldest) (void)std::move(why).WithOpSequence(oldest->spec().sequence);
     FailGroup(*group, why);
   }
   return true;
@@ -219,7 +219,7 @@ bool Engine::EndOverdue() {
                        .WithGeneration(group.generation())
                        .WithOpSequence(overdue->spec().sequence);
       const std::vector<int> ranks = overdue->AwaitedRanks();
-      if (!ranks.empty()) why = std::move(why).WithSuspectedRank(ranks.front());
+      if (!ranks.empty()) (void)std::move(why).WithSuspectedRank(ranks.front());
       FailGroup(group, why);
       ended = true;
     }

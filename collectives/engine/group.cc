@@ -85,10 +85,7 @@ void Group::Start(std::shared_ptr<Operation> operation) {
   }
   RunReady();
   Announce(op);  // also if it is complete already: a peer may wait to hear of it
-  if (schedule.steps.empty()) {
-    completed_.push_back(std::move(operations_.at(sequence)));
-    operations_.erase(sequence);
-  }
+  if (schedule.steps.empty()) NoteComplete(sequence);
 }
 
 // Whoever sends to us has to know that we have begun, and what: for its flow control, and because
@@ -173,8 +170,13 @@ void Group::FinishStep(Operation& operation, size_t step) {
   newly_ready_.clear();
   operation.Finish(step, &newly_ready_);
   for (uint32_t index : newly_ready_) ready_.push_back({&operation, index});
-  if (!operation.IsComplete()) return;
-  const uint64_t sequence = operation.spec().sequence;
+  if (operation.IsComplete()) NoteComplete(operation.spec().sequence);
+}
+
+void Group::NoteComplete(uint64_t sequence) {
+  // A mismatch that is known but not settled yet: what has "completed" since may be another call's
+  // data.
+  if (failure_.has_value()) return;
   completed_.push_back(std::move(operations_.at(sequence)));
   operations_.erase(sequence);
 }
@@ -212,9 +214,7 @@ void Group::CompareCalls(int peer, uint64_t sequence, const Fingerprint& theirs)
   auto it = operations_.find(sequence);
   if (it == operations_.end()) return;
   it->second->NoteHeard(peer);
-  if (!it->second->IsComplete()) return;
-  completed_.push_back(std::move(it->second));
-  operations_.erase(it);
+  if (it->second->IsComplete()) NoteComplete(sequence);
 }
 
 void Group::ReportMismatch(uint64_t sequence, int rank_a, const Fingerprint& a, int rank_b,

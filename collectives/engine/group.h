@@ -111,6 +111,7 @@ class Group {
   };
 
   void FinishStep(Operation& operation, size_t step);
+  void NoteComplete(uint64_t sequence);
   void RunStep(Operation& operation, uint32_t index);
   void RunSend(Operation& operation, uint32_t index);
   Envelope EnvelopeFor(const Operation& operation, const Step& step) const;
