@@ -1,6 +1,7 @@
 #include "closeranks/training_observer.h"
 
 #include "elastic/worker.h"
+#include "glog/logging.h"
 #include "telemetry/records.h"
 
 namespace closeranks {
@@ -27,6 +28,7 @@ void TrainingObserver::OnWorld(const elastic::ConnectedWorld& connected, StepNum
     }
   }
   event.resume_step = resumed_from;
+  LOG_IF(INFO, connected.rank == 0) << world << " goes on from step " << resumed_from;
   event.t_detected = event.lost.empty() ? TimePoint{} : connected.detected;
   event.t_decided = connected.decided;
   event.t_rewired = connected.rewired;

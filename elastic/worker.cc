@@ -9,6 +9,8 @@
 namespace closeranks::elastic {
 namespace {
 
+// Two, so that at least one isn't the last thread to end.
+constexpr int kLifelines = 2;
 constexpr Duration kWelcomeLimit = std::chrono::seconds(30);
 
 Status EndStatus(const rendezvous::Ended& ended) {
@@ -43,6 +45,15 @@ Worker::Worker(Options options, const Clock& clock, Random& random)
     });
   });
   progress_thread_ = std::make_unique<collectives::ProgressThread>(engine_);
+  for (int i = 0; i < kLifelines; ++i) {
+    auto lifeline = Lifeline::Make();
+    if (lifeline.ok()) {
+      lifelines_.push_back(*std::move(lifeline));
+    } else {
+      LOG(INFO) << "this worker's death would be noticed later than it could: "
+                << lifeline.status();
+    }
+  }
 }
 
 Result<std::unique_ptr<Worker>> Worker::Start(UniqueFd agent_socket, Options options,
@@ -72,6 +83,9 @@ Result<std::unique_ptr<Worker>> Worker::Start(UniqueFd agent_socket, Options opt
     auto link = std::make_unique<net::SocketLink>(raw->loop_thread_.loop(), std::move(agent_socket));
     raw->session_ = std::make_unique<rendezvous::WorkerSession>(
         raw->loop_thread_.loop(), std::move(link), raw->process_.incarnation, std::move(handlers));
+    for (const auto& lifeline : raw->lifelines_) {
+      raw->session_->Send(rendezvous::LifelineEnd{}, lifeline->TakeReadEnd());
+    }
   });
   std::unique_lock lock(worker->mutex_);
   if (!worker->welcomed_.wait_for(lock, kWelcomeLimit,
@@ -87,6 +101,7 @@ Result<std::unique_ptr<Worker>> Worker::Start(UniqueFd agent_socket, Options opt
 Worker::~Worker() {
   gate_.End(Aborted("the worker ends"));
   loop_thread_.RunAndWait([this] {
+    if (session_ != nullptr) session_->Send(rendezvous::Goodbye{});
     session_.reset();
     connections_.reset();
   });
@@ -132,7 +147,7 @@ void Worker::OnFreeze(const rendezvous::Freeze& freeze) {
 
 void Worker::OnInstall(const rendezvous::Install& install) {
   TimePoint decided = clock_.Now();
-  LOG(INFO) << "installing " << *install.decision;
+  VLOG(1) << "installing " << *install.decision;
   connections_->Connect(*install.decision,
                         [this, decision = install.decision, decided](
                             Result<std::vector<PeerConnections::SharedTransport>> transports) {
@@ -199,6 +214,8 @@ void Worker::OnPeerLost(const MemberProcess& peer, const Status& why) {
 void Worker::SendFailure(Generation generation, MemberProcess suspect, const Status& why) {
   // A world that is already replaced, or over, has nothing more to report.
   if (generation < generation_ || ended_) return;
+  // It was ended here, because the agent already asks for another.
+  if (why.code() == StatusCode::kStaleGeneration) return;
   session_->Send(rendezvous::Failure{generation, suspect, why.ToString()});
 }
 

@@ -12,6 +12,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/exit_code.h"
@@ -22,6 +23,7 @@
 #include "collectives/communicator.h"
 #include "collectives/engine/engine.h"
 #include "collectives/engine/progress_thread.h"
+#include "elastic/lifeline.h"
 #include "elastic/peer_connections.h"
 #include "elastic/step_gate.h"
 #include "net/loop_thread.h"
@@ -91,6 +93,7 @@ class Worker {
   std::condition_variable welcomed_;
   std::optional<Status> start_;
 
+  std::vector<std::unique_ptr<Lifeline>> lifelines_;
   net::LoopThread loop_thread_;
   collectives::Engine engine_;
   std::unique_ptr<collectives::ProgressThread> progress_thread_;

@@ -108,6 +108,9 @@ rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
     Slot& slot = slots_.at(member);
     slot.incarnation = hello.worker.ToString();
   };
+  owner.on_lifeline = [this, member](UniqueFd lifeline) {
+    OnLifeline(slots_.at(member), std::move(lifeline));
+  };
   owner.on_outcome = [this, member](rendezvous::Outcome outcome, const std::string& reason) {
     OnOutcome(member, outcome, reason);
   };
@@ -178,6 +181,7 @@ void Supervisor::ReapAll() {
 void Supervisor::OnExit(Slot& slot, const ExitResult& result) {
   // The survivors come first: what is said and written of it can wait.
   host_->agent(slot.member)->WorkerReaped();
+  DropLifelines(slot);
   slot.child->Reaped();
   slot.child.reset();
   telemetry::WorkerExitEvent exit;
@@ -226,6 +230,29 @@ void Supervisor::OnProgress(Slot& slot, const rendezvous::Progress& progress) {
   fault_armed_ = options_.fault->IsDue(progress.step, progress.steps);
   if (!fault_armed_) return;
   loop_.RunAfter(slot.step_time / 2, [this, step = progress.step] { InjectFault(step); });
+}
+
+void Supervisor::OnLifeline(Slot& slot, UniqueFd lifeline) {
+  int fd = lifeline.get();
+  if (fd < 0) return;
+  slot.lifelines.push_back(std::move(lifeline));
+  Status watched = loop_.Watch(fd, {.readable = true}, [this, &slot](net::Ready) {
+    DropLifelines(slot);
+    // Posted, so that a goodbye that came before is read before.
+    loop_.Post([this, &slot, pid = slot.child->pid()] {
+      if (slot.child == nullptr || slot.child->pid() != pid) return;
+      if (host_->agent(slot.member)->worker_ends()) return;
+      // Whatever made the thread end: now the process does, for certain.
+      slot.child->Signal(SIGKILL);
+      host_->agent(slot.member)->WorkerDoomed();
+    });
+  });
+  if (!watched.ok()) slot.lifelines.pop_back();
+}
+
+void Supervisor::DropLifelines(Slot& slot) {
+  for (const UniqueFd& lifeline : slot.lifelines) loop_.Unwatch(lifeline.get());
+  slot.lifelines.clear();
 }
 
 void Supervisor::InjectFault(StepNumber step) {

@@ -54,6 +54,7 @@ class Supervisor {
     RestartPolicy policy;
     std::unique_ptr<ChildProcess> child;  // null: not running
     std::string incarnation;              // of the worker, once it said hello
+    std::vector<UniqueFd> lifelines;      // of the running worker
     net::TimerId restart = net::kNoTimer;
     bool finished = false;
     int exit_code = 0;
@@ -70,6 +71,8 @@ class Supervisor {
   void OnExit(Slot& slot, const ExitResult& result);
   void OnProgress(Slot& slot, const rendezvous::Progress& progress);
   void OnOutcome(MemberId member, rendezvous::Outcome outcome, const std::string& reason);
+  void OnLifeline(Slot& slot, UniqueFd lifeline);
+  void DropLifelines(Slot& slot);
   void InjectFault(StepNumber step);
   void StopAll(int signal);
   void Print(MemberId member, const std::string& line);

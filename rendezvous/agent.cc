@@ -44,21 +44,26 @@ void Agent::AttachWorker(std::unique_ptr<net::Link> link) {
   worker_ = {};
   worker_link_->Start(
       {.on_frame =
-           [this](const net::FrameHeader& header, std::string payload, UniqueFd) {
-             OnWorkerFrame(header, payload);
+           [this](const net::FrameHeader& header, std::string payload, UniqueFd passed) {
+             OnWorkerFrame(header, payload, std::move(passed));
            },
        // The process may outlive its socket by a moment; only its reaping makes the death certain.
        .on_closed =
            [this](const Status&) {
-             if (!worker_ended_) owner_.kill_worker("it closed its session");
+             bool expected = worker_ends_ || worker_.IsNone();
+             if (!expected) owner_.kill_worker("it closed its session");
            }});
-  worker_ended_ = false;
+  worker_ends_ = false;
   SendToWorker(options_.welcome);
 }
 
 void Agent::WorkerReaped() {
-  timers_.Cancel(worker_check_);
   worker_link_.reset();
+  WorkerDoomed();
+}
+
+void Agent::WorkerDoomed() {
+  timers_.Cancel(worker_check_);
   if (worker_.IsNone()) return;
   membership_.OnWorkerGone(timers_.Now(), std::exchange(worker_, {}));
   Drain();
@@ -95,7 +100,8 @@ int Agent::rank() const {
   return decision->world().RankOf(MemberProcess{member(), worker_});
 }
 
-void Agent::OnWorkerFrame(const net::FrameHeader& header, std::string_view payload) {
+void Agent::OnWorkerFrame(const net::FrameHeader& header, std::string_view payload,
+                          UniqueFd passed) {
   worker_heard_ = timers_.Now();
   if (header.kind == net::FrameKind::kHeartbeat) return;
   auto message = DecodeWorkerMessage(payload);
@@ -103,11 +109,22 @@ void Agent::OnWorkerFrame(const net::FrameHeader& header, std::string_view paylo
     owner_.kill_worker(message.status().message());
     return;
   }
+  if (std::holds_alternative<LifelineEnd>(*message)) {
+    owner_.on_lifeline(std::move(passed));
+    return;
+  }
+  if (std::holds_alternative<Goodbye>(*message)) {
+    worker_ends_ = true;
+    WorkerDoomed();
+    return;
+  }
   OnWorkerMessage(*message);
 }
 
 void Agent::OnWorkerMessage(const WorkerMessage& message) {
   TimePoint now = timers_.Now();
+  // Last words of a doomed worker.
+  if (worker_.IsNone() && !std::holds_alternative<Hello>(message)) return;
   if (auto* progress = std::get_if<Progress>(&message)) {
     owner_.on_progress(*progress);
     return;
@@ -121,7 +138,7 @@ void Agent::OnWorkerMessage(const WorkerMessage& message) {
   } else if (auto* frozen = std::get_if<Frozen>(&message)) {
     membership_.OnWorkerFrozen(now, worker_, frozen->generation, frozen->state);
   } else if (auto* failure = std::get_if<Failure>(&message)) {
-    LOG(INFO) << "member " << member() << " reports in generation " << failure->generation << ": "
+    VLOG(1) << "member " << member() << " reports in generation " << failure->generation << ": "
               << failure->reason;
     membership_.OnWorkerReport(now, failure->generation, failure->suspect);
   } else if (std::holds_alternative<Done>(message)) {
@@ -133,7 +150,7 @@ void Agent::OnWorkerMessage(const WorkerMessage& message) {
 void Agent::SendToWorker(const AgentMessage& message, UniqueFd passed) {
   if (worker_link_ == nullptr) return;
   if (std::holds_alternative<Ended>(message)) {
-    worker_ended_ = true;
+    worker_ends_ = true;
     timers_.Cancel(worker_check_);
   }
   worker_link_->Send({.kind = net::FrameKind::kControl}, Encode(message), std::move(passed));

@@ -36,6 +36,8 @@ class Agent {
     std::function<void(const Progress&)> on_progress;
     // The worker said who it is.
     std::function<void(const Hello&)> on_hello;
+    // Something that hangs up when the worker dies: WorkerDoomed is to follow when it does.
+    std::function<void(UniqueFd)> on_lifeline;
     // Once: this member takes no further part. kEnded: go on running the agent while others may ask.
     std::function<void(Outcome, const std::string& reason)> on_outcome;
   };
@@ -48,7 +50,10 @@ class Agent {
 
   // A worker process was started; `link` is this side of the socket that it got. The one before was reaped.
   void AttachWorker(std::unique_ptr<net::Link> link);
-  // The worker is dead, for certain.
+  // The worker is dying, for certain: it was sent SIGKILL, if only now, and will not run again. What it still
+  // does concerns a generation that the others are about to leave.
+  void WorkerDoomed();
+  // The worker is gone; another may be attached.
   void WorkerReaped();
   // A connection for the worker's data transports; closed when there is no worker to take it.
   void PassConnection(MemberId from, UniqueFd connection);
@@ -61,11 +66,13 @@ class Agent {
 
   const Membership& membership() const { return membership_; }
   MemberId member() const { return options_.membership.self; }
+  // The worker is about to end by itself, and is to be left its exit code.
+  bool worker_ends() const { return worker_ends_; }
   // The rank of the attached worker in the installed world, or -1.
   int rank() const;
 
  private:
-  void OnWorkerFrame(const net::FrameHeader& header, std::string_view payload);
+  void OnWorkerFrame(const net::FrameHeader& header, std::string_view payload, UniqueFd passed);
   void OnWorkerMessage(const WorkerMessage& message);
   void SendToWorker(const AgentMessage& message, UniqueFd passed = {});
   // Carries out what the membership wants, and sets its timer.
@@ -82,7 +89,7 @@ class Agent {
   std::unique_ptr<net::Link> worker_link_;  // null: no worker
   Incarnation worker_;                      // none until it said hello
   TimePoint worker_heard_{};
-  bool worker_ended_ = false;  // it was told that nothing more will come: it may finish in peace
+  bool worker_ends_ = false;   // it was told that nothing more will come, or said goodbye
   net::TimerId worker_check_ = net::kNoTimer;
 };
 

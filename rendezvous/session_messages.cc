@@ -75,7 +75,8 @@ std::string Encode(const WorkerMessage& message) {
                           writer.Put(m.suspect);
                           writer.PutString(m.reason);
                         },
-                        [&](const Done&) {},
+                        [&](const Done&) {}, [&](const LifelineEnd&) {},
+                        [&](const Goodbye&) {},
                         [&](const Progress& m) {
                           writer.Put(m.step);
                           writer.Put(m.steps);
@@ -169,6 +170,10 @@ Result<WorkerMessage> DecodeWorkerMessage(std::string_view bytes) {
       m.rank = reader.Get<int32_t>();
       return Whole<WorkerMessage>(reader, m);
     }
+    case 6:
+      return Whole<WorkerMessage>(reader, LifelineEnd{});
+    case 7:
+      return Whole<WorkerMessage>(reader, Goodbye{});
     default:
       return Unknown();
   }

@@ -102,7 +102,18 @@ struct Progress {
   bool operator==(const Progress&) const = default;
 };
 
-using WorkerMessage = std::variant<Hello, Ready, Frozen, Failure, Done, Progress>;
+// The end of a pipe comes with it, whose other end closes when the worker dies (elastic/lifeline.h).
+struct LifelineEnd {
+  bool operator==(const LifelineEnd&) const = default;
+};
+
+// Its last words: it applies and acknowledges nothing any more, and ends with an exit code of its own.
+struct Goodbye {
+  bool operator==(const Goodbye&) const = default;
+};
+
+using WorkerMessage =
+    std::variant<Hello, Ready, Frozen, Failure, Done, Progress, LifelineEnd, Goodbye>;
 
 std::string Encode(const AgentMessage& message);
 std::string Encode(const WorkerMessage& message);

@@ -25,8 +25,8 @@ WorkerSession::WorkerSession(net::Timers& timers, std::unique_ptr<net::Link> lin
 
 WorkerSession::~WorkerSession() { timers_.Cancel(heartbeat_); }
 
-void WorkerSession::Send(const WorkerMessage& message) {
-  link_->Send({.kind = net::FrameKind::kControl}, Encode(message));
+void WorkerSession::Send(const WorkerMessage& message, UniqueFd passed) {
+  link_->Send({.kind = net::FrameKind::kControl}, Encode(message), std::move(passed));
 }
 
 void WorkerSession::OnFrame(std::string_view payload, UniqueFd passed) {

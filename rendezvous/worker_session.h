@@ -35,7 +35,7 @@ class WorkerSession {
   WorkerSession(const WorkerSession&) = delete;
   WorkerSession& operator=(const WorkerSession&) = delete;
 
-  void Send(const WorkerMessage& message);
+  void Send(const WorkerMessage& message, UniqueFd passed = {});
 
  private:
   void OnFrame(std::string_view payload, UniqueFd passed);

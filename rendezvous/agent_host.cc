@@ -1,0 +1,94 @@
+#include "rendezvous/agent_host.h"
+
+#include <utility>
+
+#include "glog/logging.h"
+
+namespace closeranks::rendezvous {
+
+AgentHost::AgentHost(net::EventLoop& loop, Random& random, Options options)
+    : loop_(loop),
+      options_(std::move(options)),
+      supervisor_(Incarnation::Draw(random)),
+      network_(loop) {}
+
+Result<std::unique_ptr<AgentHost>> AgentHost::Open(
+    net::EventLoop& loop, Random& random, Options options,
+    const std::function<Agent::Owner(MemberId)>& owner_of) {
+  std::unique_ptr<AgentHost> host(new AgentHost(loop, random, std::move(options)));
+  AgentHost* raw = host.get();
+  net::FrontDoor::Options door;
+  door.job_hash = net::HashJobName(host->options_.job);
+  ASSIGN_OR_RETURN(
+      host->door_,
+      net::FrontDoor::Open(loop, host->network_, host->options_.listen, door,
+                           [raw](const net::Preamble& preamble, UniqueFd connection) {
+                             raw->Route(preamble, std::move(connection));
+                           }));
+  if (host->options_.advertised.empty()) {
+    host->options_.advertised = host->door_->address().ToString();
+  }
+  PeerLinks::Options links;
+  links.self = {host->options_.job, {host->options_.members.front(), host->supervisor_}, "", "", ""};
+  links.key = host->options_.key;
+  links.peers = host->options_.peers;
+  host->links_ = std::make_unique<PeerLinks>(
+      loop, host->network_, random, std::move(links),
+      PeerLinks::Owner{
+          [raw](MemberId to, const Message& message) { raw->OnPeerMessage(to, message); },
+          [raw](const MemberProcess& supervisor) {
+            for (auto& [member, agent] : raw->agents_) agent->OnPeerLinkUp(supervisor);
+          },
+          [raw](const MemberProcess& supervisor) {
+            for (auto& [member, agent] : raw->agents_) agent->OnPeerLinkDown(supervisor);
+          }});
+  for (MemberId member : host->options_.members) {
+    Agent::Options agent;
+    agent.membership = host->options_.membership;
+    agent.membership.self = member;
+    agent.membership.supervisor = host->supervisor_;
+    agent.membership.starting_members = host->options_.starting_members;
+    agent.welcome = {host->options_.job, host->options_.key, member,
+                     host->options_.starting_members, host->options_.advertised};
+    agent.worker_timeout = host->options_.worker_timeout;
+    Agent::Owner owner = owner_of(member);
+    owner.send = [raw](const Envelope& envelope) { raw->Send(envelope); };
+    host->agents_.emplace(
+        member, std::make_unique<Agent>(std::move(agent), loop, random, std::move(owner)));
+  }
+  return host;
+}
+
+AgentHost::~AgentHost() { *alive_ = false; }
+
+Agent* AgentHost::agent(MemberId member) {
+  auto found = agents_.find(member);
+  return found == agents_.end() ? nullptr : found->second.get();
+}
+
+void AgentHost::Send(const Envelope& envelope) {
+  bool is_local = false;
+  for (MemberId member : options_.members) is_local = is_local || member == envelope.to;
+  if (!is_local) {
+    links_->Send(envelope);
+    return;
+  }
+  // Posted, as an agent must not be called from inside another one's call.
+  loop_.Post([this, alive = alive_, envelope] {
+    if (*alive) OnPeerMessage(envelope.to, envelope.message);
+  });
+}
+
+void AgentHost::OnPeerMessage(MemberId to, const Message& message) {
+  if (Agent* agent = this->agent(to); agent != nullptr) agent->OnPeerMessage(message);
+}
+
+void AgentHost::Route(const net::Preamble& preamble, UniqueFd connection) {
+  if (preamble.role == net::ConnectionRole::kMembership) {
+    links_->Accept(std::move(connection));
+  } else if (Agent* agent = this->agent(preamble.destination.member); agent != nullptr) {
+    agent->PassConnection(preamble.sender, std::move(connection));
+  }
+}
+
+}  // namespace closeranks::rendezvous

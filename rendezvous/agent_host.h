@@ -1,0 +1,70 @@
+// The agents of one process and the port that they share: what a supervisor runs to keep its workers' votes.
+#ifndef CLOSERANKS_RENDEZVOUS_AGENT_HOST_H_
+#define CLOSERANKS_RENDEZVOUS_AGENT_HOST_H_
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/member.h"
+#include "base/random.h"
+#include "base/status.h"
+#include "net/event_loop.h"
+#include "net/front_door.h"
+#include "net/socket_network.h"
+#include "rendezvous/agent.h"
+#include "rendezvous/peer_links.h"
+
+namespace closeranks::rendezvous {
+
+// Single-threaded, on the loop.
+class AgentHost {
+ public:
+  struct Options {
+    std::string job = "closeranks";
+    std::string key;
+    std::vector<MemberId> members;  // whose agents run here, ascending
+    int starting_members = 1;       // of the whole job
+    net::Address listen = net::Address::Ip("127.0.0.1", 0);
+    std::string advertised;              // "host:port" for other hosts; empty: where it listens
+    std::map<MemberId, net::Address> peers;  // where the other members' supervisors listen
+    MembershipOptions membership;        // self, supervisor and starting_members are filled in
+    Duration worker_timeout = std::chrono::milliseconds(1000);
+  };
+
+  // `owner_of` gives each member's agent its owner; Owner::send is filled in here. Listens at once; errors
+  // are those of listening, such as a taken port. Everything by reference outlives the host.
+  static Result<std::unique_ptr<AgentHost>> Open(
+      net::EventLoop& loop, Random& random, Options options,
+      const std::function<Agent::Owner(MemberId)>& owner_of);
+  ~AgentHost();
+  AgentHost(const AgentHost&) = delete;
+  AgentHost& operator=(const AgentHost&) = delete;
+
+  // Null when it doesn't run here.
+  Agent* agent(MemberId member);
+  const net::Address& address() const { return door_->address(); }
+  const Incarnation& supervisor() const { return supervisor_; }
+
+ private:
+  AgentHost(net::EventLoop& loop, Random& random, Options options);
+
+  void Send(const Envelope& envelope);
+  void Route(const net::Preamble& preamble, UniqueFd connection);
+  void OnPeerMessage(MemberId to, const Message& message);
+
+  net::EventLoop& loop_;
+  Options options_;
+  Incarnation supervisor_;
+  net::SocketNetwork network_;
+  std::unique_ptr<net::FrontDoor> door_;
+  std::unique_ptr<PeerLinks> links_;
+  std::map<MemberId, std::unique_ptr<Agent>> agents_;
+  // Expires with the host, so that what was posted before doesn't run after.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace closeranks::rendezvous
+
+#endif  // CLOSERANKS_RENDEZVOUS_AGENT_HOST_H_
