@@ -1,5 +1,6 @@
 #include "examples/fashion_mnist/network.h"
 
+#include <ATen/ops/gelu.h>
 #include <torch/nn/functional/loss.h>
 
 #include <algorithm>
@@ -33,9 +34,9 @@ Network::Network()
 }
 
 at::Tensor Network::forward(at::Tensor images) {
-  at::Tensor x = norm1_(conv1_(images)).relu();
-  x = norm2_(conv2_(x)).relu();
-  x = hidden_(x.flatten(1)).relu();
+  at::Tensor x = at::gelu(norm1_(conv1_(images)));
+  x = at::gelu(norm2_(conv2_(x)));
+  x = at::gelu(hidden_(x.flatten(1)));
   return output_(x);
 }
 
