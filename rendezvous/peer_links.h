@@ -1,0 +1,89 @@
+// The links between supervisors, over which their agents' messages travel.
+//
+// Each supervisor keeps one link to every other one of the static list: of a pair, the one with the higher
+// members connects, again and again with growing pauses; a link carries the messages of all members at its
+// ends. Absence is no death here: the membership decides what a silent peer means.
+#ifndef CLOSERANKS_RENDEZVOUS_PEER_LINKS_H_
+#define CLOSERANKS_RENDEZVOUS_PEER_LINKS_H_
+
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "base/member.h"
+#include "base/random.h"
+#include "base/unique_fd.h"
+#include "net/event_loop.h"
+#include "net/resolver.h"
+#include "net/socket_network.h"
+#include "rendezvous/introduction.h"
+#include "rendezvous/membership.h"
+
+namespace closeranks::rendezvous {
+
+// Single-threaded, on the loop.
+class PeerLinks {
+ public:
+  struct Options {
+    Identity self;  // process: the lowest member of this supervisor, and the supervisor's incarnation
+    std::string key;
+    std::map<MemberId, net::Address> peers;  // those with the same address share a supervisor
+    Duration handshake_limit = std::chrono::seconds(5);
+    Duration least_pause = std::chrono::milliseconds(50);  // between attempts to connect
+    Duration most_pause = std::chrono::seconds(2);
+  };
+  struct Owner {
+    // A message for the agent of `to`. Its sender is one of the members at the other end, proven.
+    std::function<void(MemberId to, const Message& message)> on_message;
+    std::function<void(const MemberProcess& supervisor)> on_up;
+    std::function<void(const MemberProcess& supervisor)> on_down;
+  };
+
+  // Begins to connect. Everything by reference outlives it.
+  PeerLinks(net::EventLoop& loop, net::SocketNetwork& network, Random& random, Options options,
+            Owner owner);
+  ~PeerLinks();
+  PeerLinks(const PeerLinks&) = delete;
+  PeerLinks& operator=(const PeerLinks&) = delete;
+
+  // Lost when there is no link to it now.
+  void Send(const Envelope& envelope);
+  // A connection that came in at the port.
+  void Accept(UniqueFd connection);
+
+ private:
+  // One other supervisor: the members behind one address.
+  struct Peer {
+    net::Address address;
+    std::vector<MemberId> members;  // ascending
+    std::unique_ptr<net::SocketLink> link;  // null: none now
+    Incarnation supervisor;                 // of the link
+    Duration pause{};
+    net::TimerId retry = net::kNoTimer;
+  };
+
+  bool DialsTo(const Peer& peer) const;
+  void Dial(Peer& peer);
+  void DialResolved(Peer& peer, const net::Address& address);
+  void RetryLater(Peer& peer);
+  void Introduce(UniqueFd connection, Handshake::Role role, Peer* dialled);
+  void OnIntroduced(Result<Acquaintance> result, Peer* dialled);
+  void OnFrame(Peer& peer, const net::FrameHeader& header, std::string_view payload);
+  void OnClosed(Peer& peer);
+  Peer* FindByMember(MemberId member);
+
+  net::EventLoop& loop_;
+  net::SocketNetwork& network_;
+  Random& random_;
+  Options options_;
+  Owner owner_;
+  std::list<Peer> peers_;
+  std::list<std::unique_ptr<Introduction>> introductions_;
+  std::unique_ptr<net::Resolver> resolver_;
+};
+
+}  // namespace closeranks::rendezvous
+
+#endif  // CLOSERANKS_RENDEZVOUS_PEER_LINKS_H_
