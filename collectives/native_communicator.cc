@@ -3,8 +3,6 @@
 #include <string>
 #include <utility>
 
-#include "collectives/backends/native.h"
-
 namespace closeranks {
 
 Result<std::unique_ptr<Communicator>> MakeNativeCommunicator(
@@ -22,7 +20,7 @@ Result<std::unique_ptr<Communicator>> MakeNativeCommunicator(
   spec.channel = options.channel;
   spec.transports.assign(transports.begin(), transports.end());
   ASSIGN_OR_RETURN(std::unique_ptr<collectives::NativeBackend> backend,
-                   collectives::NativeBackend::Make(engine, spec));
+                   collectives::NativeBackend::Make(engine, spec, options.native));
   return std::make_unique<Communicator>(rank, size, generation, std::move(backend), clock,
                                         options.communicator);
 }

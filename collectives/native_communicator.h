@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/member.h"
 #include "base/status.h"
+#include "collectives/backends/native.h"
 #include "collectives/communicator.h"
 #include "collectives/engine/engine.h"
 #include "collectives/transport/transport.h"
@@ -19,6 +20,7 @@ struct NativeCommunicatorOptions {
   Communicator::Options communicator;
   // Tells communicators of one generation apart: the same on all of its ranks.
   uint8_t channel = 0;
+  collectives::NativeOptions native;
 };
 
 // `transports` has one for each rank, null for the own, all attached to `engine`. Engine,

@@ -26,9 +26,10 @@ uint32_t HashOf(std::span<const int> owners) {
 
 }  // namespace
 
-Result<std::unique_ptr<NativeBackend>> NativeBackend::Make(Engine& engine, const GroupSpec& spec) {
+Result<std::unique_ptr<NativeBackend>> NativeBackend::Make(Engine& engine, const GroupSpec& spec,
+                                                           const NativeOptions& options) {
   ASSIGN_OR_RETURN(std::shared_ptr<Group> group, engine.OpenGroup(spec));
-  return std::unique_ptr<NativeBackend>(new NativeBackend(engine, std::move(group)));
+  return std::unique_ptr<NativeBackend>(new NativeBackend(engine, std::move(group), options));
 }
 
 NativeBackend::~NativeBackend() { engine_.CloseGroup(group_); }
@@ -72,7 +73,7 @@ Work NativeBackend::AllReduce(const Ticket& ticket, const void* input, void* out
   call.operation = OperationKind::kAllReduce;
   call.type = type;
   call.reduction = reduction;
-  call.algorithm = SelectAllReduce(group_->size(), bytes);
+  call.algorithm = options_.all_reduce.value_or(SelectAllReduce(group_->size(), bytes));
   call.count = count;
   const Fingerprint fingerprint = call.Encode();
   const bool in_place = input == output;

@@ -5,21 +5,29 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
 #include "base/status.h"
+#include "collectives/algorithms/select.h"
 #include "collectives/algorithms/shape.h"
 #include "collectives/backends/backend.h"
 #include "collectives/engine/engine.h"
 
 namespace closeranks::collectives {
 
+struct NativeOptions {
+  // Instead of the algorithm that is selected by size; the same on all ranks. An all-reduce's.
+  std::optional<Algorithm> all_reduce;
+};
+
 class NativeBackend final : public Backend {
  public:
   // The engine and the transports in `spec`, attached to it, outlive the backend. For the errors
   // see Engine::OpenGroup.
-  static Result<std::unique_ptr<NativeBackend>> Make(Engine& engine, const GroupSpec& spec);
+  static Result<std::unique_ptr<NativeBackend>> Make(Engine& engine, const GroupSpec& spec,
+                                                     const NativeOptions& options = {});
   ~NativeBackend() override;
 
   std::string_view name() const override { return "native"; }
@@ -40,8 +48,8 @@ class NativeBackend final : public Backend {
   // What a schedule depends on besides rank and size.
   using ScheduleKey = std::vector<uint64_t>;
 
-  NativeBackend(Engine& engine, std::shared_ptr<Group> group)
-      : engine_(engine), group_(std::move(group)) {}
+  NativeBackend(Engine& engine, std::shared_ptr<Group> group, const NativeOptions& options)
+      : engine_(engine), group_(std::move(group)), options_(options) {}
 
   Shape ShapeFor(size_t count, DataType type, size_t part_bytes, bool in_place) const;
   // The kept schedule of this key, or what `make` makes.
@@ -52,6 +60,7 @@ class NativeBackend final : public Backend {
 
   Engine& engine_;
   const std::shared_ptr<Group> group_;
+  const NativeOptions options_;
   std::map<ScheduleKey, std::shared_ptr<const Schedule>> schedules_;
 };
 

@@ -101,9 +101,8 @@ RankProcess::~RankProcess() {
   }
 }
 
-std::unique_ptr<Communicator> RankProcess::MakeCommunicator(Generation generation,
-                                                            std::vector<int> ranks,
-                                                            Duration timeout) {
+std::unique_ptr<Communicator> RankProcess::MakeCommunicator(
+    Generation generation, std::vector<int> ranks, const NativeCommunicatorOptions& options) {
   if (ranks.empty()) {
     for (int rank = 0; rank < size(); ++rank) ranks.push_back(rank);
   }
@@ -113,8 +112,6 @@ std::unique_ptr<Communicator> RankProcess::MakeCommunicator(Generation generatio
     if (ranks[i] == rank_) own = static_cast<int>(i);
     transports.push_back(transports_[ranks[i]].get());
   }
-  NativeCommunicatorOptions options;
-  options.communicator.timeout = timeout;
   auto made = MakeNativeCommunicator(own, static_cast<int>(ranks.size()), generation, engine_,
                                      transports, clock_, options);
   return std::move(made).value();

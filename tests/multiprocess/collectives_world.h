@@ -42,7 +42,7 @@ class RankProcess {
 
   // Of these of the original ranks, in this order; empty means all. CHECK-fails when it can't.
   std::unique_ptr<Communicator> MakeCommunicator(Generation generation, std::vector<int> ranks = {},
-                                                 Duration timeout = std::chrono::seconds(60));
+                                                 const NativeCommunicatorOptions& options = {});
   // Of a peer's loss nobody waited for: blocks until the engine has told one.
   std::pair<MemberProcess, Status> WaitForLost();
 
