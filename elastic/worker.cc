@@ -194,10 +194,11 @@ Result<std::shared_ptr<Communicator>> Worker::MakeCommunicator(
   holder->transports = std::move(transports);
   std::vector<collectives::Transport*> pointers;
   for (const auto& transport : holder->transports) pointers.push_back(transport.get());
+  NativeCommunicatorOptions options;
+  options.communicator = options_.communicator;
   ASSIGN_OR_RETURN(holder->communicator,
                    MakeNativeCommunicator(world.rank, world.world.size(), world.world.generation,
-                                          engine_, pointers, clock_,
-                                          {.communicator = options_.communicator}));
+                                          engine_, pointers, clock_, options));
   return std::shared_ptr<Communicator>(holder, holder->communicator.get());
 }
 
