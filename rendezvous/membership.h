@@ -219,6 +219,7 @@ class Membership {
   void UpdateNeed();
   std::optional<Need> FindNeed();
   std::optional<Need> FindNeedToStart() const;
+  bool HearsOfAJob() const;
   std::optional<std::string> FindLoss() const;
   std::optional<std::string> FindWish() const;
   std::optional<std::string> FindNewcomer() const;

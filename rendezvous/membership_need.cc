@@ -27,7 +27,19 @@ void Membership::UpdateNeed() {
   need_ = std::move(need);
 }
 
+// A start needs all of the starting members, so that of a job that goes on none of them is a part.
+// A job that lost them all, one after the other, and goes on with members that joined later, is the
+// exception that only a lineage log in a shared store rules out; without one, a starter at least
+// waits as long as it hears anybody who knows of a job.
+bool Membership::HearsOfAJob() const {
+  for (const auto& [member, peer] : peers_.all()) {
+    if (peers_.IsAlive(peer, now_) && !peer.lineage.IsNone()) return true;
+  }
+  return false;
+}
+
 std::optional<Membership::Need> Membership::FindNeedToStart() const {
+  if (HearsOfAJob()) return std::nullopt;
   if (!acceptor_.promised().IsNone()) return Need{"a ballot for generation 1 was begun"};
   for (MemberId member = 0; member < options_.starting_members; ++member) {
     AgentReport report;

@@ -24,6 +24,7 @@ bool Membership::MayPropose(const MemberProcess& proposer, const PrepareMessage&
 
 void Membership::HandlePrepare(const Message& message, const PrepareMessage& prepare) {
   if (!MayPropose(message.from, prepare)) return;
+  if (decision_ == nullptr && HearsOfAJob()) return;
   highest_round_ = std::max(highest_round_, prepare.ballot.round);
   Ballot highest = SelfVotes() ? acceptor_.promised() : Ballot{};
   if (pending_.has_value()) highest = std::max(highest, pending_->prepare.ballot);

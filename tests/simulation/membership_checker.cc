@@ -77,18 +77,7 @@ void MembershipChecker::NewDecision(const DecisionRef& decision) {
   }
   known.decision = decision;
   if (Status status = decision->Validate(); !status.ok()) Fail(status.ToString());
-  Lineage& lineage = lineages_[decision->lineage];
-  for (const MemberProcess& process : decision->displaced) {
-    lineage.displaced_in.emplace(process, decision->generation);
-  }
-  for (const ListedMember& listed : decision->members) {
-    for (const Incarnation& incarnation : {listed.supervisor, listed.worker}) {
-      auto displaced = lineage.displaced_in.find({listed.member, incarnation});
-      if (displaced != lineage.displaced_in.end() && displaced->second <= decision->generation) {
-        Fail(Text(*decision, " lists a process displaced in generation ", displaced->second));
-      }
-    }
-  }
+  CheckDisplaced(*decision);
   if (decision->generation == 1) return;
   // The one just before may have been made and superseded within one event, before any step of it.
   auto before = place == decisions_.begin() ? decisions_.end() : std::prev(place);
@@ -100,13 +89,34 @@ void MembershipChecker::NewDecision(const DecisionRef& decision) {
   const StepHistory& line = before->second.line;
   const StepNumber resume = decision->resume.applied;
   if (!line.empty() || resume > 0) {
-    if (resume >= line.size()) return Fail(Text(*decision, " resumes at a step that nobody applied"));
+    if (resume >= line.size())
+      return Fail(Text(*decision, " resumes at a step that nobody applied"));
     if (line[resume] != StepRecord{decision->resume.reduced_in, decision->resume.hash}) {
       return Fail(Text(*decision, " resumes off its predecessor's line"));
     }
     known.line.assign(line.begin(), line.begin() + static_cast<ptrdiff_t>(resume) + 1);
   }
   CheckStableOnLine(known);
+}
+
+// Whoever was listed when its member is listed with another process is displaced for good.
+void MembershipChecker::CheckDisplaced(const Decision& decision) {
+  Lineage& lineage = lineages_[decision.lineage];
+  auto displace = [&](std::map<MemberId, MemberProcess>& last, const MemberProcess& process) {
+    if (process.incarnation.IsNone()) return;
+    auto displaced = lineage.displaced_in.find(process);
+    if (displaced != lineage.displaced_in.end()) {
+      Fail(Text(decision, " lists ", process, ", displaced in generation ", displaced->second));
+    }
+    MemberProcess& before = last[process.member];
+    if (before == process) return;
+    if (!before.incarnation.IsNone()) lineage.displaced_in.emplace(before, decision.generation);
+    before = process;
+  };
+  for (const ListedMember& listed : decision.members) {
+    displace(lineage.last_supervisor, {listed.member, listed.supervisor});
+    displace(lineage.last_worker, {listed.member, listed.worker});
+  }
 }
 
 void MembershipChecker::CheckStableOnLine(const Known& known) {
@@ -181,8 +191,7 @@ void MembershipChecker::Holds(Known& known, const Incarnation& worker, StepNumbe
   lineage.stable = stable;
   lineage.stable_record = known.line[stable];
   // Nothing newer may have been decided without it.
-  for (auto later = decisions_.upper_bound(
-           {known.decision->lineage, known.decision->generation});
+  for (auto later = decisions_.upper_bound({known.decision->lineage, known.decision->generation});
        later != decisions_.end() && later->first.first == known.decision->lineage; ++later) {
     CheckStableOnLine(later->second);
   }

@@ -1,5 +1,6 @@
-// What must hold at every moment, whatever fails: watches agents and workers from outside, and knows
-// everything that ever happened. Its arithmetic is its own, so that a mistake isn't checked by itself.
+// What must hold at every moment, whatever fails: watches agents and workers from outside, and
+// knows everything that ever happened. Its arithmetic is its own, so that a mistake isn't checked
+// by itself.
 #ifndef CLOSERANKS_TESTS_SIMULATION_MEMBERSHIP_CHECKER_H_
 #define CLOSERANKS_TESTS_SIMULATION_MEMBERSHIP_CHECKER_H_
 
@@ -41,9 +42,6 @@ class MembershipChecker {
   // It applied the last step of `history`, in `decision`'s world.
   void Applied(const rendezvous::Decision& decision, const Incarnation& worker,
                const StepHistory& history);
-  // What a worker that stopped told its agent.
-  void Stopped(const Incarnation& worker) { stopped_.insert(worker); }
-
   size_t decisions() const { return decisions_.size(); }
   size_t stable_steps() const;
 
@@ -60,9 +58,11 @@ class MembershipChecker {
     StepRecord stable_record;
     bool any_stable = false;
     std::map<MemberProcess, Generation> displaced_in;
+    std::map<MemberId, MemberProcess> last_supervisor, last_worker;  // that was listed
   };
 
   void NewDecision(const rendezvous::DecisionRef& decision);
+  void CheckDisplaced(const rendezvous::Decision& decision);
   void Holds(Known& known, const Incarnation& worker, StepNumber step);
   void CheckStableOnLine(const Known& known);
 
@@ -71,7 +71,6 @@ class MembershipChecker {
   std::map<Incarnation, Lineage> lineages_;
   std::map<MemberProcess, std::pair<Incarnation, Generation>> newest_;
   std::map<MemberProcess, bool> listed_once_;
-  std::set<Incarnation> stopped_;
 };
 
 }  // namespace closeranks::simulation

@@ -14,6 +14,7 @@
 
 DEFINE_uint64(seeds, 10000, "how many jobs are run");
 DEFINE_uint64(from, 0, "the first seed");
+DEFINE_bool(liveness, true, "also demand that jobs go on once faults are over");
 DEFINE_bool(trace, false, "print what happens");
 DEFINE_bool(expect_violation, false,
             "the protocol under test has a mistake: succeed at the first violation");
@@ -47,7 +48,7 @@ int main(int argc, char** argv) {
   const auto begin = std::chrono::steady_clock::now();
   size_t events = 0, decisions = 0, stable_steps = 0, lost = 0;
   for (current_seed = FLAGS_from; current_seed < FLAGS_from + FLAGS_seeds; ++current_seed) {
-    closeranks::simulation::MembershipWorld world(current_seed, FLAGS_trace);
+    closeranks::simulation::MembershipWorld world(current_seed, FLAGS_liveness, FLAGS_trace);
     const auto result = world.Run();
     events += result.events;
     decisions += result.decisions;
@@ -59,10 +60,11 @@ int main(int argc, char** argv) {
   }
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  std::printf("%llu seeds, %zu events, %zu generations, %zu stable steps, %zu jobs lost their quorum; "
-              "%.1f s, %.0f seeds/s\n",
-              static_cast<unsigned long long>(FLAGS_seeds), events, decisions, stable_steps, lost,
-              seconds, static_cast<double>(FLAGS_seeds) / seconds);
+  std::printf(
+      "%llu seeds, %zu events, %zu generations, %zu stable steps, %zu jobs lost their quorum; "
+      "%.1f s, %.0f seeds/s\n",
+      static_cast<unsigned long long>(FLAGS_seeds), events, decisions, stable_steps, lost, seconds,
+      static_cast<double>(FLAGS_seeds) / seconds);
   if (!FLAGS_expect_violation) return 0;
   std::fprintf(stderr, "the mistake was not found\n");
   return 1;

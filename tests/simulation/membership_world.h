@@ -1,5 +1,5 @@
-// A job in virtual time: agents that run the shipping Membership, workers that do as their contract says
-// and no more, a network between them, and faults. Everything follows from one seed.
+// A job in virtual time: agents that run the shipping Membership, workers that do as their contract
+// says and no more, a network between them, and faults. Everything follows from one seed.
 #ifndef CLOSERANKS_TESTS_SIMULATION_MEMBERSHIP_WORLD_H_
 #define CLOSERANKS_TESTS_SIMULATION_MEMBERSHIP_WORLD_H_
 
@@ -31,7 +31,8 @@ class MembershipWorld {
     bool lost = false;  // no quorum was left, so nothing could go on
   };
 
-  MembershipWorld(uint64_t seed, bool trace);
+  // Without `demands_liveness` only what must never happen is a violation.
+  MembershipWorld(uint64_t seed, bool demands_liveness, bool trace);
   Result Run();
 
  private:
@@ -49,11 +50,12 @@ class MembershipWorld {
   struct Character {
     int members = 3;
     bool has_witness = false;
-    bool encodes = false;      // messages go through their wire format
-    bool restarts = true;      // what died is started again once faults are over
+    bool encodes = false;        // messages go through their wire format
+    bool restarts = true;        // what died is started again once faults are over
     bool initial_state = false;  // a restarted worker shows its initial state, not none
-    StepNumber last_step = 0;  // of the job; 0: it doesn't end
+    StepNumber last_step = 0;    // of the job; 0: it doesn't end
     Duration mean_fault_gap{};
+    int64_t slowest_us = 400;  // message, but for those that are delayed specially
     Duration slow_freeze{};
     uint64_t drop_one_in = 0, duplicate_one_in = 0, delay_one_in = 0;
     std::vector<int> faults;  // of which kinds, as often as they are in here
@@ -121,7 +123,8 @@ class MembershipWorld {
   // Between a worker and its agent, in order; `extra` beside the usual delay.
   void CommandWorker(int worker, Duration extra, Action action);
   void TellAgent(int worker, Action action);
-  void Pause(std::deque<Action>& held, bool& paused, Duration how_long, std::function<bool()> alive);
+  void Pause(std::deque<Action>& held, bool& paused, Duration how_long,
+             std::function<bool()> alive);
   void Drain(int pod);
   void ScheduleTick(int pod);
   void Obey(int pod, const rendezvous::WorkerCommand& command);
@@ -147,6 +150,7 @@ class MembershipWorld {
   Character Draw();
   void ScheduleFault();
   void Fault();
+  Duration MessageDelay() { return Between(30, character_.slowest_us); }
   void Partition();
   void ReplacePod();
   void EndFaults();
@@ -155,7 +159,7 @@ class MembershipWorld {
   std::string Describe() const;
   std::vector<int> LivePods() const;
 
-  const uint64_t seed_;
+  const bool demands_liveness_;
   const bool trace_;
   SeededRandom random_;
   Character character_;

@@ -43,6 +43,9 @@ MembershipWorld::Character MembershipWorld::Draw() {
   character.initial_state = OneIn(4);
   if (OneIn(5)) character.last_step = 5 + Below(60);
   character.mean_fault_gap = std::chrono::milliseconds(100 + Below(1500));
+  // A slow network with many faults hits the protocol between any two of its messages.
+  if (OneIn(3)) character.slowest_us = 2'000 + static_cast<int64_t>(Below(80'000));
+  if (OneIn(4)) character.mean_fault_gap = std::chrono::milliseconds(20 + Below(150));
   if (OneIn(3)) character.slow_freeze = Between(1'000, 900'000);
   if (OneIn(2)) character.drop_one_in = 5 + Below(100);
   if (OneIn(3)) character.duplicate_one_in = 3 + Below(50);
@@ -140,17 +143,14 @@ void MembershipWorld::Fault() {
     case kClockStep:
       Trace(Label(index) + "'s timers jump");
       pod.clock_offset += Between(100'000, OneIn(3) ? 5'000'000 : 800'000);
-      ToPod(index, [this, index] {
-        pods_[index]->membership->OnTick(LocalTime(*pods_[index]));
-      });
+      ToPod(index, [this, index] { pods_[index]->membership->OnTick(LocalTime(*pods_[index])); });
       return;
     case kLeave:
       if (OneIn(2)) return;
       Trace(Label(index) + " is told to leave");
       pod.leaving = true;
-      ToPod(index, [this, index] {
-        pods_[index]->membership->OnLeaving(LocalTime(*pods_[index]));
-      });
+      ToPod(index,
+            [this, index] { pods_[index]->membership->OnLeaving(LocalTime(*pods_[index])); });
       return;
     case kAddMember: {
       const MemberId member = static_cast<MemberId>(Below(character_.members + 2));
@@ -201,8 +201,9 @@ void MembershipWorld::Partition() {
   Trace(text);
 }
 
-// A node is out of reach: its pod lives on there, alone, while another of the same member is started.
-// Once in a run, and not before the first generation: a start needs that no index runs twice.
+// A node is out of reach: its pod lives on there, alone, while another of the same member is
+// started. Once in a run, and not before the first generation: a start needs that no index runs
+// twice.
 void MembershipWorld::ReplacePod() {
   const std::vector<int> live = LivePods();
   const int index = live[Below(live.size())];
@@ -225,6 +226,11 @@ void MembershipWorld::ReplacePod() {
     if (NewestPod(member) >= 0) return;
     const int newcomer = StartPod(member);
     blocked_[{index, newcomer}] = blocked_[{newcomer, index}] = until;
+    // Whether the old one takes its chance when its successor falls.
+    if (OneIn(2)) return;
+    At(until + Between(0, 1'000'000), [this, newcomer] {
+      if (!faults_are_over_) KillPod(newcomer, "killed");
+    });
   });
 }
 
@@ -257,8 +263,15 @@ void MembershipWorld::EndFaults() {
 bool MembershipWorld::IsSettled() {
   DecisionRef common;
   StepNumber least = ~StepNumber{0};
-  bool any = false, all_ended = true;
-  for (int index : LivePods()) {
+  const std::vector<int> live = LivePods();
+  // Also jobs one after the other: who came after the end of the first began a second.
+  if (!live.empty() && std::all_of(live.begin(), live.end(), [this](int index) {
+        return pods_[index]->outcome == Outcome::kEnded;
+      })) {
+    return true;
+  }
+  bool any = false;
+  for (int index : live) {
     const Pod& pod = *pods_[index];
     const Membership& membership = *pod.membership;
     const DecisionRef& decision = membership.decision();
@@ -266,8 +279,7 @@ bool MembershipWorld::IsSettled() {
     if (decision == nullptr || !membership.installed()) return false;
     if (common == nullptr) common = decision;
     if (!(*common == *decision)) return false;
-    all_ended &= pod.outcome == Outcome::kEnded;
-    if (pod.outcome == Outcome::kEnded) continue;
+    if (pod.outcome == Outcome::kEnded) return false;
     const ListedMember* listed = decision->FindSupervisor(pod.process);
     if (listed == nullptr || pod.leaving) return false;
     if (membership.options().witness) continue;
@@ -280,7 +292,6 @@ bool MembershipWorld::IsSettled() {
     least = std::min(least, static_cast<StepNumber>(worker.history.size()));
   }
   if (!any) return character_.last_step == 0 || !character_.restarts;
-  if (common->job_ended) return all_ended;
   if (settled_in_ == nullptr || !(*settled_in_ == *common)) {
     settled_in_ = common;
     steps_when_settled_ = least;
@@ -289,8 +300,8 @@ bool MembershipWorld::IsSettled() {
   return least >= steps_when_settled_ + 3;
 }
 
-// Whether nothing can go on any more: not enough of the newest generation's voters live, or none of its
-// workers that holds its history, or not all of the starting members.
+// Whether nothing can go on any more: not enough of the newest generation's voters live, or none of
+// its workers that holds its history, or not all of the starting members.
 bool MembershipWorld::IsLost() const {
   DecisionRef newest;
   std::set<MemberId> there;

@@ -1,5 +1,5 @@
-// Workers as their contract has them: a step is applied when all workers of the installed generation
-// contributed to it; a frozen one applies and acknowledges nothing.
+// Workers as their contract has them: a step is applied when all workers of the installed
+// generation contributed to it; a frozen one applies and acknowledges nothing.
 #include <algorithm>
 #include <utility>
 
@@ -58,8 +58,12 @@ void MembershipWorld::AskForState(int number, DecisionRef decision) {
   }
   const World world = decision->world();
   const MemberProcess& source = world.ranks[Below(world.ranks.size())];
-  Data ask{Data::Kind::kAskState, decision->lineage, decision->generation, worker.incarnation,
-           worker.has_state ? worker.history.size() - 1 : 0, nullptr};
+  Data ask{Data::Kind::kAskState,
+           decision->lineage,
+           decision->generation,
+           worker.incarnation,
+           worker.has_state ? worker.history.size() - 1 : 0,
+           nullptr};
   if (source.incarnation != worker.incarnation) SendData(number, source.incarnation, ask);
   After(Between(5'000, 60'000), [this, number, decision] {
     ToWorker(number, [this, number, decision] { AskForState(number, decision); });
@@ -91,21 +95,26 @@ void MembershipWorld::Contribute(int number) {
     });
     return;
   }
-  After(Between(10'000, 150'000), [this, number, decision = worker.decision,
-                                   step = worker.history.size()] {
-    ToWorker(number, [this, number, decision, step] {
-      Worker& worker = *workers_[number];
-      if (worker.stopped || worker.decision != decision || worker.history.size() != step) return;
-      worker.contributed = step;
-      Data part{Data::Kind::kContribution, decision->lineage, decision->generation,
-                worker.incarnation, step, nullptr};
-      for (const MemberProcess& rank : decision->world().ranks) {
-        if (rank.incarnation != worker.incarnation) SendData(number, rank.incarnation, part);
-      }
-      worker.contributions[step].insert(worker.incarnation);
-      TryApply(number);
-    });
-  });
+  After(Between(10'000, 150'000),
+        [this, number, decision = worker.decision, step = worker.history.size()] {
+          ToWorker(number, [this, number, decision, step] {
+            Worker& worker = *workers_[number];
+            if (worker.stopped || worker.decision != decision || worker.history.size() != step)
+              return;
+            worker.contributed = step;
+            Data part{Data::Kind::kContribution,
+                      decision->lineage,
+                      decision->generation,
+                      worker.incarnation,
+                      step,
+                      nullptr};
+            for (const MemberProcess& rank : decision->world().ranks) {
+              if (rank.incarnation != worker.incarnation) SendData(number, rank.incarnation, part);
+            }
+            worker.contributions[step].insert(worker.incarnation);
+            TryApply(number);
+          });
+        });
 }
 
 // As a transport would, for what the network lost.
@@ -116,8 +125,12 @@ void MembershipWorld::Resend(int number, DecisionRef decision) {
       if (worker.stopped || worker.decision != decision) return;
       for (StepNumber step : {worker.contributed - 1, worker.contributed}) {
         if (worker.contributed == 0 || step <= decision->resume.applied) continue;
-        Data part{Data::Kind::kContribution, decision->lineage, decision->generation,
-                  worker.incarnation, step, nullptr};
+        Data part{Data::Kind::kContribution,
+                  decision->lineage,
+                  decision->generation,
+                  worker.incarnation,
+                  step,
+                  nullptr};
         for (const MemberProcess& rank : decision->world().ranks) {
           if (rank.incarnation != worker.incarnation) SendData(number, rank.incarnation, part);
         }
@@ -132,7 +145,7 @@ void MembershipWorld::SendData(int from, const Incarnation& to, Data data) {
   if (found == worker_by_incarnation_.end()) return;
   const int receiver = found->second;
   if (!faults_are_over_ && OneIn(character_.drop_one_in)) return;
-  Duration delay = Between(30, 400);
+  Duration delay = MessageDelay();
   if (!faults_are_over_ && OneIn(character_.delay_one_in)) delay += Between(1'000, 100'000);
   After(delay, [this, from, receiver, data = std::move(data)] {
     if (IsBlocked(workers_[from]->pod, workers_[receiver]->pod)) return;
@@ -142,8 +155,8 @@ void MembershipWorld::SendData(int from, const Incarnation& to, Data data) {
 
 void MembershipWorld::OnData(int number, const Data& data) {
   Worker& worker = *workers_[number];
-  if (worker.stopped || worker.decision == nullptr ||
-      data.lineage != worker.decision->lineage || data.generation != worker.decision->generation) {
+  if (worker.stopped || worker.decision == nullptr || data.lineage != worker.decision->lineage ||
+      data.generation != worker.decision->generation) {
     return;  // another generation's: dropped and counted
   }
   const StepNumber resume = worker.decision->resume.applied;
@@ -156,15 +169,20 @@ void MembershipWorld::OnData(int number, const Data& data) {
       if (worker.stage != Stage::kStepping) return;
       auto upto = std::make_shared<StepHistory>(
           worker.history.begin(), worker.history.begin() + static_cast<ptrdiff_t>(resume) + 1);
-      SendData(number, data.from,
-               {Data::Kind::kState, data.lineage, data.generation, worker.incarnation, resume, upto});
+      SendData(
+          number, data.from,
+          {Data::Kind::kState, data.lineage, data.generation, worker.incarnation, resume, upto});
       return;
     }
     case Data::Kind::kState: {
       if (worker.stage != Stage::kCatchingUp) return;
-      if (worker.has_state && worker.history.size() < data.history->size() && OneIn(3)) {
-        // Only one of the missing steps arrives this time.
-        worker.history.push_back((*data.history)[worker.history.size()]);
+      if (worker.has_state) {
+        // Only the steps it lacks, and sometimes only one of them arrives this time.
+        const size_t to = OneIn(3) ? std::min(worker.history.size() + 1, data.history->size())
+                                   : data.history->size();
+        for (size_t step = worker.history.size(); step < to; ++step) {
+          worker.history.push_back((*data.history)[step]);
+        }
       } else {
         worker.history = *data.history;
         worker.has_state = true;
