@@ -54,7 +54,7 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Before the first Attach.
+  // Losses before this call are told to nobody.
   void SetOnPeerLost(PeerLostCallback callback);
 
   // From now on the engine polls `transport`, and notices its failure also when no operation is
