@@ -53,6 +53,9 @@ namespace closeranks::ddp {
 // operations of its own on the communicator before the last part and after StartAll, not in
 // between.
 //
+// Memory: three times that of the parameters in fast mode; in exact mode twice, and once more for
+// each node of the tree that is kept, of which there are at most 2 log2 L.
+//
 // Threads: one thread calls; the hooks run on autograd's. Gradients must be dense, on the CPU, of
 // type float32, float64 or bfloat16. Calls in the wrong order throw c10::Error; everything that a
 // peer or the network can cause is a Status.

@@ -12,8 +12,8 @@
 namespace closeranks::examples {
 
 // Two convolutions with stride 2 and two linear layers, 409,386 parameters and no buffers: what a
-// sample's output is depends on that sample alone. With Adam it gets
-// 90.7 % of the test set right after 3 epochs at a batch of 256.
+// sample's output is depends on that sample alone. With Adam it gets 90.7 % of the test set right
+// after 3 epochs at a batch of 256, for some 6 seconds of one CPU an epoch.
 class Network : public torch::nn::Module {
  public:
   // Draws the initial parameters from torch's default generator.
