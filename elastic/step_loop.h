@@ -69,8 +69,9 @@ class StepLoop {
   StepLoop(StepGate& gate, Replica& replica, BatchSource& batches, Ledger ledger,
            StepObserver& observer, const Clock& clock, Options options);
 
-  // Waits for a world where there is none. False when every step of the run is applied, or the job was
-  // ended. Errors end the run: kStaleGeneration (replaced), kTimeout (quorum lost), kMismatch, kInternal.
+  // Waits for a world where there is none. False when every step of the run is applied, or the job has
+  // ended. Errors end the run: kStaleGeneration (replaced), kTimeout (quorum lost), kMismatch, kUnavailable
+  // (the supervisor is gone), kInternal.
   Result<bool> NextStep();
 
   // What is to be computed now, and how.
@@ -87,6 +88,7 @@ class StepLoop {
   Status Commit();
 
   // After NextStep returned false: waits until every rank is through and the job's end is agreed on.
+  // kAborted when the job ended before this worker could take part: it doesn't hold the result.
   Status Finish();
 
  private:

@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""What is wrong with a run's input is said in one clear line, with the exit code of the table."""
+
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import fashion_mnist_part  # noqa: E402
+
+CLOSERANKS = "cli/closeranks"
+PROGRAM = "examples/fashion_mnist/fashion_mnist"
+SCRATCH = pathlib.Path(os.environ.get("TEST_TMPDIR", "/tmp"))
+USAGE = 2
+NO_RESOURCES = 86
+
+
+def run(*words):
+    done = subprocess.run([CLOSERANKS, "run", *words], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, timeout=120, check=False)
+    return done.returncode, done.stdout
+
+
+class BadInput(unittest.TestCase):
+    def expect(self, code, part, *words):
+        returned, text = run(*words)
+        self.assertEqual(returned, code, text)
+        lines = [line for line in text.splitlines() if part in line]
+        self.assertTrue(lines, text)
+        return text
+
+    def test_unknown_flag(self):
+        self.expect(USAGE, "nosuchflag", "-n", "1", "--", PROGRAM, "--nosuchflag")
+
+    def test_contradictory_flags(self):
+        self.expect(USAGE, "--logical-shards needs --mode=exact", "-n", "1", "--", PROGRAM,
+                    "--mode=fast", "--logical-shards=4")
+
+    def test_unknown_mode(self):
+        self.expect(USAGE, "--mode=slow: expected fast or exact", "-n", "1", "--", PROGRAM,
+                    "--mode=slow")
+
+    def test_missing_data_folder(self):
+        self.expect(USAGE, "/nonexistent", "-n", "1", "--", PROGRAM, "--data=/nonexistent")
+
+    def test_truncated_data(self):
+        fashion_mnist_part.skip_without_data()
+        data = fashion_mnist_part.write_part(SCRATCH / "cut", 600, 100)
+        images = data / "train-images-idx3-ubyte.gz"
+        images.write_bytes(images.read_bytes()[:-1000])
+        self.expect(USAGE, str(images), "-n", "1", "--", PROGRAM, f"--data={data}")
+
+    def test_program_that_is_not_there(self):
+        self.expect(USAGE, "can't run 'nosuchprogram'", "-n", "1", "--", "nosuchprogram")
+
+    def test_no_supervisor(self):
+        done = subprocess.run([PROGRAM], capture_output=True, text=True, timeout=120, check=False)
+        self.assertEqual(done.returncode, USAGE)
+        self.assertIn("closeranks run", done.stderr)
+
+    def test_taken_port(self):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            address = "127.0.0.1:%d" % taken.getsockname()[1]
+            self.expect(NO_RESOURCES, address, "-n", "1", f"--listen={address}", "--", "true")
+
+    def test_report_folder_that_cannot_be_made(self):
+        returned, text = run("-n", "1", "--report=/proc/nosuch", "--", "true")
+        self.assertNotEqual(returned, 0)
+        self.assertIn("/proc/nosuch", text)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
