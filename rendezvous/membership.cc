@@ -169,7 +169,9 @@ void Membership::Settle() {
     next_deadline_ = kNever;
     return;
   }
+  const Decision* settled = nullptr;
   do {
+    settled = decision_.get();
     while (!to_self_.empty()) {
       Message message = std::move(to_self_.front());
       to_self_.pop_front();
@@ -178,7 +180,7 @@ void Membership::Settle() {
     UpdateInstalled();
     UpdateNeed();
     DriveProposer();
-  } while (!to_self_.empty());
+  } while (!to_self_.empty() || settled != decision_.get());
   CheckTimeouts();
   if (!IsOver()) SendStatusWhenDue();
   DescribePhase();
@@ -260,7 +262,7 @@ void Membership::SetDeadline() {
   } else if (need_.has_value() && SelfVotes()) {
     consider(StartOfBallot());
   }
-  if (torn_since_ != kNever) consider(torn_since_ + options_.peer_timeout);
+  if (torn_since_ != kNever) consider(torn_since_ + options_.heartbeat_interval / 4);
   consider(stuck_since_ +
            (SelfListed() != nullptr ? options_.quorum_timeout : options_.join_timeout));
 }

@@ -180,6 +180,9 @@ void Membership::Learn(const DecisionRef& decision, const std::vector<MemberProc
   hold_reason_.clear();
   if (decision_->IsDisplaced(self())) return Finish(Outcome::kReplaced);
 
+  for (const ListedMember& other : decision_->members) {
+    if (other.member != options_.self) peers_.Expect(other.member);
+  }
   const ListedMember* listed = SelfListed();
   const bool was_listed = ever_listed_;
   if (listed != nullptr) ever_listed_ = true;

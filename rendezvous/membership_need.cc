@@ -63,7 +63,9 @@ std::optional<Membership::Need> Membership::FindNeed() {
     torn_since_ = kNever;
   } else if (torn_since_ == kNever) {
     torn_since_ = now_;
-  } else if (now_ - torn_since_ >= options_.peer_timeout) {
+  } else if (now_ - torn_since_ >= options_.heartbeat_interval / 4) {
+    // Not hearing took a peer_timeout already. Whoever lost a peer would exclude just that one; who
+    // sees both should be faster, and choose.
     return Need{*std::move(torn)};
   }
   // Who waits for this generation to be installed is not made to wait for yet another.

@@ -1,0 +1,391 @@
+#include "rendezvous/membership.h"
+
+#include <deque>
+#include <map>
+#include <set>
+
+#include "gtest/gtest.h"
+
+namespace closeranks::rendezvous {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using Kind = WorkerCommand::Kind;
+
+// Agents on one host whose messages arrive at once, unless a test is in the way. Workers do nothing
+// but obey; they freeze when a test lets them.
+class MembershipTest : public ::testing::Test {
+ protected:
+  struct Agent {
+    std::unique_ptr<Membership> membership;
+    MemberProcess process;
+    Incarnation worker;
+    WorkerState state;
+    bool freezes = true;
+    std::deque<WorkerCommand> commands;
+    std::optional<Outcome> outcome;
+    std::optional<WorkerCommand> unanswered;
+  };
+
+  Agent& Start(MemberId member, int starting_members, bool with_worker = true,
+               bool has_state = true) {
+    Agent& agent = agents_[member];
+    agent = Agent{};
+    agent.process = {member, Incarnation::Draw(random_)};
+    MembershipOptions options;
+    options.self = member;
+    options.supervisor = agent.process.incarnation;
+    options.starting_members = starting_members;
+    options.quorum_timeout = seconds(5);
+    options.join_timeout = seconds(20);
+    agent.membership = std::make_unique<Membership>(options, random_, now_);
+    for (auto& [other, there] : agents_) {
+      if (other == member) continue;
+      there.membership->OnPeerLinkUp(now_, agent.process);
+      agent.membership->OnPeerLinkUp(now_, there.process);
+    }
+    if (with_worker) StartWorker(member, has_state);
+    Settle();
+    return agent;
+  }
+
+  void StartWorker(MemberId member, bool has_state) {
+    Agent& agent = agents_[member];
+    agent.worker = Incarnation::Draw(random_);
+    agent.state = {};
+    agent.membership->OnWorkerReady(now_, agent.worker, "card",
+                                    has_state ? std::optional(agent.state) : std::nullopt);
+    Settle();
+  }
+
+  void StartAll(int members) {
+    for (MemberId member = 0; member < members; ++member) Start(member, members);
+    ASSERT_EQ(InstalledBy(0), 1u);
+  }
+
+  void KillWorker(MemberId member) {
+    const Incarnation worker = std::exchange(agents_[member].worker, {});
+    agents_[member].membership->OnWorkerGone(now_, worker);
+    Settle();
+  }
+
+  // With its worker; the others see its links close.
+  void KillAgent(MemberId member) {
+    const MemberProcess process = agents_[member].process;
+    agents_.erase(member);
+    for (auto& [other, agent] : agents_) agent.membership->OnPeerLinkDown(now_, process);
+    Settle();
+  }
+
+  void AnswerFreeze(MemberId member) {
+    Agent& agent = agents_[member];
+    ASSERT_TRUE(agent.unanswered.has_value());
+    agent.membership->OnWorkerFrozen(now_, agent.worker, agent.unanswered->generation, agent.state);
+    agent.unanswered.reset();
+    Settle();
+  }
+
+  // Delivers everything, in order, without time passing.
+  void Settle() {
+    bool any = true;
+    while (any) {
+      any = false;
+      for (auto& [member, agent] : agents_) {
+        MembershipOutputs outputs = agent.membership->TakeOutputs();
+        any |= !outputs.messages.empty() || !outputs.commands.empty();
+        if (outputs.outcome.has_value()) agent.outcome = outputs.outcome;
+        for (WorkerCommand& command : outputs.commands) Obey(agent, std::move(command));
+        for (Envelope& envelope : outputs.messages) wire_.push_back(std::move(envelope));
+      }
+      std::deque<Envelope> wire = std::exchange(wire_, {});
+      for (Envelope& envelope : wire) {
+        auto to = agents_.find(envelope.to);
+        if (to == agents_.end()) continue;
+        if (cut_.contains({envelope.message.from.member, envelope.to})) continue;
+        ++delivered_;
+        to->second.membership->OnMessage(now_, envelope.message);
+      }
+    }
+  }
+
+  void Obey(Agent& agent, WorkerCommand command) {
+    agent.commands.push_back(command);
+    if (command.worker != agent.worker) return;
+    if (command.kind == Kind::kFreeze) {
+      agent.unanswered = command;
+      if (agent.freezes) {
+        agent.membership->OnWorkerFrozen(now_, agent.worker, command.generation, agent.state);
+        agent.unanswered.reset();
+      }
+    } else if (command.kind == Kind::kInstall) {
+      agent.state = command.decision->resume;
+      agent.membership->OnWorkerEntered(now_, agent.worker, command.generation);
+    }
+  }
+
+  void Pass(Duration time) {
+    const TimePoint end = now_ + time;
+    while (now_ < end) {
+      TimePoint next = end;
+      for (auto& [member, agent] : agents_) {
+        next = std::min(next, agent.membership->next_deadline());
+      }
+      now_ = std::max(now_, next);
+      for (auto& [member, agent] : agents_) {
+        if (agent.membership->next_deadline() <= now_) agent.membership->OnTick(now_);
+      }
+      Settle();
+    }
+  }
+
+  // The generation that the member's worker was told to install last; 0: none.
+  Generation InstalledBy(MemberId member) {
+    const Agent& agent = agents_[member];
+    for (auto command = agent.commands.rbegin(); command != agent.commands.rend(); ++command) {
+      if (command->kind == Kind::kInstall && command->worker == agent.worker) {
+        return command->generation;
+      }
+    }
+    return 0;
+  }
+
+  void Cut(MemberId a, MemberId b) {
+    cut_.insert({a, b});
+    cut_.insert({b, a});
+  }
+
+  SeededRandom random_{5};
+  TimePoint now_ = TimePoint{} + seconds(100);
+  std::map<MemberId, Agent> agents_;
+  std::deque<Envelope> wire_;
+  std::set<std::pair<MemberId, MemberId>> cut_;
+  int delivered_ = 0;
+};
+
+TEST_F(MembershipTest, GenerationOneNeedsAllStartingMembers) {
+  Start(0, 3);
+  Start(2, 3);
+  Pass(seconds(10));
+  EXPECT_EQ(agents_[0].membership->decision(), nullptr);
+  Start(1, 3);
+  for (MemberId member : {0, 1, 2}) EXPECT_EQ(InstalledBy(member), 1u);
+  EXPECT_EQ(agents_[0].membership->phase(), Membership::Phase::kInstalled);
+}
+
+TEST_F(MembershipTest, AStartThatLacksAMemberTimesOut) {
+  Start(0, 2);
+  Pass(seconds(21));
+  EXPECT_EQ(agents_[0].outcome, Outcome::kJoinTimedOut);
+}
+
+TEST_F(MembershipTest, AKilledWorkerIsVotedOutWithoutWaitingForAnyTimer) {
+  StartAll(3);
+  const TimePoint before = now_;
+  for (MemberId member :
+       {1, 0}) {  // of another member than the proposer, and of the proposer itself
+    const Generation generation = agents_[2].membership->decision()->generation;
+    KillWorker(member);
+    EXPECT_EQ(InstalledBy(2), generation + 1);
+  }
+  EXPECT_EQ(now_, before);
+  EXPECT_EQ(agents_[2].membership->decision()->members.size(), 3u) << "their agents still vote";
+  EXPECT_EQ(agents_[2].membership->decision()->world().size(), 1);
+}
+
+TEST_F(MembershipTest, ALostProposerIsReplacedAtOnceWhenItsLinkCloses) {
+  StartAll(3);
+  KillAgent(0);
+  EXPECT_EQ(InstalledBy(1), 2u);
+  EXPECT_EQ(InstalledBy(2), 2u);
+}
+
+TEST_F(MembershipTest, ASilentMemberIsVotedOutAfterThePeerTimeout) {
+  StartAll(3);
+  agents_.erase(0);
+  Pass(milliseconds(900));
+  EXPECT_EQ(InstalledBy(1), 1u);
+  Pass(milliseconds(1200));
+  EXPECT_EQ(InstalledBy(1), 2u);
+}
+
+TEST_F(MembershipTest, AWorkerStopsBeforeItsAgentPromises) {
+  StartAll(3);
+  agents_[1].freezes = agents_[2].freezes = false;
+  KillWorker(0);
+  EXPECT_EQ(agents_[1].membership->decision()->generation, 1u);
+  AnswerFreeze(1);
+  EXPECT_EQ(agents_[1].membership->decision()->generation, 1u) << "the proposer waits for both";
+  AnswerFreeze(2);
+  EXPECT_EQ(InstalledBy(1), 2u);
+}
+
+TEST_F(MembershipTest, AWorkerThatDoesNotStopIsKilled) {
+  StartAll(2);
+  agents_[0].freezes = false;
+  KillWorker(1);
+  Pass(milliseconds(1900));
+  EXPECT_EQ(agents_[0].commands.back().kind, Kind::kFreeze);
+  Pass(milliseconds(200));
+  EXPECT_EQ(agents_[0].commands.back().kind, Kind::kKill);
+}
+
+TEST_F(MembershipTest, OfTwoTheLowerGoesOnAlone) {
+  StartAll(2);
+  KillAgent(1);
+  EXPECT_EQ(InstalledBy(0), 2u);
+  EXPECT_EQ(agents_[0].membership->decision()->world().size(), 1);
+}
+
+TEST_F(MembershipTest, OfTwoTheHigherHoldsAndThenGivesUp) {
+  StartAll(2);
+  KillAgent(0);
+  Pass(seconds(4));
+  EXPECT_EQ(agents_[1].membership->phase(), Membership::Phase::kHeld);
+  EXPECT_FALSE(agents_[1].membership->reason().empty());
+  EXPECT_EQ(agents_[1].membership->decision()->generation, 1u);
+  Pass(seconds(2));
+  EXPECT_EQ(agents_[1].outcome, Outcome::kQuorumLost);
+}
+
+TEST_F(MembershipTest, NeitherHalfOfFourGoesOnWithoutTheTieRule) {
+  StartAll(4);
+  for (MemberId a : {0, 1}) {
+    for (MemberId b : {2, 3}) Cut(a, b);
+  }
+  Pass(seconds(3));
+  EXPECT_EQ(InstalledBy(0), 2u) << "the half with the lowest member goes on";
+  EXPECT_EQ(agents_[2].membership->decision()->generation, 1u);
+  cut_.clear();
+  Pass(seconds(1));
+  EXPECT_EQ(agents_[2].membership->decision()->world().size(), 4);
+}
+
+TEST_F(MembershipTest, ARestartedSupervisorHasNoVoteUntilItIsListed) {
+  StartAll(2);
+  agents_.erase(0);
+  Start(0, 2);
+  Pass(seconds(2));
+  // Member 0 would count twice, and it is there; but it isn't who was listed.
+  EXPECT_EQ(agents_[0].membership->decision()->generation, 1u);
+  EXPECT_EQ(agents_[1].membership->phase(), Membership::Phase::kHeld);
+}
+
+TEST_F(MembershipTest, ARestartedSupervisorIsAdmittedAsAJoiner) {
+  StartAll(3);
+  KillAgent(1);
+  Start(1, 3, true, false);
+  Pass(milliseconds(300));
+  EXPECT_EQ(InstalledBy(1), agents_[0].membership->decision()->generation);
+  EXPECT_EQ(agents_[0].membership->decision()->world().size(), 3);
+}
+
+TEST_F(MembershipTest, ARestartedWorkerIsListedAgain) {
+  StartAll(3);
+  const Incarnation old = agents_[1].worker;
+  KillWorker(1);
+  StartWorker(1, false);
+  Pass(milliseconds(300));
+  const DecisionRef decision = agents_[0].membership->decision();
+  EXPECT_EQ(decision->world().size(), 3);
+  EXPECT_TRUE(decision->IsDisplaced({1, old}));
+}
+
+TEST_F(MembershipTest, JoinersWhoComeTogetherAreAdmittedTogether) {
+  StartAll(2);
+  Start(2, 2, true, false);
+  Pass(milliseconds(10));
+  Start(3, 2, true, false);
+  Pass(milliseconds(400));
+  EXPECT_EQ(agents_[0].membership->decision()->generation, 2u);
+  EXPECT_EQ(agents_[0].membership->decision()->world().size(), 4);
+}
+
+TEST_F(MembershipTest, WhoWasMerelyExcludedRejoinsAndKeepsItsState) {
+  StartAll(3);
+  for (MemberId other : {0, 1}) Cut(other, 2);
+  Pass(seconds(2));
+  EXPECT_EQ(agents_[0].membership->decision()->world().size(), 2);
+  cut_.clear();
+  Pass(seconds(1));
+  const DecisionRef decision = agents_[2].membership->decision();
+  EXPECT_EQ(decision->world().size(), 3);
+  EXPECT_EQ(decision->NeededBy(agents_[2].state), CatchUp::kNothing);
+}
+
+TEST_F(MembershipTest, AReplacedProcessLearnsThatItIs) {
+  StartAll(3);
+  Agent old = std::move(agents_[2]);
+  KillAgent(2);
+  Start(2, 3, true, false);
+  Pass(milliseconds(300));
+  ASSERT_EQ(agents_[0].membership->decision()->world().size(), 3);
+  // The old one comes back, and says what it always said.
+  std::swap(agents_[2], old);
+  agents_[2].membership->OnTick(now_);
+  Settle();
+  EXPECT_EQ(agents_[2].outcome, Outcome::kReplaced);
+}
+
+TEST_F(MembershipTest, ALeaverExitsOnceTheGenerationWithoutItIsInstalled) {
+  StartAll(3);
+  agents_[0].membership->OnLeaving(now_);
+  Settle();
+  EXPECT_EQ(agents_[0].outcome, Outcome::kLeft);
+  EXPECT_EQ(InstalledBy(1), 2u);
+  EXPECT_EQ(agents_[1].membership->decision()->Find(0), nullptr);
+}
+
+TEST_F(MembershipTest, AReportedLinkMakesANewGenerationOfTheSameMembers) {
+  StartAll(3);
+  agents_[1].membership->OnWorkerReport(now_, 1, {2, agents_[2].worker});
+  Settle();
+  EXPECT_EQ(InstalledBy(2), 2u);
+  EXPECT_EQ(agents_[2].membership->decision()->world().size(), 3);
+  agents_[1].membership->OnWorkerReport(now_, 1, {2, agents_[2].worker});
+  Settle();
+  EXPECT_EQ(InstalledBy(2), 2u) << "an older generation's report is of no interest";
+}
+
+TEST_F(MembershipTest, TheEndOfTheJobIsADecision) {
+  StartAll(3);
+  for (MemberId member : {0, 1})
+    agents_[member].membership->OnWorkerDone(now_, agents_[member].worker);
+  Settle();
+  EXPECT_FALSE(agents_[0].outcome.has_value());
+  agents_[2].membership->OnWorkerDone(now_, agents_[2].worker);
+  Settle();
+  for (MemberId member : {0, 1, 2}) {
+    EXPECT_EQ(agents_[member].outcome, Outcome::kEnded);
+    EXPECT_EQ(agents_[member].commands.back().kind, Kind::kEnd);
+  }
+  // Who comes late is told.
+  KillAgent(2);
+  Start(2, 3);
+  Pass(milliseconds(500));
+  EXPECT_EQ(agents_[2].outcome, Outcome::kEnded);
+}
+
+TEST_F(MembershipTest, WithALinkCutBetweenTwoTheThirdAndTheLowerGoOn) {
+  StartAll(3);
+  Cut(1, 2);
+  Pass(seconds(4));
+  const DecisionRef decision = agents_[0].membership->decision();
+  EXPECT_NE(decision->Find(1), nullptr);
+  EXPECT_EQ(decision->Find(2), nullptr);
+  const Generation generation = decision->generation;
+  Pass(seconds(4));
+  EXPECT_EQ(agents_[0].membership->decision()->generation, generation) << "it is not to and fro";
+}
+
+TEST_F(MembershipTest, NothingIsSentButHeartbeatsWhileNothingHappens) {
+  StartAll(3);
+  Pass(seconds(1));
+  delivered_ = 0;
+  Pass(seconds(3));
+  EXPECT_LE(delivered_, 3 * 2 * 21);
+  EXPECT_EQ(agents_[0].membership->decision()->generation, 1u);
+}
+
+}  // namespace
+}  // namespace closeranks::rendezvous

@@ -1,0 +1,183 @@
+#include "rendezvous/membership_value.h"
+
+#include "gtest/gtest.h"
+
+namespace closeranks::rendezvous {
+namespace {
+
+Incarnation Supervisor(MemberId member) { return {1, static_cast<uint64_t>(member) + 1}; }
+Incarnation WorkerOf(MemberId member) { return {2, static_cast<uint64_t>(member) + 1}; }
+
+// Generation 5 of `members`, resumed at step 10.
+Decision Base(int members) {
+  Decision base;
+  base.lineage = {9, 9};
+  base.generation = 5;
+  for (MemberId member = 0; member < members; ++member) {
+    base.members.push_back({member, Supervisor(member), WorkerOf(member), "", 1});
+  }
+  AssignWeights(base.members);
+  base.history = {{0, 0, 1}, {4, 10, 2}};
+  base.resume = {10, 4, 2};
+  base.floor = 8;
+  return base;
+}
+
+Answer AnswerOf(MemberId member, std::optional<WorkerState> state, int members = 8) {
+  Answer answer;
+  answer.from = {member, Supervisor(member)};
+  answer.promise.agent.worker = WorkerOf(member);
+  for (MemberId other = 0; other < members; ++other) {
+    if (other != member) answer.promise.agent.hears.push_back(other);
+  }
+  answer.promise.state = state;
+  return answer;
+}
+
+WorkerState At(StepNumber step) {
+  return step > 10 ? WorkerState{step, 5, 100 + step} : WorkerState{step, 4, step == 10 ? 2u : 0u};
+}
+
+void Disconnect(Answer& a, Answer& b) {
+  std::erase(a.promise.agent.hears, b.from.member);
+  std::erase(b.promise.agent.hears, a.from.member);
+}
+
+TEST(NextValue, ResumesAtTheGreatestStepAndKeepsTheLeastAsFloor) {
+  const Choice choice =
+      NextValue(Base(3), {AnswerOf(0, At(12)), AnswerOf(1, At(13)), AnswerOf(2, At(9))});
+  ASSERT_NE(choice.value, nullptr);
+  EXPECT_EQ(choice.value->resume, At(13));
+  EXPECT_EQ(choice.value->floor, 9u);
+  EXPECT_EQ(choice.value->history.back(), (Segment{5, 13, 113}));
+}
+
+TEST(NextValue, ListsOnlyWhoAnswered) {
+  const Choice choice = NextValue(Base(3), {AnswerOf(0, At(12)), AnswerOf(2, At(12))});
+  EXPECT_EQ(choice.value->world().size(), 2);
+  EXPECT_EQ(choice.value->absent.size(), 1u);
+}
+
+TEST(NextValue, WhoIsOffTheLineOrBelowTheFloorDoesNotCountAsAHolder) {
+  const Choice choice = NextValue(
+      Base(4), {AnswerOf(0, At(11)), AnswerOf(1, WorkerState{20, 3, 7}), AnswerOf(2, At(7))});
+  EXPECT_EQ(choice.value->resume, At(11));
+  EXPECT_EQ(choice.value->floor, 11u);
+  EXPECT_EQ(choice.value->world().size(), 3) << "they are listed, and get a transfer";
+}
+
+TEST(NextValue, AJoinerDoesNotCountAsAHolderWhateverItHas) {
+  const Choice choice = NextValue(Base(2), {AnswerOf(0, At(11)), AnswerOf(5, At(12))});
+  EXPECT_EQ(choice.value->resume, At(11));
+  EXPECT_EQ(NextValue(Base(2), {AnswerOf(5, At(12))}).value, nullptr);
+}
+
+TEST(NextValue, WithoutAHolderThereIsNone) {
+  Answer restarted = AnswerOf(0, At(12));
+  restarted.promise.agent.worker = {7, 7};
+  const Choice choice = NextValue(Base(2), {restarted, AnswerOf(1, std::nullopt)});
+  EXPECT_EQ(choice.value, nullptr);
+  EXPECT_FALSE(choice.hold_reason.empty());
+}
+
+TEST(NextValue, GoingBackCutsTheHistory) {
+  Decision base = Base(2);
+  const Choice choice = NextValue(base, {AnswerOf(1, At(9))});
+  EXPECT_EQ(choice.value->resume, At(9));
+  EXPECT_EQ(choice.value->history.back(), (Segment{4, 9, 0}));
+  EXPECT_FALSE(choice.value->OnLine(base.resume)) << "what only the dead had never happened";
+}
+
+TEST(NextValue, ASuccessorDisplacesEvenAcrossAGenerationWithoutTheMember) {
+  Decision base = Base(3);
+  base.members.pop_back();
+  AssignWeights(base.members);
+  base.absent.push_back({2, Supervisor(2), WorkerOf(2)});
+  Answer successor = AnswerOf(2, std::nullopt);
+  successor.from.incarnation = {1, 77};
+  successor.promise.agent.worker = {2, 77};
+  const Choice choice = NextValue(base, {AnswerOf(0, At(11)), successor});
+  EXPECT_TRUE(choice.value->IsDisplaced({2, Supervisor(2)}));
+  EXPECT_TRUE(choice.value->IsDisplaced({2, WorkerOf(2)}));
+  EXPECT_EQ(NextValue(*choice.value, {AnswerOf(2, At(11))}).value, nullptr);
+}
+
+TEST(NextValue, OfTwoProcessesOfOneMemberTheListedOneStays) {
+  Answer other = AnswerOf(1, At(11));
+  other.from.incarnation = {1, 77};
+  other.promise.agent.worker = {2, 77};
+  const Choice choice = NextValue(Base(2), {AnswerOf(0, At(11)), other, AnswerOf(1, At(11))});
+  EXPECT_EQ(choice.value->Find(1)->supervisor, Supervisor(1));
+}
+
+TEST(NextValue, ALeaverIsVotedOutUnlessItHasTheOnlyHistory) {
+  Answer leaver = AnswerOf(0, At(11));
+  leaver.promise.agent.leaving = true;
+  EXPECT_EQ(NextValue(Base(2), {leaver, AnswerOf(1, At(11))}).value->Find(0), nullptr);
+  const Choice handing_over = NextValue(Base(2), {leaver, AnswerOf(1, std::nullopt)});
+  ASSERT_NE(handing_over.value, nullptr);
+  EXPECT_NE(handing_over.value->Find(0), nullptr);
+}
+
+TEST(NextValue, WhenEverybodyLeavesTheJobEnds) {
+  Answer a = AnswerOf(0, At(11)), b = AnswerOf(1, At(11));
+  a.promise.agent.leaving = b.promise.agent.leaving = true;
+  EXPECT_TRUE(NextValue(Base(2), {a, b}).value->job_ended);
+}
+
+TEST(NextValue, TheJobEndsWhenEveryWorkerThatLivesHasDoneItsLastStep) {
+  Answer a = AnswerOf(0, At(11)), b = AnswerOf(1, At(11));
+  a.promise.agent.done = true;
+  EXPECT_FALSE(NextValue(Base(3), {a, b}).value->job_ended);
+  b.promise.agent.done = true;
+  EXPECT_TRUE(NextValue(Base(3), {a, b}).value->job_ended);
+  EXPECT_TRUE(NextValue(Base(3), {a}).value->job_ended);
+}
+
+TEST(NextValue, WithACutLinkTheLargestConnectedSetGoesOn) {
+  Answer a = AnswerOf(0, At(11)), b = AnswerOf(1, At(11)), c = AnswerOf(2, At(11));
+  Disconnect(b, c);
+  EXPECT_EQ(NextValue(Base(3), {a, b, c}).value->Find(2), nullptr) << "a tie: the lowest stay";
+  Answer d = AnswerOf(3, At(11));
+  Disconnect(b, d);
+  const Choice choice = NextValue(Base(4), {a, b, c, d});
+  EXPECT_EQ(choice.value->Find(1), nullptr);
+  EXPECT_EQ(choice.value->members.size(), 3u);
+}
+
+TEST(LargestConnectedSet, AgreesWithTryingEverySet) {
+  SeededRandom random(3);
+  for (int round = 0; round < 300; ++round) {
+    const int count = 1 + static_cast<int>(random.Below(8));
+    std::vector<Node> nodes;
+    std::vector<std::vector<bool>> connected(count, std::vector<bool>(count, true));
+    for (int i = 0; i < count; ++i) {
+      nodes.push_back({i, !random.OneIn(4), true, random.OneIn(2)});
+      for (int j = 0; j < i; ++j) connected[i][j] = connected[j][i] = !random.OneIn(3);
+    }
+    std::pair<int, int> best{0, 0};
+    for (unsigned set = 1; set < (1u << count); ++set) {
+      bool fits = true, holds = false;
+      std::pair<int, int> score{0, 0};
+      for (int i = 0; i < count; ++i) {
+        if ((set >> i & 1) == 0) continue;
+        for (int j = 0; j < i; ++j) fits &= (set >> j & 1) == 0 || connected[i][j];
+        holds |= nodes[i].is_holder;
+        score.first += nodes[i].has_worker;
+        score.second += 1;
+      }
+      if (fits && holds) best = std::max(best, score);
+    }
+    const std::vector<int> found = LargestConnectedSet(nodes, connected);
+    std::pair<int, int> score{0, 0};
+    for (int i : found) {
+      score.first += nodes[i].has_worker;
+      score.second += 1;
+      for (int j : found) EXPECT_TRUE(connected[i][j]);
+    }
+    EXPECT_EQ(score, best) << "round " << round;
+  }
+}
+
+}  // namespace
+}  // namespace closeranks::rendezvous

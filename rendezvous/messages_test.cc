@@ -1,0 +1,90 @@
+#include "rendezvous/messages.h"
+
+#include <memory>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace closeranks::rendezvous {
+namespace {
+
+DecisionRef MakeDecision() {
+  auto decision = std::make_shared<Decision>();
+  decision->lineage = {1, 1};
+  decision->generation = 1;
+  decision->members = {{0, {2, 1}, {3, 1}, "a", 2}, {1, {2, 2}, {}, "", 1}};
+  decision->history = {{0, 7, 8}};
+  decision->resume = {7, 0, 8};
+  decision->floor = 7;
+  return decision;
+}
+
+AgentReport MakeReport() { return {{3, 1}, false, true, true, false, {1, 2, 9}}; }
+
+std::vector<Message> OneOfEachKind() {
+  const Ballot ballot{3, 1, {2, 2}};
+  std::vector<MessageBody> bodies;
+  bodies.push_back(StatusMessage{5, MakeReport(), true, true});
+  bodies.push_back(PrepareMessage{ballot, {{1, 2}, {3, 4}}});
+  bodies.push_back(PromiseMessage{ballot, AcceptedValue{{2, 0, {2, 1}}, MakeDecision()},
+                                  MakeReport(), "card", WorkerState{4, 1, 5}});
+  bodies.push_back(RejectMessage{ballot, {4, 0, {2, 1}}});
+  bodies.push_back(AcceptMessage{ballot, MakeDecision()});
+  bodies.push_back(AcceptedMessage{ballot});
+  bodies.push_back(DecidedMessage{MakeDecision()});
+  std::vector<Message> messages;
+  for (MessageBody& body : bodies) {
+    messages.push_back({{1, {2, 2}}, {2, 1}, {1, 1}, 1, std::move(body)});
+  }
+  return messages;
+}
+
+TEST(Messages, EveryKindSurvivesTheWire) {
+  for (const Message& message : OneOfEachKind()) {
+    const std::string bytes = Encode(message);
+    auto decoded = DecodeMessage(bytes);
+    ASSERT_TRUE(decoded.ok()) << KindName(message) << ": " << decoded.status();
+    EXPECT_EQ(decoded->from, message.from);
+    EXPECT_EQ(decoded->to, message.to);
+    EXPECT_EQ(decoded->generation, message.generation);
+    EXPECT_EQ(KindName(*decoded), KindName(message));
+    EXPECT_EQ(Encode(*decoded), bytes);
+  }
+}
+
+TEST(Messages, AMessageThatIsCutAnywhereIsRefused) {
+  for (const Message& message : OneOfEachKind()) {
+    const std::string bytes = Encode(message);
+    for (size_t length = 0; length < bytes.size(); ++length) {
+      EXPECT_FALSE(DecodeMessage(std::string_view(bytes).substr(0, length)).ok());
+    }
+    EXPECT_FALSE(DecodeMessage(bytes + "x").ok());
+  }
+}
+
+TEST(Messages, AChangedByteNeverCrashesTheReader) {
+  for (const Message& message : OneOfEachKind()) {
+    const std::string bytes = Encode(message);
+    for (size_t at = 0; at < bytes.size(); ++at) {
+      for (int change : {1, 0x7f, 0xff}) {
+        std::string changed = bytes;
+        changed[at] = static_cast<char>(changed[at] ^ change);
+        auto decoded = DecodeMessage(changed);
+        if (!decoded.ok()) continue;
+        auto again = DecodeMessage(Encode(*decoded));
+        ASSERT_TRUE(again.ok());
+        EXPECT_EQ(Encode(*again), Encode(*decoded));
+      }
+    }
+  }
+}
+
+TEST(Messages, AnInvalidDecisionIsRefused) {
+  auto decision = std::make_shared<Decision>(*MakeDecision());
+  decision->members[1].weight = 5;
+  const Message message{{1, {2, 2}}, {2, 1}, {1, 1}, 1, DecidedMessage{decision}};
+  EXPECT_EQ(DecodeMessage(Encode(message)).status().code(), StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace closeranks::rendezvous
