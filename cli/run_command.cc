@@ -15,18 +15,21 @@
 #include "telemetry/log_prefix.h"
 
 DEFINE_int32(n, 1, "workers to start on this host");
-DEFINE_string(hosts, "",
-              "the supervisors of all hosts as ADDRESS:PORT,ADDRESS:PORT,..., each with -n workers; "
-              "empty: this host is the only one");
+DEFINE_string(
+    hosts, "",
+    "the supervisors of all hosts as ADDRESS:PORT,ADDRESS:PORT,..., each with -n workers; "
+    "empty: this host is the only one");
 DEFINE_int32(host_index, 0, "which of --hosts this is, from 0");
-DEFINE_string(listen, "", "ADDRESS:PORT to listen on; by default this host's entry of --hosts, or "
-                          "any free port of 127.0.0.1");
+DEFINE_string(listen, "",
+              "ADDRESS:PORT to listen on; by default this host's entry of --hosts, or "
+              "any free port of 127.0.0.1");
 DEFINE_string(job, "closeranks", "name of the job; processes of other jobs are turned away");
 DEFINE_string(key_file, "",
               "file with the job's key; needed with --hosts, else one is drawn for this run");
 DEFINE_int32(max_restarts, 3, "times that a crashed worker is started again, within 10 minutes");
 DEFINE_double(restart_delay, 0, "seconds from a worker's crash to its new start");
-DEFINE_string(kill, "", "kill ranks on purpose, in the middle of a step: "
+DEFINE_string(kill, "",
+              "kill ranks on purpose, in the middle of a step: "
               "RANK[,RANK...]@STEP or RANK[,RANK...]@PERCENT%");
 DEFINE_string(report, "", "folder for the run's records; give the program the same");
 DEFINE_bool(progress, false, "show one line with the run's progress");
@@ -53,9 +56,8 @@ Result<std::string> ReadKey(Files& files, bool several_hosts, Random& random) {
     ASSIGN_OR_RETURN(std::string key, files.Read(FLAGS_key_file));
     while (!key.empty() && (key.back() == '\n' || key.back() == '\r')) key.pop_back();
     if (key.size() < kLeastKeyBytes) {
-      return InvalidArgument("the key in " + FLAGS_key_file + " has " +
-                             std::to_string(key.size()) + " bytes, expected at least " +
-                             std::to_string(kLeastKeyBytes) +
+      return InvalidArgument("the key in " + FLAGS_key_file + " has " + std::to_string(key.size()) +
+                             " bytes, expected at least " + std::to_string(kLeastKeyBytes) +
                              " (make one with: openssl rand -hex 32)");
     }
     return key;
@@ -74,9 +76,9 @@ Result<std::vector<net::Address>> ParseHosts() {
     hosts.push_back(std::move(address));
   }
   if (!hosts.empty() && (FLAGS_host_index < 0 || FLAGS_host_index >= std::ssize(hosts))) {
-    return InvalidArgument("--host-index=" + std::to_string(FLAGS_host_index) +
-                           ": expected 0 to " + std::to_string(hosts.size() - 1) +
-                           ", as --hosts has " + std::to_string(hosts.size()));
+    return InvalidArgument("--host-index=" + std::to_string(FLAGS_host_index) + ": expected 0 to " +
+                           std::to_string(hosts.size() - 1) + ", as --hosts has " +
+                           std::to_string(hosts.size()));
   }
   return hosts;
 }
@@ -113,8 +115,7 @@ Result<rendezvous::AgentHost::Options> HostOptions(Files& files, Random& random)
                    Seconds("join-timeout", FLAGS_join_timeout, false));
   ASSIGN_OR_RETURN(options.membership.quorum_timeout,
                    Seconds("quorum-timeout", FLAGS_quorum_timeout, false));
-  ASSIGN_OR_RETURN(options.worker_timeout,
-                   Seconds("worker-timeout", FLAGS_worker_timeout, false));
+  ASSIGN_OR_RETURN(options.worker_timeout, Seconds("worker-timeout", FLAGS_worker_timeout, false));
   return options;
 }
 

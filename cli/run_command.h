@@ -11,9 +11,9 @@
 
 namespace closeranks::cli {
 
-// `arguments` are those after the command's name. Ends with the workers' worst exit code, or with kUsage or
-// kNoResources and one line on `err` when nothing could be started. Parses flags by gflags, so it runs once
-// in a process.
+// `arguments` are those after the command's name. Ends with the workers' worst exit code, or with
+// kUsage or kNoResources and one line on `err` when nothing could be started. Parses flags by
+// gflags, so it runs once in a process.
 int RunCommand(std::span<const std::string> arguments, Files& files, std::ostream& err);
 
 }  // namespace closeranks::cli

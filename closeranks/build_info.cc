@@ -28,8 +28,7 @@ int FindBuildId(dl_phdr_info* info, size_t, void* result) {
       if (note->n_type == NT_GNU_BUILD_ID && std::strncmp(name, "GNU", 4) == 0) {
         for (unsigned int byte = 0; byte < note->n_descsz; ++byte) {
           std::array<char, 3> digits;
-          std::snprintf(digits.data(), digits.size(), "%02x",
-                        static_cast<unsigned char>(id[byte]));
+          std::snprintf(digits.data(), digits.size(), "%02x", static_cast<unsigned char>(id[byte]));
           static_cast<std::string*>(result)->append(digits.data());
         }
         return 1;

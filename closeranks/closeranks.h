@@ -1,4 +1,5 @@
-// The one header that a training program includes. See training.h for the training loop, job.h for Run.
+// The one header that a training program includes. See training.h for the training loop, job.h for
+// Run.
 #ifndef CLOSERANKS_CLOSERANKS_CLOSERANKS_H_
 #define CLOSERANKS_CLOSERANKS_CLOSERANKS_H_
 

@@ -46,8 +46,8 @@ Result<Environment> ReadEnvironment(const Lookup& lookup) {
       *environment.member >= *environment.world_size) {
     return InvalidArgument("the environment has " +
                            std::string(rank.has_value() ? "RANK=" : "JOB_COMPLETION_INDEX=") +
-                           std::to_string(*environment.member) + " and WORLD_SIZE=" +
-                           std::to_string(*environment.world_size) +
+                           std::to_string(*environment.member) +
+                           " and WORLD_SIZE=" + std::to_string(*environment.world_size) +
                            ": members count from 0, so WORLD_SIZE must be greater");
   }
   return environment;

@@ -7,7 +7,8 @@
 //   MASTER_ADDR, MASTER_PORT  where member 0's supervisor listens
 //   CLOSERANKS_AGENT_FD   the socket to the supervisor that started this process
 //
-// A flag wins over a variable; two variables that contradict each other are an error that names both.
+// A flag wins over a variable; two variables that contradict each other are an error that names
+// both.
 #ifndef CLOSERANKS_CLOSERANKS_ENVIRONMENT_H_
 #define CLOSERANKS_CLOSERANKS_ENVIRONMENT_H_
 

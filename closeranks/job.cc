@@ -34,12 +34,11 @@ class Job::Impl {
       prefix_.generation = static_cast<int64_t>(world.world.generation);
       prefix_.rank = world.rank;
     };
-    worker_ = ValueOrThrow(
-        elastic::Worker::Start(AgentSocket(), std::move(worker), clock_, random_));
+    worker_ =
+        ValueOrThrow(elastic::Worker::Start(AgentSocket(), std::move(worker), clock_, random_));
     if (!options_.report_folder.empty()) {
       events_ = ValueOrThrow(telemetry::EventLog::Open(
-          files_, telemetry::WorkerEventsPath(options_.report_folder, worker_->process()),
-          clock_));
+          files_, telemetry::WorkerEventsPath(options_.report_folder, worker_->process()), clock_));
     }
   }
 

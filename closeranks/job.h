@@ -44,8 +44,8 @@ class Job {
   std::unique_ptr<Impl> impl_;
 };
 
-// What a training program's main returns: parses the flags, starts logging, joins the job, and calls
-// `program`. An exception becomes one line of log and the exit code from base/exit_code.h.
+// What a training program's main returns: parses the flags, starts logging, joins the job, and
+// calls `program`. An exception becomes one line of log and the exit code from base/exit_code.h.
 int Run(int argc, char** argv, const std::function<void(Job&)>& program);
 
 }  // namespace closeranks

@@ -51,7 +51,8 @@ Result<JobOptions> ParseJobOptions(int* argc, char*** argv) {
   if (!(FLAGS_timeout > 0) || FLAGS_timeout > 1e6) {
     return Unexpected("timeout", std::to_string(FLAGS_timeout), "seconds, more than 0");
   }
-  options.timeout = std::chrono::duration_cast<Duration>(std::chrono::duration<double>(FLAGS_timeout));
+  options.timeout =
+      std::chrono::duration_cast<Duration>(std::chrono::duration<double>(FLAGS_timeout));
   if (FLAGS_transport == "auto") {
     options.transport = TransportChoice::kAuto;
   } else if (FLAGS_transport == "tcp") {

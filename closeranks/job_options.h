@@ -17,15 +17,16 @@ struct JobOptions {
   Mode mode = Mode::kFast;
   int logical_shards = 0;  // exact mode; 0: 4 times the members that the job starts with
   uint64_t seed = 1;
-  int threads = 1;            // of libtorch, in each worker
-  std::string report_folder;  // empty: no events, no ledger
+  int threads = 1;                              // of libtorch, in each worker
+  std::string report_folder;                    // empty: no events, no ledger
   Duration timeout = std::chrono::seconds(60);  // of a collective
   TransportChoice transport = TransportChoice::kAuto;
   Environment environment;
 };
 
-// From the flags (see closeranks --help) and the environment. Call once, before threads are started: parses
-// and removes the flags from argv. kInvalidArgument names the flag, its value and what is expected.
+// From the flags (see closeranks --help) and the environment. Call once, before threads are
+// started: parses and removes the flags from argv. kInvalidArgument names the flag, its value and
+// what is expected.
 Result<JobOptions> ParseJobOptions(int* argc, char*** argv);
 
 }  // namespace closeranks

@@ -114,10 +114,9 @@ Status ModelReplica::LoadState(std::string_view state) {
     std::string name = reader.GetString();
     values[i] = reader.GetString();
     if (name != parameters_[i].first || values[i].size() != parameters_[i].second.nbytes()) {
-      return Internal("the received state has " + std::to_string(values[i].size()) +
-                      " bytes of '" + name + "' instead of " +
-                      std::to_string(parameters_[i].second.nbytes()) + " of '" +
-                      parameters_[i].first + "'");
+      return Internal("the received state has " + std::to_string(values[i].size()) + " bytes of '" +
+                      name + "' instead of " + std::to_string(parameters_[i].second.nbytes()) +
+                      " of '" + parameters_[i].first + "'");
     }
   }
   std::string optimizer_state = reader.GetString();

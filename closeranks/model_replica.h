@@ -18,16 +18,16 @@ namespace closeranks {
 // Used by the training thread only. `model` and `optimizer` outlive it.
 class ModelReplica final : public elastic::Replica {
  public:
-  // Throws Error (kInvalidArgument) for a model with buffers such as BatchNorm's running statistics, which
-  // aren't kept equal yet.
+  // Throws Error (kInvalidArgument) for a model with buffers such as BatchNorm's running
+  // statistics, which aren't kept equal yet.
   ModelReplica(torch::nn::Module& model, torch::optim::Optimizer& optimizer, uint64_t seed,
                int logical_shards);
 
   void BeginStep(StepNumber step) override;
   void BeginReduction(std::shared_ptr<Communicator> communicator,
                       std::vector<int> shard_owners) override;
-  // Seeds libtorch's generator from (seed, step, part), so that dropout draws the same wherever the part is
-  // computed.
+  // Seeds libtorch's generator from (seed, step, part), so that dropout draws the same wherever the
+  // part is computed.
   void BeginPart(StepNumber step, const elastic::Part& part, bool last) override;
   void EndPart() override;
   void StartReduction() override;

@@ -38,11 +38,11 @@ class PlannedBatches final : public elastic::BatchSource {
 
 void CheckPlan(const Plan& plan) {
   if (plan.samples < 1 || plan.batch < 1 || plan.epochs < 1) {
-    throw Error(InvalidArgument("a plan needs at least one sample, a batch of one and one epoch; "
-                                "this one has " +
-                                std::to_string(plan.samples) + " samples, a batch of " +
-                                std::to_string(plan.batch) + " and " +
-                                std::to_string(plan.epochs) + " epochs"));
+    throw Error(InvalidArgument(
+        "a plan needs at least one sample, a batch of one and one epoch; "
+        "this one has " +
+        std::to_string(plan.samples) + " samples, a batch of " + std::to_string(plan.batch) +
+        " and " + std::to_string(plan.epochs) + " epochs"));
   }
 }
 
@@ -155,17 +155,27 @@ void Shard::Backward(const at::Tensor& mean_loss) {
 }
 
 Step::Iterator& Step::Iterator::operator++() {
-  step_->Present(++index_);
+  index_ = step_->SkipEmpty(index_ + 1);
+  step_->Present(index_);
   return *this;
 }
 
 Step::Iterator Step::begin() {
-  Iterator first(this, 0);
-  Present(0);
+  Iterator first(this, SkipEmpty(0));
+  Present(first.index_);
   return first;
 }
 
 Step::Iterator Step::end() { return {this, training_->impl_->loop().todo().size()}; }
+
+size_t Step::SkipEmpty(size_t index) {
+  elastic::StepLoop& loop = training_->impl_->loop();
+  for (; index < loop.todo().size() && loop.todo()[index].size() == 0; ++index) {
+    loop.BeginPart(index);
+    loop.EndPart(index, 0.0);
+  }
+  return index;
+}
 
 void Step::Present(size_t index) {
   shard_.training_ = training_;

@@ -1,5 +1,5 @@
-// Elastic data-parallel training: the training step as a function of a part of the batch, so that the
-// runtime may call for that part again on another rank.
+// Elastic data-parallel training: the training step as a function of a part of the batch, so that
+// the runtime may call for that part again on another rank.
 //
 //   closeranks::Training training(job, *model, optimizer);
 //   for (closeranks::Step& step : training.Steps({.samples = 60000, .batch = 256, .epochs = 3})) {
@@ -9,9 +9,9 @@
 //     step.Commit();
 //   }
 //
-// When a rank is lost in the middle of a step, Commit on the survivors leaves the step unapplied and the loop
-// hands out the same step again with only those shards that are still missing. Everything throws
-// closeranks::Error.
+// When a rank is lost in the middle of a step, Commit on the survivors leaves the step unapplied
+// and the loop hands out the same step again with only those shards that are still missing.
+// Everything throws closeranks::Error.
 #ifndef CLOSERANKS_CLOSERANKS_TRAINING_H_
 #define CLOSERANKS_CLOSERANKS_TRAINING_H_
 
@@ -41,7 +41,8 @@ class Shard {
  public:
   // The ids of its samples, each from 0 to Plan::samples - 1.
   std::span<const int64_t> samples() const;
-  // Computes the gradients. `mean_loss` (one element) is the mean over samples(); once for each shard.
+  // Computes the gradients. `mean_loss` (one element) is the mean over samples(); once for each
+  // shard.
   void Backward(const at::Tensor& mean_loss);
 
  private:
@@ -83,6 +84,9 @@ class Step {
   friend class StepRange;
   explicit Step(Training* training) : training_(training) {}
   void Present(size_t index);
+  // A batch with fewer samples than there are logical shards leaves some shards without any: the
+  // program doesn't get to see those. Returns the index of the next that has some, from `index` on.
+  size_t SkipEmpty(size_t index);
 
   Training* training_;
   Shard shard_;
@@ -120,8 +124,8 @@ class StepRange {
 
 class Training {
  public:
-  // `model` and `optimizer` (over the model's parameters) must be the same on every rank and outlive this;
-  // their values are taken from the lowest rank. One Training for each Job.
+  // `model` and `optimizer` (over the model's parameters) must be the same on every rank and
+  // outlive this; their values are taken from the lowest rank. One Training for each Job.
   Training(Job& job, torch::nn::Module& model, torch::optim::Optimizer& optimizer);
   ~Training();
   Training(const Training&) = delete;

@@ -1,4 +1,5 @@
-// gflags ends the process for a flag that it doesn't know; this gives it the exit code of the table.
+// gflags ends the process for a flag that it doesn't know; this gives it the exit code of the
+// table.
 #ifndef CLOSERANKS_CLOSERANKS_USAGE_EXIT_H_
 #define CLOSERANKS_CLOSERANKS_USAGE_EXIT_H_
 

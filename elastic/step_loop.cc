@@ -43,7 +43,9 @@ std::span<const int64_t> StepLoop::SamplesOf(const Part& part) const {
 }
 
 void StepLoop::BeginPart(size_t index) {
-  replica_.BeginPart(step_, todo_[index], index + 1 == todo_.size());
+  // An empty part has no backward pass by which the reduction could begin early.
+  bool last = index + 1 == todo_.size() && todo_[index].size() > 0;
+  replica_.BeginPart(step_, todo_[index], last);
 }
 
 void StepLoop::EndPart(size_t index, double mean_loss) {

@@ -17,7 +17,8 @@ import sys
 # each other.
 ROWS = [
     ["examples", "tests", "benchmarks"],
-    ["python", "cli", "launcher"],
+    ["python", "cli"],
+    ["launcher"],
     ["closeranks"],
     ["ddp", "elastic"],
     ["collectives", "rendezvous"],
