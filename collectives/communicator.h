@@ -81,6 +81,9 @@ class Communicator {
   // Why it was aborted or which peer was lost; ok while it works.
   Status health() const;
 
+  // The op sequence that the next operation will have. Like an operation: one call at a time.
+  uint64_t next_sequence() const { return next_sequence_; }
+
  private:
   collectives::Ticket NextTicket();
   // kInvalidArgument where an all-reduce of this type and reduction doesn't exist.

@@ -492,6 +492,44 @@ TEST(Abort, EndsEverythingAtOnceAndANewGenerationWorksWhileStaleMessagesArrive) 
   }
 }
 
+TEST(Leaving, InGoodOrderHarmsNobodyWhoDoesntNeedTheLeaver) {
+  for (uint64_t seed = 1; seed <= 30; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const int size = 5;
+    SimulatedWorld world(size, seed);
+    Communicators all = MakeAll(world, 1);
+    std::vector<Work> works;
+    for (int rank = 0; rank < size; ++rank) works.push_back(all[rank]->Barrier());
+    // Whoever is done leaves at once, while others are still in the barrier.
+    std::vector<bool> left(size);
+    while (left != std::vector<bool>(size, true)) {
+      const bool moved = world.PollOnce();
+      for (int rank = 0; rank < size; ++rank) {
+        if (left[rank] || !works[rank].IsDone()) continue;
+        EXPECT_TRUE(works[rank].Wait().ok()) << "rank " << rank << ": " << works[rank].Wait();
+        all[rank].reset();
+        world.engine(rank).PollOnce();  // what was said goes out
+        world.Kill(rank);
+        left[rank] = true;
+      }
+      ASSERT_TRUE(moved);
+    }
+  }
+}
+
+TEST(Leaving, WhatComesLaterFailsAndNamesTheLeaver) {
+  SimulatedWorld world(2, 1);
+  Communicators all = MakeAll(world, 1);
+  all[1].reset();
+  world.engine(1).PollOnce();
+  world.Kill(1);
+  while (world.PollOnce()) {
+  }
+  const Status status = all[0]->Barrier().Wait();
+  EXPECT_EQ(status.code(), StatusCode::kPeerLost) << status;
+  EXPECT_EQ(status.suspected_rank(), 1);
+}
+
 TEST(Abort, NewerGenerationEndsTheOlderOne) {
   SimulatedWorld world(2, 1);
   Communicators all = MakeAll(world, 1);

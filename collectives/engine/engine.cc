@@ -202,7 +202,9 @@ bool Engine::NoteFailure(Attached& attached) {
     Status why =
         Status(failure.code(), text).WithSuspectedRank(rank).WithGeneration(group->generation());
     if (oldest) (void)std::move(why).WithOpSequence(oldest->spec().sequence);
-    FailGroup(*group, why);
+    if (!group->health().ok()) continue;
+    why = group->NoteLost(rank, std::move(why));
+    if (!why.ok()) FailGroup(*group, why);
   }
   return true;
 }
@@ -234,7 +236,9 @@ bool Engine::Settle(Group& group) {
     EndOperation(*operation, OkStatus());
     moved = true;
   }
-  if (const std::optional<Status> failure = group.TakeFailure()) {
+  std::optional<Status> failure = group.TakeFailure();
+  if (!failure.has_value()) failure = group.LeftBehind();
+  if (failure.has_value() && group.health().ok()) {
     FailGroup(group, *failure);
     moved = true;
   }
@@ -461,12 +465,14 @@ Result<std::shared_ptr<Group>> Engine::OpenGroup(const GroupSpec& spec) {
 
 void Engine::CloseGroup(const std::shared_ptr<Group>& group) {
   PoliteLock lock(*this);
+  group->SayGoodbye();
   FailGroup(*group, Aborted("the communicator is gone"));
   std::erase(groups_, group);
 }
 
 Work Engine::Submit(const std::shared_ptr<Group>& group, OperationSpec spec) {
   PoliteLock polite(*this);
+  Settle(*group);
   if (!group->health().ok()) return Work::Ended(group->health());
   const uint64_t sequence = spec.sequence;
   const Kernels kernels = KernelsFor(options_.kernels, spec.call.type);

@@ -1,5 +1,5 @@
-// What threads may do with an engine at the same time. Real transports, one engine for each rank, all in this
-// process; what depends on time lies in transports that never answer.
+// What threads may do with an engine at the same time. Real transports, one engine for each rank,
+// all in this process; what depends on time lies in transports that never answer.
 #include "collectives/engine/engine.h"
 
 #include <sys/socket.h>
@@ -134,8 +134,8 @@ std::string KindName(const testing::TestParamInfo<Kind>& info) {
   return kNames[static_cast<int>(info.param)];
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, EngineTest,
-                         testing::Values(Kind::kTcp, Kind::kShm, Kind::kMixed), KindName);
+INSTANTIATE_TEST_SUITE_P(Kinds, EngineTest, testing::Values(Kind::kTcp, Kind::kShm, Kind::kMixed),
+                         KindName);
 
 TEST_P(EngineTest, ManyThreadsMayWaitAtOnce) {
   for (bool with_progress : {false, true}) {

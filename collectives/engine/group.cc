@@ -12,14 +12,19 @@ namespace {
 // So many operations may have ended here when a peer's differing call comes in, and still be named.
 constexpr size_t kHistory = 1024;
 
-// What a rank that finds a mismatch tells everyone.
-struct MismatchNotice {
+// What ranks tell each other beside data.
+enum class NoticeKind : uint64_t {
+  kMismatch = 1,  // whoever finds one tells everyone: all of the notice counts
+  kGoodbye = 2,
+};
+struct Notice {
+  NoticeKind kind = NoticeKind::kGoodbye;
   int32_t rank_a = 0;
   int32_t rank_b = 0;
   Fingerprint a{};
   Fingerprint b{};
 };
-static_assert(sizeof(MismatchNotice) <= Transport::kMaxNotice);
+static_assert(sizeof(Notice) <= Transport::kMaxNotice);
 
 Transport::Token TokenOf(Operation& operation, uint32_t step) { return {&operation, step}; }
 
@@ -196,7 +201,7 @@ void Group::CompareCalls(int peer, uint64_t sequence, const Fingerprint& theirs)
   if (sequence < oldest) return;
   const Fingerprint& ours = history_[sequence - oldest];
   if (ours != theirs) {
-    MismatchNotice notice{spec_.rank, peer, ours, theirs};
+    Notice notice{NoticeKind::kMismatch, spec_.rank, peer, ours, theirs};
     if (notice.rank_a > notice.rank_b) {
       std::swap(notice.rank_a, notice.rank_b);
       std::swap(notice.a, notice.b);
@@ -206,8 +211,8 @@ void Group::CompareCalls(int peer, uint64_t sequence, const Fingerprint& theirs)
     if (!is_first) return;
     // The others may wait for one of the two, and never hear of it by themselves. (Not sent from
     // here: this may be a transport's callback.)
-    pending_notice_.resize(sizeof(notice));
-    std::memcpy(pending_notice_.data(), &notice, sizeof(notice));
+    const auto bytes = std::as_bytes(std::span(&notice, 1));
+    pending_notice_.assign(bytes.begin(), bytes.end());
     pending_notice_tag_ = Tag{spec_.channel, sequence, 0}.Encode();
     return;
   }
@@ -227,6 +232,39 @@ void Group::ReportMismatch(uint64_t sequence, int rank_a, const Fingerprint& a, 
                  .WithOpSequence(sequence);
 }
 
+void Group::Tell(Link& link, uint64_t tag, std::span<const std::byte> notice) {
+  Envelope envelope;
+  envelope.kind = MessageKind::kNotice;
+  envelope.generation = spec_.generation;
+  envelope.tag = tag;
+  link.transport_->Notify(envelope, notice);
+}
+
+void Group::SayGoodbye() {
+  if (broke_off_ || !operations_.empty()) return;
+  const Notice goodbye;
+  for (const auto& link : links_) {
+    if (!link) continue;
+    // The sequence tells how many operations this rank has begun.
+    Tell(*link, Tag{spec_.channel, next_sequence_, 0}.Encode(),
+         std::as_bytes(std::span(&goodbye, 1)));
+  }
+}
+
+Status Group::NoteLost(int rank, Status why) {
+  const bool is_needed =
+      std::any_of(operations_.begin(), operations_.end(), [&](const auto& operation) {
+        return operation.second->Needs(rank) || operation.first >= links_[rank]->begun_;
+      });
+  if (operations_.empty() || is_needed || !links_[rank]->said_goodbye_) return why;
+  if (!left_behind_.has_value()) left_behind_ = std::move(why);
+  return OkStatus();
+}
+
+std::optional<Status> Group::LeftBehind() const {
+  return operations_.empty() ? left_behind_ : std::nullopt;
+}
+
 std::vector<std::shared_ptr<Operation>> Group::Fail(Status why) {
   CHECK(!why.ok());
   if (!health_.ok()) return {};
@@ -234,13 +272,7 @@ std::vector<std::shared_ptr<Operation>> Group::Fail(Status why) {
   for (const auto& link : links_) {
     if (!link) continue;
     if (link->open_) {
-      if (!pending_notice_.empty()) {
-        Envelope envelope;
-        envelope.kind = MessageKind::kNotice;
-        envelope.generation = spec_.generation;
-        envelope.tag = pending_notice_tag_;
-        link->transport_->Notify(envelope, pending_notice_);
-      }
+      if (!pending_notice_.empty()) Tell(*link, pending_notice_tag_, pending_notice_);
       link->transport_->Quiesce(spec_.generation, spec_.channel);
       link->open_ = false;
     }
@@ -252,6 +284,7 @@ std::vector<std::shared_ptr<Operation>> Group::Fail(Status why) {
   std::vector<std::shared_ptr<Operation>> under_way;
   for (auto& [sequence, operation] : operations_) under_way.push_back(std::move(operation));
   operations_.clear();
+  broke_off_ = !under_way.empty();
   return under_way;
 }
 
@@ -301,12 +334,17 @@ void Group::Link::OnAnnounced(uint64_t tag, const Fingerprint& fingerprint) {
 }
 
 void Group::Link::OnNotice(uint64_t tag, std::span<const std::byte> notice) {
-  MismatchNotice told;
+  Notice told;
   if (notice.size() != sizeof(told)) {
     OnBroken(Mismatch("a notice of " + std::to_string(notice.size()) + " bytes"));
     return;
   }
   std::memcpy(&told, notice.data(), sizeof(told));
+  if (told.kind == NoticeKind::kGoodbye) {
+    said_goodbye_ = true;
+    begun_ = std::max(begun_, Tag::Decode(tag).sequence);
+    return;
+  }
   group_.ReportMismatch(Tag::Decode(tag).sequence, told.rank_a, told.a, told.rank_b, told.b);
 }
 

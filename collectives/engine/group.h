@@ -61,6 +61,15 @@ class Group {
   // A mismatch or a broken rule that was noticed meanwhile: to be given to Fail.
   std::optional<Status> TakeFailure() { return std::exchange(failure_, std::nullopt); }
 
+  // Tells the peers that this rank leaves in good order: it has ended all that it began.
+  void SayGoodbye();
+  // A transport has failed. Ok when that peer had said goodbye and operations are under way that
+  // don't need it any more: then those may still end well, and what comes later fails with `why`
+  // (see LeftBehind). Otherwise `why`, to be given to Fail.
+  Status NoteLost(int rank, Status why);
+  // What NoteLost was told, once nothing is under way.
+  std::optional<Status> LeftBehind() const;
+
   // The first call decides: ends the generation and channel on all transports and returns the
   // operations that were under way, which the caller ends with health(). No transport touches their
   // memory any more.
@@ -96,6 +105,7 @@ class Group {
     const int rank_;
     Transport* const transport_;
     bool open_ = false;
+    bool said_goodbye_ = false;
     uint64_t begun_ = 0;  // the peer has begun all operations below this one
     // Announcements of operations that we haven't begun yet: (sequence, fingerprint), ascending.
     std::deque<std::pair<uint64_t, Fingerprint>> early_;
@@ -117,6 +127,7 @@ class Group {
   Envelope EnvelopeFor(const Operation& operation, const Step& step) const;
   void Announce(Operation& operation);
   void Unpark(Link& link);
+  void Tell(Link& link, uint64_t tag, std::span<const std::byte> notice);
   void CompareCalls(int peer, uint64_t sequence, const Fingerprint& theirs);
   void ReportMismatch(uint64_t sequence, int rank_a, const Fingerprint& a, int rank_b,
                       const Fingerprint& b);
@@ -126,6 +137,8 @@ class Group {
   std::vector<std::unique_ptr<Link>> links_;  // for each rank; null for the own
   Status health_;
   std::optional<Status> failure_;
+  std::optional<Status> left_behind_;
+  bool broke_off_ = false;  // an operation ended with an error
   // What Fail tells the peers first, if anything.
   std::vector<std::byte> pending_notice_;
   uint64_t pending_notice_tag_ = 0;

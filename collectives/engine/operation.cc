@@ -99,6 +99,14 @@ void Operation::NoteHeard(int peer) {
   --peers_to_hear_;
 }
 
+bool Operation::Needs(int rank) const {
+  if (waits_to_hear_[rank]) return true;
+  for (size_t i = 0; i < missing_.size(); ++i) {
+    if (missing_[i] != kDone && step(i).peer == rank) return true;
+  }
+  return false;
+}
+
 std::vector<int> Operation::AwaitedRanks() const {
   std::vector<int> senders, takers;
   for (size_t i = 0; i < missing_.size(); ++i) {

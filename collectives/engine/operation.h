@@ -66,6 +66,8 @@ class Operation final : public Work::State {
   bool announced_to(int peer) const { return announced_to_[peer]; }
   void set_announced_to(int peer) { announced_to_[peer] = true; }
 
+  // Whether something of it is still to be sent to this rank, received or heard from it.
+  bool Needs(int rank) const;
   // The ranks whose messages are waited for now; if there are none, those that don't take ours.
   std::vector<int> AwaitedRanks() const;
 
