@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/random.h"
+#include "closeranks/environment.h"
 #include "closeranks/usage_exit.h"
 #include "gflags/gflags.h"
 #include "launcher/fault.h"
@@ -19,7 +20,8 @@ DEFINE_string(
     hosts, "",
     "the supervisors of all hosts as ADDRESS:PORT,ADDRESS:PORT,..., each with -n workers; "
     "empty: this host is the only one");
-DEFINE_int32(host_index, 0, "which of --hosts this is, from 0");
+DEFINE_int32(host_index, 0,
+             "which of --hosts this is, from 0; by default RANK or JOB_COMPLETION_INDEX");
 DEFINE_string(listen, "",
               "ADDRESS:PORT to listen on; by default this host's entry of --hosts, or "
               "any free port of 127.0.0.1");
@@ -68,19 +70,31 @@ Result<std::string> ReadKey(Files& files, bool several_hosts, Random& random) {
   return Incarnation::Draw(random).ToString() + Incarnation::Draw(random).ToString();
 }
 
-Result<std::vector<net::Address>> ParseHosts() {
+Result<std::vector<net::Address>> ParseHosts(int host_index) {
   std::vector<net::Address> hosts;
   std::istringstream stream(FLAGS_hosts);
   for (std::string text; std::getline(stream, text, ',');) {
     ASSIGN_OR_RETURN(net::Address address, net::Address::Parse(text));
     hosts.push_back(std::move(address));
   }
-  if (!hosts.empty() && (FLAGS_host_index < 0 || FLAGS_host_index >= std::ssize(hosts))) {
-    return InvalidArgument("--host-index=" + std::to_string(FLAGS_host_index) + ": expected 0 to " +
+  if (!hosts.empty() && (host_index < 0 || host_index >= std::ssize(hosts))) {
+    return InvalidArgument("--host-index=" + std::to_string(host_index) + ": expected 0 to " +
                            std::to_string(hosts.size() - 1) + ", as --hosts has " +
                            std::to_string(hosts.size()));
   }
   return hosts;
+}
+
+// The flag, else what the environment says, else 0.
+Result<int> HostIndex() {
+  ASSIGN_OR_RETURN(Environment environment, ReadEnvironment());
+  if (!google::GetCommandLineFlagInfoOrDie("host_index").is_default) return FLAGS_host_index;
+  if (FLAGS_hosts.empty() && environment.world_size.value_or(1) > 1) {
+    return InvalidArgument(
+        "the environment has WORLD_SIZE=" + std::to_string(*environment.world_size) +
+        " but there is no --hosts: list the supervisors of all hosts");
+  }
+  return environment.member.value_or(0);
 }
 
 // Host h has the members from h * n on.
@@ -88,7 +102,8 @@ Result<rendezvous::AgentHost::Options> HostOptions(Files& files, Random& random)
   if (FLAGS_n < 1 || FLAGS_n > 1024) {
     return InvalidArgument("-n=" + std::to_string(FLAGS_n) + ": expected 1 to 1024 workers");
   }
-  ASSIGN_OR_RETURN(std::vector<net::Address> hosts, ParseHosts());
+  ASSIGN_OR_RETURN(int host_index, HostIndex());
+  ASSIGN_OR_RETURN(std::vector<net::Address> hosts, ParseHosts(host_index));
   rendezvous::AgentHost::Options options;
   options.job = FLAGS_job;
   ASSIGN_OR_RETURN(options.key, ReadKey(files, hosts.size() > 1, random));
@@ -97,7 +112,7 @@ Result<rendezvous::AgentHost::Options> HostOptions(Files& files, Random& random)
   for (int host = 0; host < host_count; ++host) {
     for (int i = 0; i < FLAGS_n; ++i) {
       MemberId member = host * FLAGS_n + i;
-      if (host == FLAGS_host_index || hosts.empty()) {
+      if (host == host_index || hosts.empty()) {
         options.members.push_back(member);
       } else {
         options.peers.emplace(member, hosts[host]);
@@ -108,9 +123,9 @@ Result<rendezvous::AgentHost::Options> HostOptions(Files& files, Random& random)
   if (!FLAGS_listen.empty()) {
     ASSIGN_OR_RETURN(options.listen, net::Address::Parse(FLAGS_listen));
   } else if (!hosts.empty()) {
-    options.listen = hosts[FLAGS_host_index];
+    options.listen = hosts[host_index];
   }
-  if (!hosts.empty()) options.advertised = hosts[FLAGS_host_index].ToString();
+  if (!hosts.empty()) options.advertised = hosts[host_index].ToString();
   ASSIGN_OR_RETURN(options.membership.join_timeout,
                    Seconds("join-timeout", FLAGS_join_timeout, false));
   ASSIGN_OR_RETURN(options.membership.quorum_timeout,

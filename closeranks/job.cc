@@ -4,12 +4,14 @@
 #include <torch/utils.h>
 
 #include <exception>
+#include <optional>
 #include <utility>
 
 #include "base/files.h"
 #include "base/random.h"
 #include "closeranks/build_info.h"
 #include "closeranks/error.h"
+#include "closeranks/own_agent.h"
 #include "elastic/worker.h"
 #include "glog/logging.h"
 #include "telemetry/log_prefix.h"
@@ -36,7 +38,14 @@ class Job::Impl {
     };
     worker_ =
         ValueOrThrow(elastic::Worker::Start(AgentSocket(), std::move(worker), clock_, random_));
+    const std::optional<MemberId>& named = options_.environment.member;
+    if (named.has_value() && *named != worker_->process().member) {
+      throw Error(InvalidArgument("the environment says that this is member " +
+                                  std::to_string(*named) + ", its supervisor that it is " +
+                                  std::to_string(worker_->process().member)));
+    }
     if (!options_.report_folder.empty()) {
+      ThrowIfError(files_.MakeFolder(options_.report_folder));
       events_ = ValueOrThrow(telemetry::EventLog::Open(
           files_, telemetry::WorkerEventsPath(options_.report_folder, worker_->process()), clock_));
     }
@@ -45,16 +54,22 @@ class Job::Impl {
   const JobOptions& options() const { return options_; }
   elastic::Worker& worker() { return *worker_; }
   telemetry::EventLog& events() { return *events_; }
+  telemetry::LogPrefix& log_prefix() { return prefix_; }
   const Clock& clock() const { return clock_; }
   int rank() const { return prefix_.rank; }
 
  private:
+  // To the supervisor that started this process; without one to an agent of its own.
   UniqueFd AgentSocket() {
-    if (!options_.environment.agent_fd.has_value()) {
+    const Environment& environment = options_.environment;
+    if (environment.agent_fd.has_value()) return UniqueFd(*environment.agent_fd);
+    if (environment.world_size.value_or(1) > 1) {
       throw Error(InvalidArgument(
-          "there is no supervisor: start the program by 'closeranks run -n RANKS -- PROGRAM'"));
+          "the environment has WORLD_SIZE=" + std::to_string(*environment.world_size) +
+          " but no supervisor started this process: use 'closeranks run -n RANKS -- PROGRAM'"));
     }
-    return UniqueFd(*options_.environment.agent_fd);
+    own_agent_ = ValueOrThrow(OwnAgent::Start(clock_, random_));
+    return own_agent_->TakeWorkerEnd();
   }
 
   JobOptions options_;
@@ -63,6 +78,7 @@ class Job::Impl {
   SystemRandom random_;
   SystemFiles files_;
   std::unique_ptr<telemetry::EventLog> events_ = std::make_unique<telemetry::EventLog>();
+  std::unique_ptr<OwnAgent> own_agent_;  // null under a supervisor
   std::unique_ptr<elastic::Worker> worker_;
 };
 
@@ -74,6 +90,7 @@ const JobOptions& Job::options() const { return impl_->options(); }
 bool Job::IsFirst() const { return impl_->rank() == 0; }
 elastic::Worker& Job::worker() { return impl_->worker(); }
 telemetry::EventLog& Job::events() { return impl_->events(); }
+telemetry::LogPrefix& Job::log_prefix() { return impl_->log_prefix(); }
 const Clock& Job::clock() const { return impl_->clock(); }
 
 void Job::Report(std::string_view name, double value) {

@@ -37,6 +37,7 @@ class Job {
   // For the runtime's own layers.
   elastic::Worker& worker();
   telemetry::EventLog& events();
+  telemetry::LogPrefix& log_prefix();
   const Clock& clock() const;
 
  private:

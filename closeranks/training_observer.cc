@@ -62,6 +62,7 @@ void TrainingObserver::OnCommit(const StepInfo& info) {
 }
 
 void TrainingObserver::Tell(const StepInfo& info, bool committed) {
+  job_.log_prefix().op_sequence = static_cast<int64_t>(info.world->communicator->next_sequence());
   rendezvous::Progress progress;
   progress.step = info.step;
   progress.steps = steps_;

@@ -56,9 +56,11 @@ class BadInput(unittest.TestCase):
     def test_program_that_is_not_there(self):
         self.expect(USAGE, "can't run 'nosuchprogram'", "-n", "1", "--", "nosuchprogram")
 
-    def test_no_supervisor(self):
-        done = subprocess.run([PROGRAM], capture_output=True, text=True, timeout=120, check=False)
+    def test_several_ranks_without_a_supervisor(self):
+        done = subprocess.run([PROGRAM], env={"WORLD_SIZE": "4", "RANK": "1"}, capture_output=True,
+                              text=True, timeout=120, check=False)
         self.assertEqual(done.returncode, USAGE)
+        self.assertIn("WORLD_SIZE=4", done.stderr)
         self.assertIn("closeranks run", done.stderr)
 
     def test_taken_port(self):

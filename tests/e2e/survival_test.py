@@ -45,6 +45,13 @@ def run(name, ranks, data, samples, kill=None, extra=()):
     return result
 
 
+def check_alone(data):
+    """The program by itself, without a supervisor, is a world of one."""
+    report = SCRATCH / "alone"
+    subprocess.run([PROGRAM, "--epochs=1", f"--data={data}", f"--report={report}"], check=True)
+    assert list(report.glob("ledger.0.*")), list(report.iterdir())
+
+
 def check_exact(data, samples):
     exact = ["--mode=exact", "--logical-shards=12"]
     undisturbed = run("undisturbed", 4, data, samples, extra=exact)["weights_sha256"]
@@ -62,6 +69,7 @@ def main():
     parser.add_argument("--kill")
     parser.add_argument("--transport", default="auto")
     parser.add_argument("--exact", action="store_true")
+    parser.add_argument("--alone", action="store_true")
     parser.add_argument("--full", action="store_true", help="the whole data")
     options = parser.parse_args()
     fashion_mnist_part.skip_without_data()
@@ -69,6 +77,9 @@ def main():
     data = fashion_mnist_part.WHOLE
     if not options.full:
         data = fashion_mnist_part.write_part(SCRATCH / "data", samples, 1000)
+    if options.alone:
+        check_alone(data)
+        return
     if options.exact:
         check_exact(data, samples)
         return
