@@ -39,8 +39,7 @@ Result<std::vector<RankRecord>> ExchangeRecords(Communicator& communicator,
   // Records differ in length, so the lengths go first.
   int64_t length = static_cast<int64_t>(encoded.size());
   std::vector<int64_t> lengths(ranks);
-  RETURN_IF_ERROR(
-      communicator.AllGather(&length, lengths.data(), 1, DataType::kInt64).Wait());
+  RETURN_IF_ERROR(communicator.AllGather(&length, lengths.data(), 1, DataType::kInt64).Wait());
   size_t longest = static_cast<size_t>(*std::max_element(lengths.begin(), lengths.end()));
   encoded.resize(longest);
   std::string all(longest * ranks, '\0');
@@ -68,8 +67,10 @@ Result<CatchUpPlan> PlanCatchUp(const rendezvous::Decision& decision,
     if (state == decision.resume) {
       standing = Standing::kCurrent;
       if (plan.source < 0) plan.source = static_cast<int>(rank);
-    } else if (state.applied + 1 == decision.resume.applied &&
+    } else if (state.applied > 0 && state.applied + 1 == decision.resume.applied &&
                decision.NeededBy(state) == rendezvous::CatchUp::kMissingSteps) {
+      // Before its first step a newcomer looks like a survivor, but has an initialisation of its
+      // own.
       standing = Standing::kOneBehind;
     }
     plan.standings.push_back(standing);
@@ -77,10 +78,10 @@ Result<CatchUpPlan> PlanCatchUp(const rendezvous::Decision& decision,
   }
   if (plan.source < 0) {
     return Internal("no rank holds step " + std::to_string(decision.resume.applied) +
-                    ", which generation " + std::to_string(decision.generation) +
-                    " resumes from");
+                    ", which generation " + std::to_string(decision.generation) + " resumes from");
   }
-  // Before the first step all states look alike but come from separate initialisations: the source's counts.
+  // Before the first step all states look alike but come from separate initialisations: the
+  // source's counts.
   if (decision.resume.applied == 0) {
     for (size_t rank = 0; rank < records.size(); ++rank) {
       if (static_cast<int>(rank) == plan.source) continue;

@@ -22,9 +22,9 @@ struct RankRecord {
 Result<std::vector<RankRecord>> ExchangeRecords(Communicator& communicator, const RankRecord& mine);
 
 enum class Standing {
-  kCurrent,      // holds the step that the generation resumes from
-  kOneBehind,    // needs that step's reduced gradients
-  kNeedsState,   // needs everything
+  kCurrent,     // holds the step that the generation resumes from
+  kOneBehind,   // needs that step's reduced gradients
+  kNeedsState,  // needs everything
 };
 
 struct CatchUpPlan {
@@ -34,8 +34,8 @@ struct CatchUpPlan {
   bool AnyoneIs(Standing standing) const;
 };
 
-// The same on every rank. kInternal when nobody holds what the decision resumes from, which the agreement
-// rules out.
+// The same on every rank. kInternal when nobody holds what the decision resumes from, which the
+// agreement rules out.
 Result<CatchUpPlan> PlanCatchUp(const rendezvous::Decision& decision,
                                 std::span<const RankRecord> records);
 

@@ -10,11 +10,12 @@
 namespace closeranks::elastic {
 
 struct ContactCard {
-  // Equal for processes that share memory and abstract Unix sockets: one boot of one kernel, one network
-  // namespace.
+  // Equal for processes that share memory and abstract Unix sockets: one boot of one kernel, one
+  // network namespace.
   std::string host;
-  std::string unix_name;     // where it listens for peers of its host
-  std::string data_address;  // the pod's port, for the others: "host:port", empty when there is none
+  std::string unix_name;  // where it listens for peers of its host
+  std::string
+      data_address;  // the pod's port, for the others: "host:port", empty when there is none
   bool operator==(const ContactCard&) const = default;
 
   std::string Encode() const;

@@ -35,7 +35,8 @@ Result<Ledger> Ledger::Open(Files& files, const std::string& path) {
   return ledger;
 }
 
-void Ledger::Applied(StepNumber step, Generation generation, int epoch, std::span<const int64_t> ids) {
+void Ledger::Applied(StepNumber step, Generation generation, int epoch,
+                     std::span<const int64_t> ids) {
   if (file_ == nullptr) return;
   unstable_.push_back({step, telemetry::LedgerLine(step, generation, epoch, ids)});
 }

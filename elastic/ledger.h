@@ -1,7 +1,8 @@
-// The record of which samples were consumed, one line a step, written only for steps that are stable.
+// The record of which samples were consumed, one line a step, written only for steps that are
+// stable.
 //
-// What is written is what happened: the ids ride with the step's reduction (each rank puts in those that it
-// handed to the training function), so every rank's ledger has the samples of all ranks.
+// What is written is what happened: the ids ride with the step's reduction (each rank puts in those
+// that it handed to the training function), so every rank's ledger has the samples of all ranks.
 #ifndef CLOSERANKS_ELASTIC_LEDGER_H_
 #define CLOSERANKS_ELASTIC_LEDGER_H_
 
@@ -18,8 +19,9 @@
 
 namespace closeranks::elastic {
 
-// The samples of one step as they ride with the reduction: for each position of the global batch the sum
-// over ranks of (id + 1) and of how many ranks computed it. Position p's numbers are at 2p and 2p + 1.
+// The samples of one step as they ride with the reduction: for each position of the global batch
+// the sum over ranks of (id + 1) and of how many ranks computed it. Position p's numbers are at 2p
+// and 2p + 1.
 class StepSamples {
  public:
   explicit StepSamples(int batch = 0) : numbers_(2 * static_cast<size_t>(batch), 0) {}
@@ -49,8 +51,7 @@ class Ledger {
   static Result<Ledger> Open(Files& files, const std::string& path);
 
   // A step that was applied here; not written yet, as it may still turn out never to have happened.
-  void Applied(StepNumber step, Generation generation, int epoch,
-               std::span<const int64_t> ids);
+  void Applied(StepNumber step, Generation generation, int epoch, std::span<const int64_t> ids);
   // Every listed worker holds `step`: it and what is before it is written.
   Status Stable(StepNumber step);
   // What was applied after `step` never happened.

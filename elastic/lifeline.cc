@@ -58,8 +58,7 @@ Result<std::unique_ptr<Lifeline>> Lifeline::Make() {
   if (!lifeline->stop_) return ErrnoStatus(errno, "making an eventfd");
   std::promise<Status> ready;
   std::future<Status> is_ready = ready.get_future();
-  lifeline->thread_ =
-      std::thread(Hold, write_end.get(), lifeline->stop_.get(), std::move(ready));
+  lifeline->thread_ = std::thread(Hold, write_end.get(), lifeline->stop_.get(), std::move(ready));
   // Ours closes with `write_end`, and the thread's is then the only one.
   RETURN_IF_ERROR(is_ready.get());
   return lifeline;

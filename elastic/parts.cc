@@ -46,8 +46,7 @@ Result<std::vector<Parts>> DivideMissingShards(const Division& division,
 Result<Parts> MissingRanges(const Division& division, std::span<const Parts> held) {
   Parts all;
   for (const Parts& parts : held) all.insert(all.end(), parts.begin(), parts.end());
-  std::sort(all.begin(), all.end(),
-            [](const Part& a, const Part& b) { return a.begin < b.begin; });
+  std::sort(all.begin(), all.end(), [](const Part& a, const Part& b) { return a.begin < b.begin; });
   Parts gaps;
   int covered = 0;
   for (const Part& part : all) {

@@ -1,8 +1,9 @@
 // Which rank computes which part of a global batch: pure functions that every rank evaluates alike.
 //
-// A step's batch is positions [0, batch). In exact mode it is divided once and for all into logical shards,
-// whatever the world; ranks own shards. In fast mode it is divided evenly over the ranks. After a loss the
-// survivors keep what they have computed, and only what is missing is divided anew.
+// A step's batch is positions [0, batch). In exact mode it is divided once and for all into logical
+// shards, whatever the world; ranks own shards. In fast mode it is divided evenly over the ranks.
+// After a loss the survivors keep what they have computed, and only what is missing is divided
+// anew.
 #ifndef CLOSERANKS_ELASTIC_PARTS_H_
 #define CLOSERANKS_ELASTIC_PARTS_H_
 
@@ -15,8 +16,8 @@
 
 namespace closeranks::elastic {
 
-// Positions [begin, end) of the global batch. `shard` is the logical shard in exact mode (the part may then
-// be empty, when the batch has fewer samples than there are shards), and -1 in fast mode.
+// Positions [begin, end) of the global batch. `shard` is the logical shard in exact mode (the part
+// may then be empty, when the batch has fewer samples than there are shards), and -1 in fast mode.
 struct Part {
   int shard = -1;
   int begin = 0;
@@ -33,17 +34,17 @@ struct Division {
   int logical_shards = 0;  // exact mode; 0 is fast mode
 };
 
-// The parts of each rank in an undisturbed step. In exact mode rank r owns the contiguous run of shards
-// [r * L / ranks, (r + 1) * L / ranks).
+// The parts of each rank in an undisturbed step. In exact mode rank r owns the contiguous run of
+// shards [r * L / ranks, (r + 1) * L / ranks).
 std::vector<Parts> DivideBatch(const Division& division, int ranks);
 
-// What each rank still has to compute, given what each holds (disjoint): the missing parts, dealt to the
-// ranks that hold the least, lower ranks first. kInternal when what is held overlaps or isn't of this
-// division.
+// What each rank still has to compute, given what each holds (disjoint): the missing parts, dealt
+// to the ranks that hold the least, lower ranks first. kInternal when what is held overlaps or
+// isn't of this division.
 Result<std::vector<Parts>> DivideMissing(const Division& division, std::span<const Parts> held);
 
-// For each logical shard the rank that holds it, given disjoint parts that cover the batch; empty in fast
-// mode.
+// For each logical shard the rank that holds it, given disjoint parts that cover the batch; empty
+// in fast mode.
 std::vector<int> ShardOwners(const Division& division, std::span<const Parts> held);
 
 std::string EncodeParts(const Parts& parts);

@@ -14,6 +14,7 @@ namespace closeranks::elastic {
 namespace {
 
 constexpr Duration kHandshakeLimit = std::chrono::seconds(5);
+constexpr Duration kDialPause = std::chrono::milliseconds(20);
 // Strangers can't make us hold more half-known connections than this.
 constexpr size_t kMaxIntroductions = 1024;
 
@@ -27,11 +28,7 @@ std::string Named(const MemberProcess& process) {
 
 PeerConnections::PeerConnections(net::EventLoop& loop, collectives::Engine& engine, Random& random,
                                  Options options)
-    : loop_(loop),
-      engine_(engine),
-      random_(random),
-      options_(std::move(options)),
-      network_(loop) {
+    : loop_(loop), engine_(engine), random_(random), options_(std::move(options)), network_(loop) {
   card_.host = ThisHost();
   card_.unix_name = "closeranks-" + options_.self.process.incarnation.ToString();
   card_.data_address = options_.data_address;
@@ -44,46 +41,69 @@ Result<std::unique_ptr<PeerConnections>> PeerConnections::Open(net::EventLoop& l
       new PeerConnections(loop, engine, random, std::move(options)));
   ASSIGN_OR_RETURN(
       connections->listener_,
-      connections->network_.ListenFd(
-          net::Address::Unix(connections->card_.unix_name),
-          [raw = connections.get()](UniqueFd fd, const net::Address&) {
-            raw->Welcome(std::move(fd), /*same_host=*/true);
-          }));
+      connections->network_.ListenFd(net::Address::Unix(connections->card_.unix_name),
+                                     [raw = connections.get()](UniqueFd fd, const net::Address&) {
+                                       raw->Welcome(std::move(fd), /*same_host=*/true);
+                                     }));
   return connections;
 }
 
-PeerConnections::~PeerConnections() {
-  if (attempt_ != nullptr) loop_.Cancel(attempt_->limit);
-}
+PeerConnections::~PeerConnections() { GiveUp(); }
 
 std::string PeerConnections::Card() const { return card_.Encode(); }
 
 void PeerConnections::Connect(const rendezvous::Decision& decision, Connected connected) {
-  if (attempt_ != nullptr) loop_.Cancel(attempt_->limit);
+  GiveUp();
   World world = decision.world();
   DropUnlisted(world);
   world_ = world;
-  attempt_ = std::make_unique<Attempt>(Attempt{world, std::move(connected), net::kNoTimer});
+  attempt_ = std::make_unique<Attempt>(
+      Attempt{world, decision.members, std::move(connected), net::kNoTimer});
   attempt_->limit = loop_.RunAfter(options_.limit, [this] {
     std::string missing;
     for (const MemberProcess& process : attempt_->world.ranks) {
-      if (process != options_.self.process && !transports_.contains(process)) {
+      if (process != options_.self.process && !Reaches(process)) {
         missing += (missing.empty() ? "" : ", ") + Named(process);
       }
     }
     EndAttempt(Timeout("no connection to " + missing));
   });
-  for (const rendezvous::ListedMember& peer : decision.members) {
-    bool mine_to_dial = peer.member < options_.self.process.member && !peer.worker.IsNone();
-    if (mine_to_dial && !transports_.contains({peer.member, peer.worker})) Dial(peer);
-  }
+  DialMissing();
   EndIfConnected();
+}
+
+void PeerConnections::DialMissing() {
+  for (const rendezvous::ListedMember& peer : attempt_->members) {
+    bool mine_to_dial = peer.member < options_.self.process.member && !peer.worker.IsNone();
+    MemberProcess process{peer.member, peer.worker};
+    if (mine_to_dial && !Reaches(process) && dialling_.insert(process).second) Dial(peer);
+  }
+}
+
+void PeerConnections::GiveUp() {
+  if (attempt_ != nullptr) loop_.Cancel(attempt_->limit);
+  attempt_.reset();
+}
+
+bool PeerConnections::Reaches(const MemberProcess& peer) const {
+  auto found = connections_.find(peer);
+  return found != connections_.end() && !found->second.is_lost;
+}
+
+void PeerConnections::OnPeerLost(const MemberProcess& peer, TimePoint when) {
+  auto found = connections_.find(peer);
+  // It may be about a connection that a newer one has taken the place of.
+  if (found == connections_.end() || found->second.since > when) return;
+  found->second.is_lost = true;
+  if (attempt_ != nullptr) DialMissing();
 }
 
 void PeerConnections::Dial(const rendezvous::ListedMember& peer) {
   auto card = ContactCard::Decode(peer.card);
+  const MemberProcess process{peer.member, peer.worker};
   if (!card.ok()) {
-    LOG(ERROR) << Named({peer.member, peer.worker}) << " has no usable card: " << card.status();
+    LOG(ERROR) << Named(process) << " has no usable card: " << card.status();
+    dialling_.erase(process);
     return;
   }
   bool same_host = options_.shared_memory && card->host == card_.host;
@@ -92,7 +112,8 @@ void PeerConnections::Dial(const rendezvous::ListedMember& peer) {
   if (!same_host) {
     auto parsed = net::Address::Parse(card->data_address);
     if (!parsed.ok()) {
-      LOG(ERROR) << Named({peer.member, peer.worker}) << " can't be reached: " << parsed.status();
+      LOG(ERROR) << Named(process) << " can't be reached: " << parsed.status();
+      dialling_.erase(process);
       return;
     }
     address = *parsed;
@@ -101,65 +122,78 @@ void PeerConnections::Dial(const rendezvous::ListedMember& peer) {
                                             {peer.member, peer.worker},
                                             options_.self.process.member});
   }
-  Generation generation = world_.generation;
-  network_.ConnectFd(address, options, [this, peer, same_host, generation](Result<UniqueFd> fd) {
-    if (world_.generation != generation) return;
-    if (fd.ok()) {
-      Introduce(*std::move(fd), rendezvous::Handshake::Role::kInitiator, same_host);
-      return;
+  network_.ConnectFd(address, options, [this, peer, same_host](Result<UniqueFd> fd) {
+    if (!fd.ok()) return DialAgain(peer);
+    Introduce(*std::move(fd), rendezvous::Handshake::Role::kInitiator, same_host,
+              [this, peer](const Status& introduced) {
+                if (introduced.ok() || introduced.code() == StatusCode::kMismatch) {
+                  dialling_.erase({peer.member, peer.worker});
+                } else {
+                  DialAgain(peer);
+                }
+              });
+  });
+}
+
+// The peer may not be listening yet, or be dying: again, as long as a world waits for it.
+void PeerConnections::DialAgain(const rendezvous::ListedMember& peer) {
+  loop_.RunAfter(kDialPause, [this, peer] {
+    const MemberProcess process{peer.member, peer.worker};
+    bool is_wanted = attempt_ != nullptr && world_.RankOf(process) >= 0 && !Reaches(process);
+    if (is_wanted) {
+      Dial(peer);
+    } else {
+      dialling_.erase(process);
     }
-    // The peer may not be listening yet, or be dying: try again until the attempt's limit.
-    loop_.RunAfter(std::chrono::milliseconds(20), [this, peer, generation] {
-      bool still_missing = attempt_ != nullptr && world_.generation == generation &&
-                           !transports_.contains({peer.member, peer.worker});
-      if (still_missing) Dial(peer);
-    });
   });
 }
 
 void PeerConnections::Welcome(UniqueFd connection, bool same_host) {
   if (introductions_.size() >= kMaxIntroductions) return;
-  Introduce(std::move(connection), rendezvous::Handshake::Role::kResponder, same_host);
+  Introduce(std::move(connection), rendezvous::Handshake::Role::kResponder, same_host,
+            [](const Status&) {});
 }
 
 void PeerConnections::Introduce(UniqueFd connection, rendezvous::Handshake::Role role,
-                                bool same_host) {
+                                bool same_host, std::function<void(const Status&)> done) {
   introductions_.emplace_back();
   auto place = std::prev(introductions_.end());
   *place = std::make_unique<rendezvous::Introduction>(
       loop_, std::move(connection), role, options_.self, options_.key, random_, kHandshakeLimit,
-      [this, place, same_host](Result<rendezvous::Acquaintance> result) {
+      [this, place, same_host, done](Result<rendezvous::Acquaintance> result) {
         introductions_.erase(place);
-        OnIntroduced(std::move(result), same_host);
+        done(OnIntroduced(std::move(result), same_host));
+        EndIfConnected();
       });
 }
 
-void PeerConnections::OnIntroduced(Result<rendezvous::Acquaintance> result, bool same_host) {
+Status PeerConnections::OnIntroduced(Result<rendezvous::Acquaintance> result, bool same_host) {
   if (!result.ok()) {
     LOG(WARNING) << "a connection was refused: " << result.status();
-    // Trying again doesn't mend a difference: the run must end with it.
-    if (result.status().code() == StatusCode::kMismatch && attempt_ != nullptr) {
-      EndAttempt(result.status());
-    }
-    return;
+    // Trying again doesn't mend a difference. Who trains already goes on without the one that
+    // differs.
+    bool is_final = result.status().code() == StatusCode::kMismatch && !ever_connected_;
+    if (is_final && attempt_ != nullptr) EndAttempt(result.status());
+    return result.status();
   }
   const MemberProcess peer = result->peer.process;
-  if (transports_.contains(peer)) return;  // a second connection of a retry
+  // Who calls again has lost the connection before, even if that can't be seen here yet.
+  connections_.erase(peer);
+  const TimePoint since = loop_.Now();
   bool shared = same_host && options_.shared_memory;
-  auto transport = shared
-                       ? collectives::MakeShmTransport(std::move(result->connection), peer)
-                       : collectives::MakeTcpTransport(std::move(result->connection), peer);
+  auto transport = shared ? collectives::MakeShmTransport(std::move(result->connection), peer)
+                          : collectives::MakeTcpTransport(std::move(result->connection), peer);
   Status attached = transport.ok() ? engine_.Attach(**transport) : transport.status();
   if (!attached.ok()) {
     LOG(ERROR) << "no transport to " << Named(peer) << ": " << attached;
-    return;
+    return attached;
   }
-  transports_.emplace(peer, SharedTransport(transport->release(),
-                                            [&engine = engine_](collectives::Transport* gone) {
-                                              engine.Detach(*gone);
-                                              delete gone;
-                                            }));
-  EndIfConnected();
+  SharedTransport owned(transport->release(), [&engine = engine_](collectives::Transport* gone) {
+    engine.Detach(*gone);
+    delete gone;
+  });
+  connections_.emplace(peer, Connection{std::move(owned), since});
+  return OkStatus();
 }
 
 // Who was in the last world and isn't in this one is dropped. Who was in neither may belong to a
@@ -167,10 +201,9 @@ void PeerConnections::OnIntroduced(Result<rendezvous::Acquaintance> result, bool
 void PeerConnections::DropUnlisted(const World& world) {
   for (const MemberProcess& process : world_.ranks) {
     if (world.RankOf(process) >= 0) continue;
-    transports_.erase(process);
+    connections_.erase(process);
   }
-  // A connection that broke is of no use to any generation.
-  std::erase_if(transports_, [](auto& entry) { return !entry.second->failure().ok(); });
+  std::erase_if(connections_, [](const auto& entry) { return entry.second.is_lost; });
 }
 
 void PeerConnections::EndIfConnected() {
@@ -181,10 +214,10 @@ void PeerConnections::EndIfConnected() {
       transports.push_back(nullptr);
       continue;
     }
-    auto found = transports_.find(process);
-    if (found == transports_.end()) return;
-    transports.push_back(found->second);
+    if (!Reaches(process)) return;
+    transports.push_back(connections_.at(process).transport);
   }
+  ever_connected_ = true;
   EndAttempt(std::move(transports));
 }
 

@@ -1,7 +1,7 @@
 // The connections to the other workers: kept across generations, made for those who are new.
 //
-// Of a pair, the higher member connects and the lower one accepts. Processes of one host meet on a Unix
-// socket and talk through shared memory; others meet on the pod's port and talk TCP.
+// Of a pair, the higher member connects and the lower one accepts. Processes of one host meet on a
+// Unix socket and talk through shared memory; others meet on the pod's port and talk TCP.
 #ifndef CLOSERANKS_ELASTIC_PEER_CONNECTIONS_H_
 #define CLOSERANKS_ELASTIC_PEER_CONNECTIONS_H_
 
@@ -9,6 +9,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -32,12 +33,12 @@ class PeerConnections {
   struct Options {
     rendezvous::Identity self;
     std::string key;
-    bool shared_memory = true;  // with peers of this host
-    std::string data_address;   // of the pod's port, for the contact card
+    bool shared_memory = true;                  // with peers of this host
+    std::string data_address;                   // of the pod's port, for the contact card
     Duration limit = std::chrono::seconds(10);  // for connecting to one generation's peers
   };
-  // Detached from the engine when the last owner goes: the communicators of a world that is over may still
-  // be held by the training thread.
+  // Detached from the engine when the last owner goes: the communicators of a world that is over
+  // may still be held by the training thread.
   using SharedTransport = std::shared_ptr<collectives::Transport>;
   // The transports by rank (null for this rank), or why there are none.
   using Connected = std::function<void(Result<std::vector<SharedTransport>>)>;
@@ -53,9 +54,16 @@ class PeerConnections {
   // What the agreement is to carry for this worker.
   std::string Card() const;
 
-  // Drops who is no longer listed, connects to who is new, and calls back once; at once when nobody is new.
-  // A later call gives an earlier one up, without its callback.
+  // Drops who is no longer listed, connects to who is new, and calls back once; at once when nobody
+  // is new. A later call gives an earlier one up, without its callback. kTimeout names who is
+  // missing; kMismatch, before the first success only, who is of another build or configuration:
+  // later it is the newcomer's to end.
   void Connect(const rendezvous::Decision& decision, Connected connected);
+  // Whatever Connect is under way doesn't call back any more.
+  void GiveUp();
+
+  // The engine noticed at `when` that the transport to `peer` failed.
+  void OnPeerLost(const MemberProcess& peer, TimePoint when);
 
   // A connection that came in at the pod's port.
   void Accept(UniqueFd connection) { Welcome(std::move(connection), /*same_host=*/false); }
@@ -63,6 +71,7 @@ class PeerConnections {
  private:
   struct Attempt {
     World world;
+    std::vector<rendezvous::ListedMember> members;
     Connected connected;
     net::TimerId limit = net::kNoTimer;
   };
@@ -71,10 +80,16 @@ class PeerConnections {
   PeerConnections(net::EventLoop& loop, collectives::Engine& engine, Random& random,
                   Options options);
 
+  // Calls whom this side is to call, unless it does so already.
+  void DialMissing();
   void Dial(const rendezvous::ListedMember& peer);
+  void DialAgain(const rendezvous::ListedMember& peer);
+  // Whether there is a connection to it that isn't known to be broken.
+  bool Reaches(const MemberProcess& peer) const;
   void Welcome(UniqueFd connection, bool same_host);
-  void Introduce(UniqueFd connection, rendezvous::Handshake::Role role, bool same_host);
-  void OnIntroduced(Result<rendezvous::Acquaintance> result, bool same_host);
+  void Introduce(UniqueFd connection, rendezvous::Handshake::Role role, bool same_host,
+                 std::function<void(const Status&)> done);
+  Status OnIntroduced(Result<rendezvous::Acquaintance> result, bool same_host);
   void DropUnlisted(const World& world);
   void EndIfConnected();
   void EndAttempt(Result<std::vector<SharedTransport>> result);
@@ -88,8 +103,17 @@ class PeerConnections {
   std::unique_ptr<net::Listener> listener_;
   Introductions introductions_;
   World world_;  // of the last Connect
+  bool ever_connected_ = false;
   std::unique_ptr<Attempt> attempt_;
-  std::map<MemberProcess, SharedTransport> transports_;
+  struct Connection {
+    SharedTransport transport;
+    TimePoint since;
+    bool is_lost = false;  // of no use to any world to come
+  };
+  std::map<MemberProcess, Connection> connections_;
+  // Whom this side is about to reach: one call at a time, so that both sides mean the same
+  // connection.
+  std::set<MemberProcess> dialling_;
 };
 
 }  // namespace closeranks::elastic

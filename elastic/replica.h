@@ -1,5 +1,5 @@
-// What an elastic run keeps equal on every rank, seen from the outside: this is all that elastic/ knows of
-// a model, an optimizer and gradients.
+// What an elastic run keeps equal on every rank, seen from the outside: this is all that elastic/
+// knows of a model, an optimizer and gradients.
 #ifndef CLOSERANKS_ELASTIC_REPLICA_H_
 #define CLOSERANKS_ELASTIC_REPLICA_H_
 
@@ -29,15 +29,15 @@ class Replica {
  public:
   virtual ~Replica() = default;
 
-  // The gradients of `step` are collected from now on; those of the step before are forgotten, its reduced
-  // gradients are kept until the end of this step's reduction.
+  // The gradients of `step` are collected from now on; those of the step before are forgotten, its
+  // reduced gradients are kept until the end of this step's reduction.
   virtual void BeginStep(StepNumber step) = 0;
-  // By what this step's gradients are reduced, and in exact mode who owns which shard. Comes again within a
-  // step when the world has changed: what was collected stays.
+  // By what this step's gradients are reduced, and in exact mode who owns which shard. Comes again
+  // within a step when the world has changed: what was collected stays.
   virtual void BeginReduction(std::shared_ptr<Communicator> communicator,
                               std::vector<int> shard_owners) = 0;
-  // What is computed from now on belongs to `part`; `last`: nothing follows it in this step here, so the
-  // reduction may begin while it is computed.
+  // What is computed from now on belongs to `part`; `last`: nothing follows it in this step here,
+  // so the reduction may begin while it is computed.
   virtual void BeginPart(StepNumber step, const Part& part, bool last) = 0;
   virtual void EndPart() = 0;
   // Starts what is left of the reduction; what it starts precedes whatever the caller starts next.
@@ -47,8 +47,8 @@ class Replica {
   // Updates the parameters with the reduced gradients of `step`.
   virtual void Apply(StepNumber step) = 0;
 
-  // The reduced gradients of `step`, to be sent to who is behind or to be received; the same counts on every
-  // rank. Valid for the newest reduced step and for the one after it.
+  // The reduced gradients of `step`, to be sent to who is behind or to be received; the same counts
+  // on every rank. Valid for the newest reduced step and for the one after it.
   virtual std::vector<Buffer> ReducedGradients(StepNumber step) = 0;
 
   // Everything that defines the run after a step, bit for bit.

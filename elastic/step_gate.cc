@@ -23,6 +23,7 @@ void StepGate::Shut(Status why, Frozen frozen) {
 void StepGate::Open(std::shared_ptr<const ConnectedWorld> world) {
   {
     std::lock_guard lock(mutex_);
+    if (ended_.has_value()) return;
     open_ = std::move(world);
   }
   changed_.notify_all();

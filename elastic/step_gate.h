@@ -1,8 +1,9 @@
 // Where the training thread and the world's changes meet.
 //
-// The training thread asks the gate for the world to step in, and for permission to apply a step. The loop's
-// thread shuts the gate when a new generation is being agreed on, and opens it with the new world. Between
-// the two nothing is applied here: that is what the promise of this member's acceptor rests on.
+// The training thread asks the gate for the world to step in, and for permission to apply a step.
+// The loop's thread shuts the gate when a new generation is being agreed on, and opens it with the
+// new world. Between the two nothing is applied here: that is what the promise of this member's
+// acceptor rests on.
 #ifndef CLOSERANKS_ELASTIC_STEP_GATE_H_
 #define CLOSERANKS_ELASTIC_STEP_GATE_H_
 
@@ -25,7 +26,8 @@ struct ConnectedWorld {
   World world;
   int rank = -1;
   std::shared_ptr<Communicator> communicator;
-  // When this worker noticed a loss (TimePoint{}: it wasn't one), learnt the decision, was connected.
+  // When this worker noticed a loss (TimePoint{}: it wasn't one), learnt the decision, was
+  // connected.
   TimePoint detected{};
   TimePoint decided{};
   TimePoint rewired{};
@@ -39,11 +41,11 @@ class StepGate {
   explicit StepGate(rendezvous::WorkerState initial) : state_(initial) {}
 
   // --- the loop's thread ---
-  // Nothing is applied from now on until Open. `frozen` gets the state: at once, or from the training thread
-  // at the end of the update that it is in the middle of. A later call replaces an unanswered one. The open
-  // world's communicator is aborted with `why`.
+  // Nothing is applied from now on until Open. `frozen` gets the state: at once, or from the
+  // training thread at the end of the update that it is in the middle of. A later call replaces an
+  // unanswered one. The open world's communicator is aborted with `why`.
   void Shut(Status why, Frozen frozen);
-  // Ends the wait for a world.
+  // Ends the wait for a world. After End nothing opens any more.
   void Open(std::shared_ptr<const ConnectedWorld> world);
   // For good: the job ended (ok), this process was replaced, the quorum is lost.
   void End(Status why);
@@ -53,8 +55,8 @@ class StepGate {
   Result<std::shared_ptr<const ConnectedWorld>> Await();
   // As Await, but also returns once the open world is another than `generation`.
   Result<std::shared_ptr<const ConnectedWorld>> AwaitOtherThan(Generation generation);
-  // Permission to apply a step that was reduced in `generation`; false when the world has changed. True must
-  // be followed by EndApply.
+  // Permission to apply a step that was reduced in `generation`; false when the world has changed.
+  // True must be followed by EndApply.
   bool BeginApply(Generation generation);
   void EndApply(rendezvous::WorkerState state);
   rendezvous::WorkerState state() const;

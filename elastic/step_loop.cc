@@ -64,7 +64,7 @@ Status StepLoop::Commit() {
     StepNumber open_step = step_;
     RETURN_IF_ERROR(EnterNextWorld());
     if (ended_ || gate_.state().applied >= open_step) return OkStatus();  // caught up with it
-    if (step_ != open_step || !todo_.empty()) return OkStatus();          // there is more to compute
+    if (step_ != open_step || !todo_.empty()) return OkStatus();  // there is more to compute
     replica_.BeginReduction(world_->communicator, shard_owners_);
     reduction_begun_ = true;
   }
@@ -73,9 +73,8 @@ Status StepLoop::Commit() {
 Status StepLoop::Finish() {
   while (!ended_) {
     if (gate_.state().applied < batches_.steps()) {
-      return Internal("the run is not at its end: step " +
-                      std::to_string(gate_.state().applied) + " of " +
-                      std::to_string(batches_.steps()));
+      return Internal("the run is not at its end: step " + std::to_string(gate_.state().applied) +
+                      " of " + std::to_string(batches_.steps()));
     }
     // Everyone who passes it holds the last step, so that step is stable.
     Status passed = world_->communicator->Barrier().Wait();
@@ -128,8 +127,7 @@ Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world) {
   world_ = std::move(world);
   rendezvous::WorkerState state = gate_.state();
   RankRecord mine{state, step_ == state.applied + 1 ? held_ : Parts{}};
-  ASSIGN_OR_RETURN(std::vector<RankRecord> records,
-                   ExchangeRecords(*world_->communicator, mine));
+  ASSIGN_OR_RETURN(std::vector<RankRecord> records, ExchangeRecords(*world_->communicator, mine));
   ASSIGN_OR_RETURN(CatchUpPlan plan, PlanCatchUp(*world_->decision, records));
   if (plan.AnyoneIs(Standing::kOneBehind)) RETURN_IF_ERROR(SendReducedStep(plan));
   if (plan.AnyoneIs(Standing::kNeedsState)) RETURN_IF_ERROR(SendState(plan));
@@ -214,8 +212,7 @@ void StepLoop::PrepareStep(const CatchUpPlan& plan, int rank) {
       untouched ? DivideBatch(division, world_->world.size()) : *std::move(missing);
   todo_ = division_of_rank[rank];
   for (size_t r = 0; r < division_of_rank.size(); ++r) {
-    division_of_rank[r].insert(division_of_rank[r].end(), plan.held[r].begin(),
-                               plan.held[r].end());
+    division_of_rank[r].insert(division_of_rank[r].end(), plan.held[r].begin(), plan.held[r].end());
   }
   shard_owners_ = ShardOwners(division, division_of_rank);
 }
@@ -241,8 +238,7 @@ Result<StepLoop::Outcome> StepLoop::ReduceAndApply() {
   replica_.StartReduction();
   Work samples_work = communicator.AllReduce(samples.numbers(), samples.numbers(), samples.count(),
                                              DataType::kInt64, Reduction::kSum);
-  Work loss_work =
-      communicator.AllReduce(&loss, &loss, 1, DataType::kFloat64, Reduction::kSum);
+  Work loss_work = communicator.AllReduce(&loss, &loss, 1, DataType::kFloat64, Reduction::kSum);
   // All are waited for, whatever comes of them: their memory must not be written after this.
   Status reduced = replica_.FinishReduction();
   for (Work* work : {&samples_work, &loss_work}) {

@@ -1,11 +1,11 @@
-// The elastic step: what a rank does from one optimizer update to the next, and when the world changes in
-// between.
+// The elastic step: what a rank does from one optimizer update to the next, and when the world
+// changes in between.
 //
 //   NextStep -> compute each of todo() -> Commit -> NextStep ...
 //
-// Commit either applies the step or, when the world changed, leaves the same step open with the parts that
-// are now this rank's to compute; the next NextStep hands them out. The training thread drives it; all
-// waiting happens in NextStep, Commit and Finish.
+// Commit either applies the step or, when the world changed, leaves the same step open with the
+// parts that are now this rank's to compute; the next NextStep hands them out. The training thread
+// drives it; all waiting happens in NextStep, Commit and Finish.
 #ifndef CLOSERANKS_ELASTIC_STEP_LOOP_H_
 #define CLOSERANKS_ELASTIC_STEP_LOOP_H_
 
@@ -69,9 +69,9 @@ class StepLoop {
   StepLoop(StepGate& gate, Replica& replica, BatchSource& batches, Ledger ledger,
            StepObserver& observer, const Clock& clock, Options options);
 
-  // Waits for a world where there is none. False when every step of the run is applied, or the job has
-  // ended. Errors end the run: kStaleGeneration (replaced), kTimeout (quorum lost), kMismatch, kUnavailable
-  // (the supervisor is gone), kInternal.
+  // Waits for a world where there is none. False when every step of the run is applied, or the job
+  // has ended. Errors end the run: kStaleGeneration (replaced), kTimeout (quorum lost), kMismatch,
+  // kUnavailable (the supervisor is gone), kInternal.
   Result<bool> NextStep();
 
   // What is to be computed now, and how.
@@ -87,8 +87,8 @@ class StepLoop {
   // See above. The errors are those of NextStep. Every part of todo() must have been computed.
   Status Commit();
 
-  // After NextStep returned false: waits until every rank is through and the job's end is agreed on.
-  // kAborted when the job ended before this worker could take part: it doesn't hold the result.
+  // After NextStep returned false: waits until every rank is through and the job's end is agreed
+  // on. kAborted when the job ended before this worker could take part: it doesn't hold the result.
   Status Finish();
 
  private:
@@ -96,8 +96,8 @@ class StepLoop {
 
   // Takes part in `world`: exchange, catch-up, transfer; sets what is to be computed.
   Status EnterWorld(std::shared_ptr<const ConnectedWorld> world);
-  // Blocks until this rank takes part in a world other than the one that it is in. kOk with no world when
-  // the job has ended.
+  // Blocks until this rank takes part in a world other than the one that it is in. kOk with no
+  // world when the job has ended.
   Status EnterNextWorld();
   Status SendReducedStep(const CatchUpPlan& plan);
   Status SendState(const CatchUpPlan& plan);

@@ -41,6 +41,7 @@ Worker::Worker(Options options, const Clock& clock, Random& random)
     TimePoint now = clock_.Now();
     loop_thread_.RunInLoop([this, peer, why, now] {
       if (detected_ == TimePoint{}) detected_ = now;
+      if (connections_ != nullptr) connections_->OnPeerLost(peer, now);
       OnPeerLost(peer, why);
     });
   });
@@ -80,7 +81,8 @@ Result<std::unique_ptr<Worker>> Worker::Start(UniqueFd agent_socket, Options opt
     handlers.on_data_connection = [raw](const rendezvous::DataConnection&, UniqueFd connection) {
       if (raw->connections_ != nullptr) raw->connections_->Accept(std::move(connection));
     };
-    auto link = std::make_unique<net::SocketLink>(raw->loop_thread_.loop(), std::move(agent_socket));
+    auto link =
+        std::make_unique<net::SocketLink>(raw->loop_thread_.loop(), std::move(agent_socket));
     raw->session_ = std::make_unique<rendezvous::WorkerSession>(
         raw->loop_thread_.loop(), std::move(link), raw->process_.incarnation, std::move(handlers));
     for (const auto& lifeline : raw->lifelines_) {
@@ -122,7 +124,14 @@ Status Worker::Join(const std::string& configuration) {
 }
 
 void Worker::ReportFailure(Generation generation, const Status& why) {
-  loop_thread_.RunInLoop([this, generation, why] { SendFailure(generation, {}, why); });
+  loop_thread_.RunInLoop([this, generation, why] {
+    MemberProcess suspect;
+    std::optional<int> rank = why.suspected_rank();
+    if (generation == world_.generation && rank.has_value() && *rank < world_.size()) {
+      suspect = world_.ranks[*rank];
+    }
+    SendFailure(generation, suspect, why);
+  });
 }
 
 void Worker::ReportDone() {
@@ -135,6 +144,8 @@ void Worker::ReportProgress(const rendezvous::Progress& progress) {
 
 void Worker::OnFreeze(const rendezvous::Freeze& freeze) {
   if (detected_ == TimePoint{}) detected_ = clock_.Now();
+  // A world that is still being connected must not open after the answer.
+  if (connections_ != nullptr) connections_->GiveUp();
   // The answer may come from the training thread, at the end of an update.
   gate_.Shut(StaleGeneration("generation " + std::to_string(freeze.generation) + " is agreed on"),
              [this, generation = freeze.generation](rendezvous::WorkerState state) {
@@ -178,7 +189,7 @@ void Worker::OnConnected(rendezvous::DecisionRef decision, TimePoint decided,
   world->detected = std::exchange(detected_, TimePoint{});
   world->decided = decided;
   world->rewired = clock_.Now();
-  generation_ = decision->generation;
+  world_ = world->world;
   if (options_.on_world) options_.on_world(*world);
   gate_.Open(std::move(world));
 }
@@ -209,12 +220,14 @@ void Worker::OnEnded(const rendezvous::Ended& ended) {
 }
 
 void Worker::OnPeerLost(const MemberProcess& peer, const Status& why) {
-  SendFailure(generation_, peer, why);
+  LOG_IF(WARNING, why.code() == StatusCode::kMismatch)
+      << "member " << peer << " sent what it may not: " << why;
+  SendFailure(world_.generation, peer, why);
 }
 
 void Worker::SendFailure(Generation generation, MemberProcess suspect, const Status& why) {
   // A world that is already replaced, or over, has nothing more to report.
-  if (generation < generation_ || ended_) return;
+  if (generation < world_.generation || ended_) return;
   // It was ended here, because the agent already asks for another.
   if (why.code() == StatusCode::kStaleGeneration) return;
   session_->Send(rendezvous::Failure{generation, suspect, why.ToString()});

@@ -1,8 +1,9 @@
-// A worker's side of the elastic job: it joins, follows the world's changes, and keeps the step gate.
+// A worker's side of the elastic job: it joins, follows the world's changes, and keeps the step
+// gate.
 //
-// The loop's thread does everything that must go on while the training thread computes: it answers the
-// agent, shuts and opens the gate, and connects to new peers, so that a new world is ready before the
-// training thread asks for it.
+// The loop's thread does everything that must go on while the training thread computes: it answers
+// the agent, shuts and opens the gate, and connects to new peers, so that a new world is ready
+// before the training thread asks for it.
 #ifndef CLOSERANKS_ELASTIC_WORKER_H_
 #define CLOSERANKS_ELASTIC_WORKER_H_
 
@@ -42,8 +43,8 @@ class Worker {
     std::function<void(const ConnectedWorld&)> on_world;
   };
 
-  // Says hello to the agent at the other end of `agent_socket` and waits for its welcome. kTimeout or
-  // kUnavailable when none comes. `clock` and `random` outlive the worker.
+  // Says hello to the agent at the other end of `agent_socket` and waits for its welcome. kTimeout
+  // or kUnavailable when none comes. `clock` and `random` outlive the worker.
   static Result<std::unique_ptr<Worker>> Start(UniqueFd agent_socket, Options options,
                                                const Clock& clock, Random& random);
   ~Worker();
@@ -54,8 +55,8 @@ class Worker {
   const MemberProcess& process() const { return process_; }
   StepGate& gate() { return gate_; }
 
-  // Asks to be listed. `configuration` must be equal on every worker. Once. What comes of it shows at the
-  // gate.
+  // Asks to be listed. `configuration` must be equal on every worker. Once. What comes of it shows
+  // at the gate.
   Status Join(const std::string& configuration);
 
   // From any thread.
@@ -101,9 +102,9 @@ class Worker {
   // Of the loop's thread.
   std::unique_ptr<rendezvous::WorkerSession> session_;
   std::unique_ptr<PeerConnections> connections_;
-  Generation generation_ = 0;  // of the open world
-  TimePoint detected_{};       // the first sign of a loss since the last world
-  bool ended_ = false;         // nothing more will come from the agent
+  World world_;           // the newest that was opened
+  TimePoint detected_{};  // the first sign of a loss since the last world
+  bool ended_ = false;    // nothing more will come from the agent
 };
 
 }  // namespace closeranks::elastic

@@ -2,9 +2,12 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -14,6 +17,8 @@ namespace {
 
 // A line longer than this is handed out in pieces, so that a child can't make us hold more.
 constexpr size_t kMaxLine = 64 << 10;
+// Who writes faster than we read must not keep the loop from its other work.
+constexpr size_t kMostAtOnce = 256 << 10;
 
 struct Pipe {
   UniqueFd read_end;
@@ -115,7 +120,10 @@ ChildProcess::~ChildProcess() {
   for (auto& stream : streams_) {
     if (stream->fd) loop_.Unwatch(stream->fd.get());
   }
-  if (!reaped_) kill(pid_, SIGKILL);
+  if (reaped_) return;
+  kill(pid_, SIGKILL);
+  while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+  }
 }
 
 void ChildProcess::Signal(int signal) {
@@ -125,8 +133,10 @@ void ChildProcess::Signal(int signal) {
 void ChildProcess::Reaped() {
   reaped_ = true;
   for (auto& stream : streams_) {
-    // A grandchild may hold the pipe open: take what is there, and no more.
-    if (stream->fd && ReadStream(*stream)) EndStream(*stream);
+    // A grandchild may hold the pipe open and go on writing: take what is there, and no more.
+    int there = 0;
+    if (!stream->fd || ioctl(stream->fd.get(), FIONREAD, &there) != 0) continue;
+    if (ReadStream(*stream, static_cast<size_t>(there))) EndStream(*stream);
   }
 }
 
@@ -135,19 +145,20 @@ Status ChildProcess::WatchOutput(UniqueFd fd, bool error) {
   streams_.push_back(std::make_unique<Stream>(Stream{std::move(fd), error, {}}));
   Stream* stream = streams_.back().get();
   return loop_.Watch(stream->fd.get(), {.readable = true},
-                     [this, stream](net::Ready) { ReadStream(*stream); });
+                     [this, stream](net::Ready) { ReadStream(*stream, kMostAtOnce); });
 }
 
-bool ChildProcess::ReadStream(Stream& stream) {
+bool ChildProcess::ReadStream(Stream& stream, size_t most) {
   std::array<char, 16 << 10> chunk;
-  while (true) {
-    ssize_t got = read(stream.fd.get(), chunk.data(), chunk.size());
+  while (most > 0) {
+    ssize_t got = read(stream.fd.get(), chunk.data(), std::min(most, chunk.size()));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0 && errno == EAGAIN) return true;
     if (got <= 0) {
       EndStream(stream);
       return false;
     }
+    most -= static_cast<size_t>(got);
     std::string_view rest(chunk.data(), static_cast<size_t>(got));
     while (!rest.empty()) {
       size_t newline = rest.find('\n');
@@ -159,6 +170,7 @@ bool ChildProcess::ReadStream(Stream& stream) {
       }
     }
   }
+  return true;
 }
 
 void ChildProcess::EndStream(Stream& stream) {

@@ -24,8 +24,8 @@ struct ExitResult {
   std::string ToString() const;
 };
 
-// Owns the process: SIGKILLed (and left for the owner's reaping) when this object goes while it runs; the
-// kernel kills it too when this process dies. Lives on the loop's thread.
+// Owns the process: SIGKILLed and reaped when this object goes while it runs; the kernel kills it
+// too when this process dies. Lives on the loop's thread.
 class ChildProcess {
  public:
   struct Options {
@@ -50,6 +50,7 @@ class ChildProcess {
   void Signal(int signal);
 
   // The owner reaped it: hands out what is left of its output, a last line without newline too.
+  // What processes of its own write later is lost.
   void Reaped();
 
  private:
@@ -61,8 +62,8 @@ class ChildProcess {
 
   ChildProcess(pid_t pid, net::EventLoop& loop, OnLine on_line);
   Status WatchOutput(UniqueFd fd, bool error);
-  // Reads what there is; false at the end of the stream.
-  bool ReadStream(Stream& stream);
+  // Reads what there is, but at most `most` bytes; false at the end of the stream.
+  bool ReadStream(Stream& stream, size_t most);
   void EndStream(Stream& stream);
 
   pid_t pid_;

@@ -16,8 +16,9 @@ bool Parse(std::string_view text, T& value) {
 }  // namespace
 
 Result<Fault> ParseFault(std::string_view text) {
-  Status wrong = InvalidArgument("--kill=" + std::string(text) +
-                                 ": expected RANK[,RANK...]@STEP or @PERCENT%, such as 0@329 or 2,3@50%");
+  Status wrong =
+      InvalidArgument("--kill=" + std::string(text) +
+                      ": expected RANK[,RANK...]@STEP or @PERCENT%, such as 0@329 or 2,3@50%");
   Fault fault;
   size_t at = text.find('@');
   if (at == std::string_view::npos) return wrong;

@@ -22,7 +22,8 @@ TEST(Fault, APercentageIsOfTheWholeRun) {
 }
 
 TEST(Fault, WhatIsWrongIsSaid) {
-  for (const char* text : {"", "0", "0@101%", "0@%", "0@x%", "@1", "0@", "0@0", "0,@1", "a@1", "0@x", "-1@2", "1,1@2"}) {
+  for (const char* text : {"", "0", "0@101%", "0@%", "0@x%", "@1", "0@", "0@0", "0,@1", "a@1",
+                           "0@x", "-1@2", "1,1@2"}) {
     Status status = ParseFault(text).status();
     EXPECT_EQ(status.code(), StatusCode::kInvalidArgument) << text;
     EXPECT_NE(status.message().find("RANK"), std::string::npos);

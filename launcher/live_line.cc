@@ -1,6 +1,8 @@
 #include "launcher/live_line.h"
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 
 namespace closeranks::launcher {
 namespace {
@@ -8,6 +10,15 @@ namespace {
 constexpr Duration kWindow = std::chrono::seconds(5);
 constexpr Duration kTerminalInterval = std::chrono::milliseconds(100);
 constexpr Duration kLogInterval = std::chrono::seconds(5);
+
+constexpr double kLongest = 1e9;  // seconds that are shown
+
+// `format` takes one double; what is longer than a number worth reading is cut off.
+std::string Formatted(const char* format, double value) {
+  std::array<char, 32> text;
+  std::snprintf(text.data(), text.size(), format, value);
+  return text.data();
+}
 
 }  // namespace
 
@@ -50,18 +61,18 @@ void LiveLine::Show(TimePoint now) {
 
 std::string LiveLine::Text() const {
   if (last_.step == 0) return "";
-  std::array<char, 200> text;
-  int used = std::snprintf(text.data(), text.size(),
-                           "epoch %d  step %llu/%llu  loss %.4f  %.0f samples/s  ranks %d/%d",
-                           last_.epoch, static_cast<unsigned long long>(last_.step),
-                           static_cast<unsigned long long>(last_.steps), last_.loss,
-                           SamplesPerSecond(), last_.ranks, ranks_);
-  if (double rate = StepsPerSecond(); rate > 0) {
-    int left = static_cast<int>(static_cast<double>(last_.steps - last_.step) / rate);
-    std::snprintf(text.data() + used, text.size() - static_cast<size_t>(used), "  %d:%02d left",
-                  left / 60, left % 60);
+  std::string text = "epoch " + std::to_string(last_.epoch) + "  step " +
+                     std::to_string(last_.step) + "/" + std::to_string(last_.steps) + "  loss " +
+                     Formatted(std::abs(last_.loss) < 1e6 ? "%.4f" : "%.3e", last_.loss) + "  " +
+                     Formatted("%.0f", SamplesPerSecond()) + " samples/s  ranks " +
+                     std::to_string(last_.ranks) + "/" + std::to_string(ranks_);
+  if (double rate = StepsPerSecond(); rate > 0 && last_.steps >= last_.step) {
+    double left = std::min(static_cast<double>(last_.steps - last_.step) / rate, kLongest);
+    std::string seconds = std::to_string(static_cast<int64_t>(left) % 60);
+    text += "  " + std::to_string(static_cast<int64_t>(left) / 60) + ":" +
+            (seconds.size() < 2 ? "0" : "") + seconds + " left";
   }
-  return text.data();
+  return text;
 }
 
 double LiveLine::StepsPerSecond() const {

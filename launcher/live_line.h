@@ -11,8 +11,8 @@
 
 namespace closeranks::launcher {
 
-// Collects the workers' progress and turns it into a line. On a terminal the line is rewritten in place, else
-// a new one is written every few seconds. Single-threaded.
+// Collects the workers' progress and turns it into a line. On a terminal the line is rewritten in
+// place, else a new one is written every few seconds. Single-threaded.
 class LiveLine {
  public:
   // `out` outlives it; `ranks` is how many the job starts with.
@@ -24,8 +24,8 @@ class LiveLine {
   // Leaves the line's last state on the screen.
   void End();
 
-  // "epoch 2  step 312/705  loss 0.3211  5210 samples/s  ranks 3/4  0:42 left"; empty before the first
-  // commit.
+  // "epoch 2  step 312/705  loss 0.3211  5210 samples/s  ranks 3/4  0:42 left"; empty before the
+  // first commit.
   std::string Text() const;
 
  private:

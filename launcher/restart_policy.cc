@@ -10,12 +10,15 @@ RestartPolicy::Verdict RestartPolicy::OnExit(TimePoint now, const ExitResult& re
   }
   while (!restarts_.empty() && now - restarts_.front() > options_.window) restarts_.pop_front();
   if (static_cast<int>(restarts_.size()) >= options_.max_restarts) {
-    return {false, {}, "it was restarted " + std::to_string(options_.max_restarts) +
-                           " times already (--max-restarts)"};
+    return {false,
+            {},
+            "it was restarted " + std::to_string(options_.max_restarts) +
+                " times already (--max-restarts)"};
   }
   restarts_.push_back(now);
-  return {true, options_.delay, "restart " + std::to_string(restarts_.size()) + " of at most " +
-                                    std::to_string(options_.max_restarts)};
+  return {true, options_.delay,
+          "restart " + std::to_string(restarts_.size()) + " of at most " +
+              std::to_string(options_.max_restarts)};
 }
 
 }  // namespace closeranks::launcher

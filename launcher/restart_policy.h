@@ -26,8 +26,8 @@ class RestartPolicy {
 
   explicit RestartPolicy(Options options) : options_(options) {}
 
-  // Restarts after a signal or an exit code whose row in the exit-code table says so, unless there were
-  // `max_restarts` within the window.
+  // Restarts after a signal or an exit code whose row in the exit-code table says so, unless there
+  // were `max_restarts` within the window.
   Verdict OnExit(TimePoint now, const ExitResult& result);
 
  private:

@@ -23,7 +23,8 @@ TEST(RestartPolicy, ACrashIsRestartedUpToTheBoundWithinTheWindow) {
 
 TEST(RestartPolicy, AFinalExitCodeIsNotRestarted) {
   RestartPolicy policy({});
-  for (ExitCode code : {ExitCode::kOk, ExitCode::kUsage, ExitCode::kReplaced, ExitCode::kMismatch}) {
+  for (ExitCode code :
+       {ExitCode::kOk, ExitCode::kUsage, ExitCode::kReplaced, ExitCode::kMismatch}) {
     EXPECT_FALSE(policy.OnExit({}, {static_cast<int>(code), 0}).restart);
   }
   EXPECT_TRUE(policy.OnExit({}, {static_cast<int>(ExitCode::kError), 0}).restart);

@@ -55,6 +55,7 @@ Result<int> Supervisor::Run() {
   sigprocmask(SIG_BLOCK, &handled, &before);
   Status prepared = Prepare();
   while (prepared.ok() && !AllFinished()) loop_.PollOnce(Duration::max());
+  if (prepared.ok()) HangUp();
   live_.End();
   int worst = static_cast<int>(ExitCode::kOk);
   for (const auto& [member, slot] : slots_) {
@@ -72,20 +73,21 @@ Result<int> Supervisor::Run() {
 Status Supervisor::Prepare() {
   if (!options_.report_folder.empty()) {
     RETURN_IF_ERROR(telemetry::PrepareReportFolder(files_, options_.report_folder));
-    ASSIGN_OR_RETURN(
-        events_, telemetry::EventLog::Open(
-                     files_, telemetry::SupervisorEventsPath(options_.report_folder), clock_));
+    ASSIGN_OR_RETURN(events_,
+                     telemetry::EventLog::Open(
+                         files_, telemetry::SupervisorEventsPath(options_.report_folder), clock_));
   }
   sigset_t handled = HandledSignals();
   signals_ = UniqueFd(signalfd(-1, &handled, SFD_NONBLOCK | SFD_CLOEXEC));
   if (!signals_) return ErrnoStatus(errno, "taking over signals");
   RETURN_IF_ERROR(
       loop_.Watch(signals_.get(), {.readable = true}, [this](net::Ready) { OnSignal(); }));
-  ASSIGN_OR_RETURN(host_, rendezvous::AgentHost::Open(
-                              loop_, random_, options_.host,
-                              [this](MemberId member) { return OwnerOf(member); }));
-  events_->Write(ToRecord(telemetry::RunEvent{
-      Joined(options_.command), static_cast<int>(options_.host.starting_members)}));
+  ASSIGN_OR_RETURN(
+      host_, rendezvous::AgentHost::Open(
+                 loop_, random_, options_.host, [this](MemberId member) { return OwnerOf(member); },
+                 [this](const Status& why) { OnMismatch(why); }));
+  events_->Write(ToRecord(telemetry::RunEvent{Joined(options_.command),
+                                              static_cast<int>(options_.host.starting_members)}));
   for (MemberId member : options_.host.members) {
     slots_.try_emplace(member, member, options_.restarts);
   }
@@ -111,8 +113,8 @@ rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
   owner.on_lifeline = [this, member](UniqueFd lifeline) {
     OnLifeline(slots_.at(member), std::move(lifeline));
   };
-  owner.on_outcome = [this, member](rendezvous::Outcome outcome, const std::string& reason) {
-    OnOutcome(member, outcome, reason);
+  owner.on_outcome = [this, member](const rendezvous::Agent::Ending& ending) {
+    OnEnding(member, ending);
   };
   return owner;
 }
@@ -134,12 +136,11 @@ Status Supervisor::StartWorker(Slot& slot) {
                        {"MASTER_PORT", std::to_string(address.port)}};
   child.passed_fd = std::move(theirs);
   child.passed_fd_variable = kAgentFdVariable;
-  ASSIGN_OR_RETURN(
-      slot.child,
-      ChildProcess::Start(std::move(child), loop_,
-                          [this, member = slot.member](std::string line, bool) {
-                            Print(member, line);
-                          }));
+  ASSIGN_OR_RETURN(slot.child,
+                   ChildProcess::Start(std::move(child), loop_,
+                                       [this, member = slot.member](std::string line, bool) {
+                                         Print(member, line);
+                                       }));
   slot.step_time = {};
   slot.incarnation.clear();
   telemetry::WorkerStartedEvent started;
@@ -192,7 +193,8 @@ void Supervisor::OnExit(Slot& slot, const ExitResult& result) {
   events_->Write(ToRecord(exit));
   bool in_order = result.signal == 0 && result.code == 0;
   RestartPolicy::Verdict verdict;
-  if (!stopping_ && !job_ended_) verdict = slot.policy.OnExit(clock_.Now(), result);
+  if (!stopping_ && !job_ended_ && !slot.ending.has_value())
+    verdict = slot.policy.OnExit(clock_.Now(), result);
   if (!in_order) {
     LOG(WARNING) << "the worker of member " << slot.member << " " << result.ToString()
                  << (verdict.reason.empty() ? "" : "; " + verdict.reason);
@@ -208,10 +210,16 @@ void Supervisor::OnExit(Slot& slot, const ExitResult& result) {
     return;
   }
   slot.finished = true;
+  slot.exit_code = FinalCode(slot, result);
+}
+
+int Supervisor::FinalCode(const Slot& slot, const ExitResult& result) const {
+  if (result.signal == 0) return result.code;
+  // Who was ended by a signal can't say why itself.
+  if (slot.ending.has_value()) return static_cast<int>(*slot.ending);
   // A worker that was killed once the job's end was agreed on lost nothing.
-  bool harmless = job_ended_ && result.signal != 0;
-  slot.exit_code = result.signal == 0 ? result.code : static_cast<int>(ExitCode::kError);
-  if (harmless) slot.exit_code = static_cast<int>(ExitCode::kOk);
+  if (job_ended_) return static_cast<int>(ExitCode::kOk);
+  return static_cast<int>(stopping_ ? ExitCode::kLeft : ExitCode::kError);
 }
 
 void Supervisor::OnProgress(Slot& slot, const rendezvous::Progress& progress) {
@@ -277,20 +285,64 @@ void Supervisor::InjectFault(StepNumber step) {
   }
 }
 
-void Supervisor::OnOutcome(MemberId member, rendezvous::Outcome outcome,
-                           const std::string& reason) {
-  if (outcome == rendezvous::Outcome::kEnded) {
-    job_ended_ = true;
-  } else {
-    LOG(ERROR) << "member " << member << ": " << rendezvous::OutcomeName(outcome) << ": " << reason;
+void Supervisor::OnEnding(MemberId member, const rendezvous::Agent::Ending& ending) {
+  if (ending.outcome != rendezvous::Outcome::kEnded) {
+    const ExitCodeRow& row = FindExitCode(static_cast<int>(ending.exit_code));
+    LOG(ERROR) << "member " << member << ": " << rendezvous::OutcomeName(ending.outcome) << ": "
+               << ending.reason << (row.remedy.empty() ? "" : "; ") << row.remedy;
+    EndMember(slots_.at(member), ending.exit_code);
+    return;
   }
-  // Who waits to be started again has nothing to be started for.
+  if (std::exchange(job_ended_, true)) return;
   for (auto& [id, slot] : slots_) {
-    bool concerned = job_ended_ || id == member;
-    if (!concerned || slot.child != nullptr || slot.finished) continue;
+    if (slot.finished) continue;
+    if (slot.child == nullptr) {
+      // It waits to be started again, and has nothing to be started for.
+      loop_.Cancel(slot.restart);
+      slot.finished = true;
+    } else if (host_->agent(id)->rank() < 0) {
+      LOG(INFO) << "ending the worker of member " << id << ": the job ended before it was in";
+      slot.child->Signal(SIGKILL);
+    }
+  }
+}
+
+// Before the first world nothing is lost by ending, and waiting doesn't mend it; a job that trains
+// goes on without the one that differs.
+void Supervisor::OnMismatch(const Status& mismatch) {
+  if (host_ == nullptr || host_->has_started()) return;
+  LOG(ERROR) << mismatch.message() << "; "
+             << FindExitCode(static_cast<int>(ExitCode::kMismatch)).remedy;
+  for (auto& [member, slot] : slots_) {
+    EndMember(slot, ExitCode::kMismatch);
+    if (slot.child != nullptr) slot.child->Signal(SIGKILL);
+  }
+}
+
+void Supervisor::EndMember(Slot& slot, ExitCode code) {
+  if (slot.finished) return;
+  slot.ending = code;
+  if (slot.child == nullptr) {
     loop_.Cancel(slot.restart);
     slot.finished = true;
+    slot.exit_code = static_cast<int>(code);
+    return;
   }
+  loop_.RunAfter(options_.grace, [this, &slot] {
+    if (slot.child == nullptr) return;
+    LOG(WARNING) << "ending the worker of member " << slot.member << ": it didn't end by itself";
+    slot.child->Signal(SIGKILL);
+  });
+}
+
+// A host that went at once could leave a slow one without the job's end, and so without a quorum.
+void Supervisor::HangUp() {
+  bool patient = true;
+  net::TimerId limit = loop_.RunAfter(options_.linger, [&patient] { patient = false; });
+  while (patient && job_ended_ && !host_->EveryoneKnowsTheEnd()) loop_.PollOnce(Duration::max());
+  host_->HangUp();
+  while (patient && host_->HasLinks()) loop_.PollOnce(Duration::max());
+  loop_.Cancel(limit);
 }
 
 void Supervisor::StopAll(int signal) {
@@ -306,8 +358,9 @@ void Supervisor::StopAll(int signal) {
     loop_.Cancel(slot.restart);
     if (slot.child != nullptr) {
       slot.child->Signal(signal);
-    } else {
+    } else if (!slot.finished) {
       slot.finished = true;
+      slot.exit_code = static_cast<int>(ExitCode::kLeft);
     }
   }
 }

@@ -1,5 +1,5 @@
-// The supervisor: starts the workers of this host, keeps their votes, starts crashed ones again, and ends
-// with the worst of their exit codes. PID 1 of a pod, or what `closeranks run` is.
+// The supervisor: starts the workers of this host, keeps their votes, starts crashed ones again,
+// and ends with the worst of their exit codes. PID 1 of a pod, or what `closeranks run` is.
 #ifndef CLOSERANKS_LAUNCHER_SUPERVISOR_H_
 #define CLOSERANKS_LAUNCHER_SUPERVISOR_H_
 
@@ -24,7 +24,8 @@
 
 namespace closeranks::launcher {
 
-// Single-threaded. The calling thread's SIGCHLD, SIGTERM and SIGINT are taken over while Run is in progress.
+// Single-threaded. The calling thread's SIGCHLD, SIGTERM and SIGINT are taken over while Run is in
+// progress.
 class Supervisor {
  public:
   struct Options {
@@ -34,7 +35,10 @@ class Supervisor {
     std::optional<Fault> fault;
     std::string report_folder;  // empty: no events are written
     bool live_line = false;
-    Duration grace = std::chrono::seconds(10);  // from SIGTERM to SIGKILL
+    // From asking a worker to end (by SIGTERM, or by the job) to SIGKILL.
+    Duration grace = std::chrono::seconds(10);
+    // Others may ask for the job's end for so long.
+    Duration linger = std::chrono::seconds(5);
   };
 
   Supervisor(Options options, const Clock& clock, Random& random, Files& files);
@@ -42,8 +46,8 @@ class Supervisor {
   Supervisor(const Supervisor&) = delete;
   Supervisor& operator=(const Supervisor&) = delete;
 
-  // Until every worker has ended for good. The exit code of the highest severity in the exit-code table, or
-  // why nothing could be started.
+  // Until every worker has ended for good. The exit code of the highest severity in the exit-code
+  // table, or why nothing could be started.
   Result<int> Run();
 
  private:
@@ -56,6 +60,7 @@ class Supervisor {
     std::string incarnation;              // of the worker, once it said hello
     std::vector<UniqueFd> lifelines;      // of the running worker
     net::TimerId restart = net::kNoTimer;
+    std::optional<ExitCode> ending;  // of the member, whatever its worker still does
     bool finished = false;
     int exit_code = 0;
     // The pace of the running worker, to hit the middle of a step.
@@ -70,12 +75,19 @@ class Supervisor {
   void ReapAll();
   void OnExit(Slot& slot, const ExitResult& result);
   void OnProgress(Slot& slot, const rendezvous::Progress& progress);
-  void OnOutcome(MemberId member, rendezvous::Outcome outcome, const std::string& reason);
+  void OnEnding(MemberId member, const rendezvous::Agent::Ending& ending);
+  void OnMismatch(const Status& mismatch);
+  // The member takes no further part: its worker ends by itself within the grace period, or is
+  // ended.
+  void EndMember(Slot& slot, ExitCode code);
+  // Says goodbye to other supervisors, once all workers have ended.
+  void HangUp();
   void OnLifeline(Slot& slot, UniqueFd lifeline);
   void DropLifelines(Slot& slot);
   void InjectFault(StepNumber step);
   void StopAll(int signal);
   void Print(MemberId member, const std::string& line);
+  int FinalCode(const Slot& slot, const ExitResult& result) const;
   bool AllFinished() const;
 
   Options options_;

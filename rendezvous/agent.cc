@@ -43,10 +43,8 @@ void Agent::AttachWorker(std::unique_ptr<net::Link> link) {
   worker_link_ = std::move(link);
   worker_ = {};
   worker_link_->Start(
-      {.on_frame =
-           [this](const net::FrameHeader& header, std::string payload, UniqueFd passed) {
-             OnWorkerFrame(header, payload, std::move(passed));
-           },
+      {.on_frame = [this](const net::FrameHeader& header, std::string payload,
+                          UniqueFd passed) { OnWorkerFrame(header, payload, std::move(passed)); },
        // The process may outlive its socket by a moment; only its reaping makes the death certain.
        .on_closed =
            [this](const Status&) {
@@ -139,8 +137,11 @@ void Agent::OnWorkerMessage(const WorkerMessage& message) {
     membership_.OnWorkerFrozen(now, worker_, frozen->generation, frozen->state);
   } else if (auto* failure = std::get_if<Failure>(&message)) {
     VLOG(1) << "member " << member() << " reports in generation " << failure->generation << ": "
-              << failure->reason;
-    membership_.OnWorkerReport(now, failure->generation, failure->suspect);
+            << failure->reason;
+    // What nobody in particular is suspected of asks for a new generation all the same.
+    bool is_named = failure->suspect.member >= 0;
+    membership_.OnWorkerReport(now, failure->generation,
+                               is_named ? failure->suspect : MemberProcess{member(), worker_});
   } else if (std::holds_alternative<Done>(message)) {
     membership_.OnWorkerDone(now, worker_);
   }
@@ -149,10 +150,7 @@ void Agent::OnWorkerMessage(const WorkerMessage& message) {
 
 void Agent::SendToWorker(const AgentMessage& message, UniqueFd passed) {
   if (worker_link_ == nullptr) return;
-  if (std::holds_alternative<Ended>(message)) {
-    worker_ends_ = true;
-    timers_.Cancel(worker_check_);
-  }
+  if (std::holds_alternative<Ended>(message)) worker_ends_ = true;
   worker_link_->Send({.kind = net::FrameKind::kControl}, Encode(message), std::move(passed));
 }
 
@@ -169,7 +167,7 @@ void Agent::Drain() {
   }
   if (outputs.outcome.has_value()) {
     SendToWorker(Ended{ExitCodeOf(*outputs.outcome), membership_.reason()});
-    owner_.on_outcome(*outputs.outcome, membership_.reason());
+    owner_.on_outcome({*outputs.outcome, ExitCodeOf(*outputs.outcome), membership_.reason()});
   }
 }
 
@@ -191,7 +189,8 @@ void Agent::Execute(const WorkerCommand& command) {
   }
 }
 
-// A worker that is stopped, or whose machine starves it, is ended for certain rather than waited for.
+// A worker that is stopped, or whose machine starves it, is ended for certain rather than waited
+// for.
 void Agent::CheckWorkerIsHeard() {
   TimePoint due = worker_heard_ + options_.worker_timeout;
   if (timers_.Now() >= due) {

@@ -1,7 +1,9 @@
-// A member's place in the agreement, with its worker attached: what a supervisor runs for each worker.
+// A member's place in the agreement, with its worker attached: what a supervisor runs for each
+// worker.
 //
-// The agent turns the worker's words and its death into the membership's events, and the membership's
-// commands into words to the worker. It outlives its worker: a killed worker costs no vote.
+// The agent turns the worker's words and its death into the membership's events, and the
+// membership's commands into words to the worker. It outlives its worker: a killed worker costs no
+// vote.
 #ifndef CLOSERANKS_RENDEZVOUS_AGENT_H_
 #define CLOSERANKS_RENDEZVOUS_AGENT_H_
 
@@ -28,6 +30,12 @@ class Agent {
     Welcome welcome;  // what each worker of this member is told at its start
     Duration worker_timeout = std::chrono::milliseconds(1000);  // unheard for so long: ended
   };
+  // How this member's part ended.
+  struct Ending {
+    Outcome outcome = Outcome::kEnded;
+    ExitCode exit_code = ExitCode::kOk;
+    std::string reason;
+  };
   struct Owner {
     // Carries a message to another member's agent; may lose it. Must not call back from inside.
     std::function<void(const Envelope&)> send;
@@ -38,8 +46,9 @@ class Agent {
     std::function<void(const Hello&)> on_hello;
     // Something that hangs up when the worker dies: WorkerDoomed is to follow when it does.
     std::function<void(UniqueFd)> on_lifeline;
-    // Once: this member takes no further part. kEnded: go on running the agent while others may ask.
-    std::function<void(Outcome, const std::string& reason)> on_outcome;
+    // Once: this member takes no further part. kEnded: go on running the agent while others may
+    // ask.
+    std::function<void(const Ending&)> on_outcome;
   };
 
   // Everything by reference outlives the agent.
@@ -48,10 +57,11 @@ class Agent {
   Agent(const Agent&) = delete;
   Agent& operator=(const Agent&) = delete;
 
-  // A worker process was started; `link` is this side of the socket that it got. The one before was reaped.
+  // A worker process was started; `link` is this side of the socket that it got. The one before was
+  // reaped.
   void AttachWorker(std::unique_ptr<net::Link> link);
-  // The worker is dying, for certain: it was sent SIGKILL, if only now, and will not run again. What it still
-  // does concerns a generation that the others are about to leave.
+  // The worker is dying, for certain: it was sent SIGKILL, if only now, and will not run again.
+  // What it still does concerns a generation that the others are about to leave.
   void WorkerDoomed();
   // The worker is gone; another may be attached.
   void WorkerReaped();
@@ -68,7 +78,9 @@ class Agent {
   MemberId member() const { return options_.membership.self; }
   // The worker is about to end by itself, and is to be left its exit code.
   bool worker_ends() const { return worker_ends_; }
-  // The rank of the attached worker in the installed world, or -1.
+  // Whether a worker is attached that said hello, and isn't dying.
+  bool has_worker() const { return !worker_.IsNone(); }
+  // The rank of the attached worker in the newest agreed world, or -1.
   int rank() const;
 
  private:
@@ -89,7 +101,7 @@ class Agent {
   std::unique_ptr<net::Link> worker_link_;  // null: no worker
   Incarnation worker_;                      // none until it said hello
   TimePoint worker_heard_{};
-  bool worker_ends_ = false;   // it was told that nothing more will come, or said goodbye
+  bool worker_ends_ = false;  // it was told that nothing more will come, or said goodbye
   net::TimerId worker_check_ = net::kNoTimer;
 };
 

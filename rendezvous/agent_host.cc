@@ -1,5 +1,6 @@
 #include "rendezvous/agent_host.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "glog/logging.h"
@@ -14,22 +15,26 @@ AgentHost::AgentHost(net::EventLoop& loop, Random& random, Options options)
 
 Result<std::unique_ptr<AgentHost>> AgentHost::Open(
     net::EventLoop& loop, Random& random, Options options,
-    const std::function<Agent::Owner(MemberId)>& owner_of) {
+    const std::function<Agent::Owner(MemberId)>& owner_of,
+    std::function<void(const Status&)> on_mismatch) {
   std::unique_ptr<AgentHost> host(new AgentHost(loop, random, std::move(options)));
   AgentHost* raw = host.get();
   net::FrontDoor::Options door;
   door.job_hash = net::HashJobName(host->options_.job);
-  ASSIGN_OR_RETURN(
-      host->door_,
-      net::FrontDoor::Open(loop, host->network_, host->options_.listen, door,
-                           [raw](const net::Preamble& preamble, UniqueFd connection) {
-                             raw->Route(preamble, std::move(connection));
-                           }));
+  ASSIGN_OR_RETURN(host->door_,
+                   net::FrontDoor::Open(loop, host->network_, host->options_.listen, door,
+                                        [raw](const net::Preamble& preamble, UniqueFd connection) {
+                                          raw->Route(preamble, std::move(connection));
+                                        }));
   if (host->options_.advertised.empty()) {
     host->options_.advertised = host->door_->address().ToString();
   }
   PeerLinks::Options links;
-  links.self = {host->options_.job, {host->options_.members.front(), host->supervisor_}, "", "", ""};
+  links.self = {host->options_.job,
+                {host->options_.members.front(), host->supervisor_},
+                "",
+                "",
+                host->Configuration()};
   links.key = host->options_.key;
   links.peers = host->options_.peers;
   host->links_ = std::make_unique<PeerLinks>(
@@ -41,7 +46,8 @@ Result<std::unique_ptr<AgentHost>> AgentHost::Open(
           },
           [raw](const MemberProcess& supervisor) {
             for (auto& [member, agent] : raw->agents_) agent->OnPeerLinkDown(supervisor);
-          }});
+          },
+          std::move(on_mismatch)});
   for (MemberId member : host->options_.members) {
     Agent::Options agent;
     agent.membership = host->options_.membership;
@@ -51,12 +57,61 @@ Result<std::unique_ptr<AgentHost>> AgentHost::Open(
     agent.welcome = {host->options_.job, host->options_.key, member,
                      host->options_.starting_members, host->options_.advertised};
     agent.worker_timeout = host->options_.worker_timeout;
-    Agent::Owner owner = owner_of(member);
-    owner.send = [raw](const Envelope& envelope) { raw->Send(envelope); };
+    Agent::Owner owner = host->Wrap(owner_of(member));
     host->agents_.emplace(
         member, std::make_unique<Agent>(std::move(agent), loop, random, std::move(owner)));
   }
   return host;
+}
+
+// What the supervisors of one job must agree on.
+std::string AgentHost::Configuration() const {
+  return "members=" + std::to_string(options_.starting_members);
+}
+
+Agent::Owner AgentHost::Wrap(Agent::Owner owner) {
+  owner.send = [this](const Envelope& envelope) { Send(envelope); };
+  owner.on_outcome = [this, tell = std::move(owner.on_outcome)](const Agent::Ending& ending) {
+    Agent::Ending explained = ending;
+    if (ending.outcome == Outcome::kEnded) links_->JobEnded();
+    if (ending.outcome == Outcome::kJoinTimedOut) {
+      explained.reason += DescribeMissing();
+      Status refusal = links_->refusal();
+      if (!refusal.ok()) explained.exit_code = ExitCodeFor(refusal);
+    }
+    tell(explained);
+  };
+  return owner;
+}
+
+std::string AgentHost::DescribeMissing() const {
+  std::string text;
+  for (const auto& [member, agent] : agents_) {
+    if (!agent->has_worker()) text += "; no worker of member " + std::to_string(member);
+  }
+  std::string links = links_->DescribeMissing();
+  if (!links.empty()) text += "; no link to " + links;
+  return text;
+}
+
+bool AgentHost::has_started() const {
+  for (const auto& [member, agent] : agents_) {
+    if (agent->membership().decision() != nullptr) return true;
+  }
+  return false;
+}
+
+bool AgentHost::EveryoneKnowsTheEnd() const {
+  for (const auto& [member, agent] : agents_) {
+    const DecisionRef& decision = agent->membership().decision();
+    if (decision == nullptr || !decision->job_ended) continue;
+    for (const ListedMember& listed : decision->members) {
+      if (agents_.contains(listed.member)) continue;
+      auto known = known_to_.find({listed.member, listed.supervisor});
+      if (known == known_to_.end() || known->second < decision->generation) return false;
+    }
+  }
+  return true;
 }
 
 AgentHost::~AgentHost() { *alive_ = false; }
@@ -80,6 +135,10 @@ void AgentHost::Send(const Envelope& envelope) {
 }
 
 void AgentHost::OnPeerMessage(MemberId to, const Message& message) {
+  if (!agents_.contains(message.from.member)) {
+    Generation& known = known_to_[message.from];
+    known = std::max(known, message.generation);
+  }
   if (Agent* agent = this->agent(to); agent != nullptr) agent->OnPeerMessage(message);
 }
 

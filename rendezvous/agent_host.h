@@ -1,4 +1,5 @@
-// The agents of one process and the port that they share: what a supervisor runs to keep its workers' votes.
+// The agents of one process and the port that they share: what a supervisor runs to keep its
+// workers' votes.
 #ifndef CLOSERANKS_RENDEZVOUS_AGENT_HOST_H_
 #define CLOSERANKS_RENDEZVOUS_AGENT_HOST_H_
 
@@ -27,17 +28,20 @@ class AgentHost {
     std::vector<MemberId> members;  // whose agents run here, ascending
     int starting_members = 1;       // of the whole job
     net::Address listen = net::Address::Ip("127.0.0.1", 0);
-    std::string advertised;              // "host:port" for other hosts; empty: where it listens
+    std::string advertised;                  // "host:port" for other hosts; empty: where it listens
     std::map<MemberId, net::Address> peers;  // where the other members' supervisors listen
-    MembershipOptions membership;        // self, supervisor and starting_members are filled in
+    MembershipOptions membership;            // self, supervisor and starting_members are filled in
     Duration worker_timeout = std::chrono::milliseconds(1000);
   };
 
-  // `owner_of` gives each member's agent its owner; Owner::send is filled in here. Listens at once; errors
-  // are those of listening, such as a taken port. Everything by reference outlives the host.
+  // `owner_of` gives each member's agent its owner; Owner::send is filled in here. `on_mismatch`,
+  // which may be null, hears of each supervisor that has the key but not this one's configuration.
+  // Listens at once; errors are those of listening, such as a taken port. Everything by reference
+  // outlives the host.
   static Result<std::unique_ptr<AgentHost>> Open(
       net::EventLoop& loop, Random& random, Options options,
-      const std::function<Agent::Owner(MemberId)>& owner_of);
+      const std::function<Agent::Owner(MemberId)>& owner_of,
+      std::function<void(const Status&)> on_mismatch = nullptr);
   ~AgentHost();
   AgentHost(const AgentHost&) = delete;
   AgentHost& operator=(const AgentHost&) = delete;
@@ -47,12 +51,25 @@ class AgentHost {
   const net::Address& address() const { return door_->address(); }
   const Incarnation& supervisor() const { return supervisor_; }
 
+  // Whether some agent here was ever in an agreed world.
+  bool has_started() const;
+  // Once the job's end is agreed on: whether every supervisor that shared it is known to know it.
+  bool EveryoneKnowsTheEnd() const;
+  // Before this process ends: no new links, and each link ends when its other side has read
+  // everything.
+  void HangUp() { links_->HangUp(); }
+  bool HasLinks() const { return links_->HasLinks(); }
+
  private:
   AgentHost(net::EventLoop& loop, Random& random, Options options);
 
   void Send(const Envelope& envelope);
   void Route(const net::Preamble& preamble, UniqueFd connection);
   void OnPeerMessage(MemberId to, const Message& message);
+  std::string Configuration() const;
+  Agent::Owner Wrap(Agent::Owner owner);
+  // Who of the starting members isn't there.
+  std::string DescribeMissing() const;
 
   net::EventLoop& loop_;
   Options options_;
@@ -61,6 +78,8 @@ class AgentHost {
   std::unique_ptr<net::FrontDoor> door_;
   std::unique_ptr<PeerLinks> links_;
   std::map<MemberId, std::unique_ptr<Agent>> agents_;
+  // The newest decision that each member's agent is known to know.
+  std::map<MemberProcess, Generation> known_to_;
   // Expires with the host, so that what was posted before doesn't run after.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -21,13 +21,14 @@ struct Acquaintance {
   UniqueFd connection;  // nothing of what follows the handshake has been read
 };
 
-// Single-threaded, on the loop. Destroying it closes the connection, and `done` isn't called any more.
+// Single-threaded, on the loop. Destroying it closes the connection, and `done` isn't called any
+// more.
 class Introduction {
  public:
   using Done = std::function<void(Result<Acquaintance>)>;
 
-  // Takes the connected socket and begins at once. `done` is called once, never from inside the constructor,
-  // within `limit` and a moment; it may destroy this.
+  // Takes the connected socket and begins at once. `done` is called once, never from inside the
+  // constructor, within `limit` and a moment; it may destroy this.
   Introduction(net::EventLoop& loop, UniqueFd connection, Handshake::Role role, Identity self,
                std::string key, Random& random, Duration limit, Done done);
   ~Introduction();

@@ -1,6 +1,7 @@
 #include "rendezvous/peer_links.h"
 
 #include <algorithm>
+#include <sstream>
 #include <utility>
 
 #include "glog/logging.h"
@@ -11,6 +12,16 @@ namespace {
 
 // Strangers can't make us hold more half-known connections than this.
 constexpr size_t kMaxIntroductions = 256;
+// Between two log lines about the same trouble with one peer.
+constexpr Duration kTroubleInterval = std::chrono::seconds(10);
+
+// "10.0.0.7:29400 (member 2)", "trainer-1:29400 (members 2 to 3)"
+std::string Named(const net::Address& address, const std::vector<MemberId>& members) {
+  std::string text = address.ToString() + " (member";
+  if (members.size() == 1) return text + " " + std::to_string(members.front()) + ")";
+  return text + "s " + std::to_string(members.front()) + " to " + std::to_string(members.back()) +
+         ")";
+}
 
 }  // namespace
 
@@ -51,8 +62,41 @@ void PeerLinks::Send(const Envelope& envelope) {
 }
 
 void PeerLinks::Accept(UniqueFd connection) {
-  if (introductions_.size() >= kMaxIntroductions) return;
+  if (hangs_up_ || introductions_.size() >= kMaxIntroductions) return;
   Introduce(std::move(connection), Handshake::Role::kResponder, nullptr);
+}
+
+std::string PeerLinks::DescribeMissing() const {
+  std::string text;
+  for (const Peer& peer : peers_) {
+    if (peer.link != nullptr) continue;
+    text += (text.empty() ? "" : "; ") + Named(peer.address, peer.members) + ": ";
+    text += peer.trouble.ok() ? "it never called" : peer.trouble.message();
+  }
+  return text;
+}
+
+Status PeerLinks::refusal() const {
+  for (const Peer& peer : peers_) {
+    bool is_refusal = peer.trouble.code() == StatusCode::kMismatch ||
+                      peer.trouble.code() == StatusCode::kUnauthenticated;
+    if (peer.link == nullptr && is_refusal) return peer.trouble;
+  }
+  return refused_caller_;
+}
+
+void PeerLinks::HangUp() {
+  hangs_up_ = true;
+  introductions_.clear();
+  for (Peer& peer : peers_) {
+    loop_.Cancel(peer.retry);
+    if (peer.link != nullptr) peer.link->FinishSending();
+  }
+}
+
+bool PeerLinks::HasLinks() const {
+  return std::any_of(peers_.begin(), peers_.end(),
+                     [](const Peer& peer) { return peer.link != nullptr; });
 }
 
 bool PeerLinks::DialsTo(const Peer& peer) const {
@@ -60,14 +104,15 @@ bool PeerLinks::DialsTo(const Peer& peer) const {
 }
 
 void PeerLinks::Dial(Peer& peer) {
+  if (peer.link != nullptr || peer.is_dialling || hangs_up_) return;
+  peer.is_dialling = true;
   resolver_->Resolve(peer.address, [this, &peer](Result<std::vector<net::Address>> addresses) {
     if (!addresses.ok()) {
-      LOG_EVERY_N(WARNING, 20) << "can't resolve " << peer.address << ": " << addresses.status();
-      RetryLater(peer);
-      return;
+      RetryLater(peer, addresses.status());
+    } else {
+      // Of several answers a random one: over the retries all get their turn.
+      DialResolved(peer, (*addresses)[random_.Below(addresses->size())]);
     }
-    // Of several answers a random one: over the retries all get their turn.
-    DialResolved(peer, (*addresses)[random_.Below(addresses->size())]);
   });
 }
 
@@ -78,53 +123,83 @@ void PeerLinks::DialResolved(Peer& peer, const net::Address& address) {
                                           {peer.members.front(), Incarnation{}},
                                           options_.self.process.member});
   network_.ConnectFd(address, connect, [this, &peer](Result<UniqueFd> connection) {
-    if (connection.ok()) {
+    if (!connection.ok()) {
+      RetryLater(peer, connection.status());
+    } else if (!hangs_up_) {
       Introduce(*std::move(connection), Handshake::Role::kInitiator, &peer);
-    } else {
-      RetryLater(peer);
     }
   });
 }
 
-void PeerLinks::RetryLater(Peer& peer) {
+void PeerLinks::RetryLater(Peer& peer, const Status& why) {
+  peer.is_dialling = false;
+  NoteTrouble(peer, why);
+  if (hangs_up_) return;
   // Jittered, so that a restarted job's supervisors don't all call at once.
   Duration pause = peer.pause / 2 + Duration(random_.Below(peer.pause.count() / 2 + 1));
   peer.pause = std::min(peer.pause * 2, options_.most_pause);
+  loop_.Cancel(peer.retry);
   peer.retry = loop_.RunAfter(pause, [this, &peer] { Dial(peer); });
+}
+
+void PeerLinks::NoteTrouble(Peer& peer, const Status& why) {
+  bool is_new = why.code() != peer.trouble.code();
+  TimePoint now = loop_.Now();
+  if (!job_ended_ && (is_new || now - peer.trouble_logged >= kTroubleInterval)) {
+    peer.trouble_logged = now;
+    LOG(WARNING) << "no link to the supervisor at " << Named(peer.address, peer.members) << ": "
+                 << why << "; trying again";
+  }
+  peer.trouble = why;
 }
 
 void PeerLinks::Introduce(UniqueFd connection, Handshake::Role role, Peer* dialled) {
   introductions_.emplace_back();
   auto place = std::prev(introductions_.end());
-  *place = std::make_unique<Introduction>(
-      loop_, std::move(connection), role, options_.self, options_.key, random_,
-      options_.handshake_limit, [this, place, dialled](Result<Acquaintance> result) {
-        introductions_.erase(place);
-        OnIntroduced(std::move(result), dialled);
-      });
+  *place = std::make_unique<Introduction>(loop_, std::move(connection), role, options_.self,
+                                          options_.key, random_, options_.handshake_limit,
+                                          [this, place, dialled](Result<Acquaintance> result) {
+                                            introductions_.erase(place);
+                                            OnIntroduced(std::move(result), dialled);
+                                          });
 }
 
 void PeerLinks::OnIntroduced(Result<Acquaintance> result, Peer* dialled) {
   if (!result.ok()) {
-    LOG(WARNING) << "no link to a supervisor: " << result.status();
-    if (dialled != nullptr) RetryLater(*dialled);
+    const Status& why = result.status();
+    if (dialled != nullptr) {
+      RetryLater(*dialled, why);
+    } else {
+      LOG_EVERY_N(WARNING, 20) << "a caller was turned away: " << why;
+      if (why.code() == StatusCode::kMismatch || why.code() == StatusCode::kUnauthenticated) {
+        refused_caller_ = why;
+      }
+    }
+    if (why.code() == StatusCode::kMismatch && owner_.on_mismatch) owner_.on_mismatch(why);
     return;
   }
   const MemberProcess& supervisor = result->peer.process;
   Peer* peer = FindByMember(supervisor.member);
   if (peer == nullptr || (dialled != nullptr && peer != dialled)) {
-    LOG(WARNING) << "an unexpected supervisor of member " << supervisor;
-    if (dialled != nullptr) RetryLater(*dialled);
+    std::ostringstream who;
+    who << "an unexpected supervisor, of member " << supervisor
+        << ": is --hosts the same everywhere, and each --host-index given once?";
+    if (dialled != nullptr) {
+      RetryLater(*dialled, Mismatch(who.str()));
+    } else {
+      LOG_EVERY_N(WARNING, 20) << "a caller was turned away: " << who.str();
+    }
     return;
   }
-  if (peer->link != nullptr) OnClosed(*peer);  // the newer connection counts
+  if (peer->link != nullptr) Drop(*peer);  // the newer connection counts
+  if (dialled != nullptr) peer->is_dialling = false;
   peer->supervisor = supervisor.incarnation;
   peer->pause = options_.least_pause;
+  peer->trouble = OkStatus();
   peer->link = std::make_unique<net::SocketLink>(loop_, std::move(result->connection));
-  peer->link->Start(
-      {.on_frame = [this, peer](const net::FrameHeader& header, std::string payload,
-                                UniqueFd) { OnFrame(*peer, header, payload); },
-       .on_closed = [this, peer](const Status&) { OnClosed(*peer); }});
+  peer->link->Start({.on_frame = [this, peer](const net::FrameHeader& header, std::string payload,
+                                              UniqueFd) { OnFrame(*peer, header, payload); },
+                     .on_closed = [this, peer](const Status& why) { OnClosed(*peer, why); }});
   for (MemberId member : peer->members) owner_.on_up({member, peer->supervisor});
 }
 
@@ -134,18 +209,25 @@ void PeerLinks::OnFrame(Peer& peer, const net::FrameHeader& header, std::string_
                 std::find(peer.members.begin(), peer.members.end(), message->from.member) !=
                     peer.members.end();
   if (!proven) {
-    LOG(WARNING) << "the supervisor at " << peer.address << " sent what it may not: "
-                 << (message.ok() ? "another's message" : message.status().message());
-    OnClosed(peer);
+    OnClosed(peer, message.ok() ? Mismatch("it sent a message in another's name")
+                                : Mismatch(message.status().message()));
     return;
   }
   owner_.on_message(static_cast<MemberId>(header.tag), *message);
 }
 
-void PeerLinks::OnClosed(Peer& peer) {
+void PeerLinks::OnClosed(Peer& peer, const Status& why) {
+  Drop(peer);
+  if (DialsTo(peer)) {
+    RetryLater(peer, why);
+  } else {
+    NoteTrouble(peer, why);
+  }
+}
+
+void PeerLinks::Drop(Peer& peer) {
   peer.link.reset();
   for (MemberId member : peer.members) owner_.on_down({member, peer.supervisor});
-  if (DialsTo(peer)) RetryLater(peer);
 }
 
 PeerLinks::Peer* PeerLinks::FindByMember(MemberId member) {

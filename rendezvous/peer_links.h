@@ -1,8 +1,8 @@
 // The links between supervisors, over which their agents' messages travel.
 //
-// Each supervisor keeps one link to every other one of the static list: of a pair, the one with the higher
-// members connects, again and again with growing pauses; a link carries the messages of all members at its
-// ends. Absence is no death here: the membership decides what a silent peer means.
+// Each supervisor keeps one link to every other one of the static list: of a pair, the one with the
+// higher members connects, again and again with growing pauses; a link carries the messages of all
+// members at its ends. Absence is no death here: the membership decides what a silent peer means.
 #ifndef CLOSERANKS_RENDEZVOUS_PEER_LINKS_H_
 #define CLOSERANKS_RENDEZVOUS_PEER_LINKS_H_
 
@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/member.h"
 #include "base/random.h"
@@ -27,7 +28,8 @@ namespace closeranks::rendezvous {
 class PeerLinks {
  public:
   struct Options {
-    Identity self;  // process: the lowest member of this supervisor, and the supervisor's incarnation
+    Identity
+        self;  // process: the lowest member of this supervisor, and the supervisor's incarnation
     std::string key;
     std::map<MemberId, net::Address> peers;  // those with the same address share a supervisor
     Duration handshake_limit = std::chrono::seconds(5);
@@ -39,6 +41,9 @@ class PeerLinks {
     std::function<void(MemberId to, const Message& message)> on_message;
     std::function<void(const MemberProcess& supervisor)> on_up;
     std::function<void(const MemberProcess& supervisor)> on_down;
+    // A process that has the job's key, but is of another build or configuration. The message names
+    // both.
+    std::function<void(const Status& mismatch)> on_mismatch;
   };
 
   // Begins to connect. Everything by reference outlives it.
@@ -53,25 +58,44 @@ class PeerLinks {
   // A connection that came in at the port.
   void Accept(UniqueFd connection);
 
+  // Whom there is no link to and why, for people: "10.0.0.7:29400 (members 2 to 3): connection
+  // refused". Empty when there is a link to everyone.
+  std::string DescribeMissing() const;
+  // Why a peer that there is no link to refused this process or was refused, if one was; else ok.
+  Status refusal() const;
+
+  // From now on a link's end is nothing to speak of.
+  void JobEnded() { job_ended_ = true; }
+  // Sends what is queued, and makes no links any more. Each link ends when its other side has read
+  // everything.
+  void HangUp();
+  bool HasLinks() const;
+
  private:
   // One other supervisor: the members behind one address.
   struct Peer {
     net::Address address;
-    std::vector<MemberId> members;  // ascending
+    std::vector<MemberId> members;          // ascending
     std::unique_ptr<net::SocketLink> link;  // null: none now
     Incarnation supervisor;                 // of the link
     Duration pause{};
+    bool is_dialling = false;
+    Status trouble;  // why there is no link; ok: nothing is known, or there is one
+    TimePoint trouble_logged{};
     net::TimerId retry = net::kNoTimer;
   };
 
   bool DialsTo(const Peer& peer) const;
   void Dial(Peer& peer);
   void DialResolved(Peer& peer, const net::Address& address);
-  void RetryLater(Peer& peer);
+  void RetryLater(Peer& peer, const Status& why);
   void Introduce(UniqueFd connection, Handshake::Role role, Peer* dialled);
   void OnIntroduced(Result<Acquaintance> result, Peer* dialled);
   void OnFrame(Peer& peer, const net::FrameHeader& header, std::string_view payload);
-  void OnClosed(Peer& peer);
+  void OnClosed(Peer& peer, const Status& why);
+  void Drop(Peer& peer);
+  // The first of a kind at once, then only now and then: an absent peer is called many times.
+  void NoteTrouble(Peer& peer, const Status& why);
   Peer* FindByMember(MemberId member);
 
   net::EventLoop& loop_;
@@ -82,6 +106,9 @@ class PeerLinks {
   std::list<Peer> peers_;
   std::list<std::unique_ptr<Introduction>> introductions_;
   std::unique_ptr<net::Resolver> resolver_;
+  bool job_ended_ = false;
+  bool hangs_up_ = false;
+  Status refused_caller_;  // the last one
 };
 
 }  // namespace closeranks::rendezvous

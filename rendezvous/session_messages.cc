@@ -75,8 +75,7 @@ std::string Encode(const WorkerMessage& message) {
                           writer.Put(m.suspect);
                           writer.PutString(m.reason);
                         },
-                        [&](const Done&) {}, [&](const LifelineEnd&) {},
-                        [&](const Goodbye&) {},
+                        [&](const Done&) {}, [&](const LifelineEnd&) {}, [&](const Goodbye&) {},
                         [&](const Progress& m) {
                           writer.Put(m.step);
                           writer.Put(m.steps);

@@ -46,7 +46,8 @@ struct Ended {
   bool operator==(const Ended&) const = default;
 };
 
-// A connection that arrived at the pod's port for this worker; its descriptor comes with the message.
+// A connection that arrived at the pod's port for this worker; its descriptor comes with the
+// message.
 struct DataConnection {
   MemberId from = -1;  // as it claims; its handshake is still to come
   bool operator==(const DataConnection&) const = default;
@@ -102,12 +103,14 @@ struct Progress {
   bool operator==(const Progress&) const = default;
 };
 
-// The end of a pipe comes with it, whose other end closes when the worker dies (elastic/lifeline.h).
+// The end of a pipe comes with it, whose other end closes when the worker dies
+// (elastic/lifeline.h).
 struct LifelineEnd {
   bool operator==(const LifelineEnd&) const = default;
 };
 
-// Its last words: it applies and acknowledges nothing any more, and ends with an exit code of its own.
+// Its last words: it applies and acknowledges nothing any more, and ends with an exit code of its
+// own.
 struct Goodbye {
   bool operator==(const Goodbye&) const = default;
 };

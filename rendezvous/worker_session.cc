@@ -11,12 +11,11 @@ namespace closeranks::rendezvous {
 WorkerSession::WorkerSession(net::Timers& timers, std::unique_ptr<net::Link> link,
                              Incarnation worker, Handlers handlers)
     : timers_(timers), link_(std::move(link)), handlers_(std::move(handlers)) {
-  link_->Start({.on_frame =
-                    [this](const net::FrameHeader&, std::string payload, UniqueFd passed) {
-                      OnFrame(payload, std::move(passed));
-                    },
+  link_->Start({.on_frame = [this](const net::FrameHeader&, std::string payload,
+                                   UniqueFd passed) { OnFrame(payload, std::move(passed)); },
                 .on_closed =
                     [this](const Status& why) {
+                      timers_.Cancel(heartbeat_);
                       End(ExitCode::kError, "the supervisor is gone: " + why.message());
                     }});
   Send(Hello{worker, getpid()});
@@ -32,8 +31,8 @@ void WorkerSession::Send(const WorkerMessage& message, UniqueFd passed) {
 void WorkerSession::OnFrame(std::string_view payload, UniqueFd passed) {
   auto message = DecodeAgentMessage(payload);
   if (!message.ok()) {
-    End(ExitCode::kMismatch, "the supervisor speaks another version: " +
-                                 message.status().message());
+    End(ExitCode::kMismatch,
+        "the supervisor speaks another version: " + message.status().message());
     return;
   }
   if (auto* welcome = std::get_if<Welcome>(&*message)) {
@@ -51,7 +50,6 @@ void WorkerSession::OnFrame(std::string_view payload, UniqueFd passed) {
 
 void WorkerSession::End(ExitCode code, const std::string& reason) {
   if (std::exchange(ended_, true)) return;
-  timers_.Cancel(heartbeat_);
   handlers_.on_ended({code, reason});
 }
 

@@ -13,7 +13,8 @@
 
 namespace closeranks::rendezvous {
 
-// How often a worker says that it lives; an agent that hears nothing for its worker_timeout ends the worker.
+// How often a worker says that it lives; an agent that hears nothing for its worker_timeout ends
+// the worker.
 inline constexpr Duration kWorkerHeartbeatInterval = std::chrono::milliseconds(50);
 
 // Single-threaded: everything on the thread that drives the link's loop.
@@ -28,7 +29,8 @@ class WorkerSession {
     std::function<void(const DataConnection&, UniqueFd)> on_data_connection;
   };
 
-  // Says hello at once, and sends heartbeats for as long as it lives.
+  // Says hello at once, and sends heartbeats for as long as it lives: after Ended too, as the
+  // program may still have something to do.
   WorkerSession(net::Timers& timers, std::unique_ptr<net::Link> link, Incarnation worker,
                 Handlers handlers);
   ~WorkerSession();
