@@ -1,0 +1,157 @@
+// Whole jobs of real processes: whatever is killed, stopped or restarted on the way, every sample
+// counts once and the result is that of an undisturbed run.
+#include <signal.h>
+
+#include <string>
+
+#include "gtest/gtest.h"
+#include "tests/multiprocess/job_process.h"
+
+namespace closeranks {
+namespace {
+
+using testing_job::CountLines;
+using testing_job::ExpectNoProcessLeft;
+using testing_job::ExpectTrained;
+using testing_job::JobProcess;
+using testing_job::ReportFolder;
+using testing_job::RunFlags;
+using testing_job::Words;
+
+// Runs a job to its good end and gives the hash of its weights.
+std::string Train(int n, const Words& supervisor, const Words& worker, int at_end = -1) {
+  ReportFolder folder;
+  JobProcess job(RunFlags(folder, n, supervisor, worker));
+  EXPECT_EQ(job.Wait(), 0) << job.output();
+  ExpectNoProcessLeft(folder);
+  std::string hash = ExpectTrained(folder, at_end);
+  if (testing::Test::HasFailure()) std::fprintf(stderr, "%s\n", job.output().c_str());
+  return hash;
+}
+
+const std::string& Undisturbed() {
+  static const std::string* const hash = new std::string(Train(1, {}, {}, 1));
+  return *hash;
+}
+
+TEST(ElasticJob, TheResultDoesntDependOnTheNumberOfRanks) {
+  EXPECT_EQ(Train(2, {}, {}, 2), Undisturbed());
+  EXPECT_EQ(Train(4, {}, {}, 4), Undisturbed());
+  EXPECT_EQ(Train(4, {}, {"--tcp"}, 4), Undisturbed());
+}
+
+TEST(ElasticJob, EachRankMayBeKilled) {
+  for (int rank = 0; rank < 4; ++rank) {
+    SCOPED_TRACE(rank);
+    EXPECT_EQ(Train(4, {"--kill=" + std::to_string(rank) + "@7"}, {}), Undisturbed());
+  }
+}
+
+TEST(ElasticJob, TwoRanksMayBeKilledAtOnce) {
+  EXPECT_EQ(Train(4, {"--kill=0,1@7"}, {}), Undisturbed());
+  EXPECT_EQ(Train(4, {"--kill=2,3@7"}, {}), Undisturbed());
+  EXPECT_EQ(Train(4, {"--kill=2,3@7"}, {"--tcp"}), Undisturbed());
+}
+
+TEST(ElasticJob, OfTwoRanksEitherMayBeKilled) {
+  EXPECT_EQ(Train(2, {"--kill=0@7"}, {}), Undisturbed());
+  EXPECT_EQ(Train(2, {"--kill=1@7"}, {}), Undisturbed());
+}
+
+TEST(ElasticJob, ASuccessorReceivesTheStateAndComesToTheEnd) {
+  for (const char* wire : {"--notcp", "--tcp"}) {
+    ReportFolder folder;
+    JobProcess job(RunFlags(folder, 4, {},
+                            {wire, "--faults=0:part:kill:5", "--hold_step=9", "--hold_size=4"}));
+    EXPECT_EQ(job.Wait(), 0) << job.output();
+    ExpectNoProcessLeft(folder);
+    EXPECT_EQ(ExpectTrained(folder, 4), Undisturbed()) << job.output();
+    // Three at the start, from rank 0's initial state; then one.
+    EXPECT_EQ(testing_job::Transfers(folder), 4) << job.output();
+  }
+}
+
+TEST(ElasticJob, KilledAtEveryPointOfAStep) {
+  for (const char* fault : {"1:part:kill:5", "1:apply:kill:5", "1:commit:kill:5", "0:apply:kill:1",
+                            "3:apply:kill:20", "2:commit:kill:20", "0:part:kill:1"}) {
+    SCOPED_TRACE(fault);
+    EXPECT_EQ(Train(4, {}, {std::string("--faults=") + fault}), Undisturbed());
+  }
+}
+
+TEST(ElasticJob, KilledBeforeAndWhileItComesIn) {
+  for (const char* fault :
+       {"2:start:kill:0", "2:join:kill:0", "2:world:kill:1", "0:save:kill:0", "3:load:kill:0"}) {
+    SCOPED_TRACE(fault);
+    EXPECT_EQ(Train(4, {}, {std::string("--faults=") + fault}), Undisturbed());
+  }
+}
+
+TEST(ElasticJob, KilledDuringAJoin) {
+  for (const char* then : {"0:load:kill:0", "1:save:kill:0", "2:world:kill:3"}) {
+    SCOPED_TRACE(then);
+    // What strikes at the start would not wait for the join.
+    std::string faults = std::string("--faults=0:part:kill:5,") + then;
+    EXPECT_EQ(Train(4, {}, {faults, "--hold_step=9", "--hold_size=4"}), Undisturbed());
+  }
+}
+
+TEST(ElasticJob, KilledOneAfterTheOther) {
+  EXPECT_EQ(Train(4, {}, {"--faults=0:part:kill:5,1:world:kill:2"}), Undisturbed());
+  EXPECT_EQ(Train(4, {}, {"--faults=0:part:kill:5,1:part:kill:6,2:apply:kill:7"}), Undisturbed());
+  EXPECT_EQ(Train(3, {},
+                  {"--faults=2:apply:kill:5,0:world:kill:2,1:commit:kill:9", "--hold_step=8",
+                   "--hold_size=3"}),
+            Undisturbed());
+}
+
+TEST(ElasticJob, ExactModeGivesTheSameBitsWhateverHappens) {
+  const Words exact = {"--shards=12"};
+  const std::string hash = Train(4, {}, exact, 4);
+  EXPECT_EQ(Train(3, {}, exact, 3), hash);
+  EXPECT_EQ(Train(1, {}, exact, 1), hash);
+  EXPECT_EQ(Train(4, {"--kill=0@7"}, exact), hash);
+  EXPECT_EQ(Train(4, {"--kill=2,3@7"}, exact), hash);
+  EXPECT_EQ(Train(4, {}, {"--shards=12", "--tcp", "--faults=1:apply:kill:5,2:world:kill:2"}), hash);
+  EXPECT_NE(Train(4, {}, {"--shards=12", "--seed=2"}), hash);
+}
+
+TEST(ElasticJob, ACrashLoopEndsWithItsCodeAndTheOthersFinish) {
+  ReportFolder folder;
+  testing_job::Barrier barrier(folder);
+  JobProcess job(RunFlags(
+      folder, 4, {"--max_restarts=2"},
+      {"--faults=1:part:kill:5,1:join:exit:0", "--pause_step=9", "--pause_at=" + barrier.path()}));
+  ASSERT_TRUE(job.WaitForOutput("(--max-restarts)"));
+  barrier.Open();
+  EXPECT_EQ(job.Wait(), 7) << job.output();
+  ExpectNoProcessLeft(folder);
+  EXPECT_EQ(ExpectTrained(folder, 3), Undisturbed()) << job.output();
+}
+
+TEST(ElasticJob, AStoppedWorkerIsEndedAndTheOthersGoOn) {
+  EXPECT_EQ(Train(4, {"--worker_timeout=1"}, {"--faults=2:part:stop:5"}), Undisturbed());
+}
+
+TEST(ElasticJob, TerminatingTheSupervisorEndsEverything) {
+  for (int signal : {SIGTERM, SIGINT}) {
+    ReportFolder folder;
+    JobProcess job(RunFlags(folder, 3, {"--progress"}, {"--faults=0:part:hang:5"}));
+    ASSERT_TRUE(job.WaitForOutput("epoch"));
+    job.Signal(signal);
+    EXPECT_EQ(job.Wait(), 80) << job.output();
+    ExpectNoProcessLeft(folder);
+  }
+}
+
+TEST(ElasticJob, WorkersDieWithTheirSupervisor) {
+  ReportFolder folder;
+  JobProcess job(RunFlags(folder, 3, {"--progress"}, {"--faults=0:part:hang:5"}));
+  ASSERT_TRUE(job.WaitForOutput("epoch"));
+  job.Signal(SIGKILL);
+  EXPECT_EQ(job.Wait(), -SIGKILL);
+  ExpectNoProcessLeft(folder);
+}
+
+}  // namespace
+}  // namespace closeranks

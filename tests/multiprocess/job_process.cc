@@ -1,0 +1,239 @@
+#include "tests/multiprocess/job_process.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <filesystem>
+#include <set>
+
+#include "base/files.h"
+#include "glog/logging.h"
+#include "gtest/gtest.h"
+#include "telemetry/report/event_reader.h"
+#include "telemetry/report/ledger_count.h"
+
+namespace closeranks::testing_job {
+namespace {
+
+constexpr char kProgram[] = "cli/closeranks";
+constexpr char kToyWorker[] = "tests/multiprocess/toy_worker";
+// Nothing here takes seconds; this only keeps a hang from taking the whole test's time.
+constexpr int kGuardMilliseconds = 120'000;
+// As toy_worker.cc has them by default.
+constexpr telemetry::LedgerExpectation kExpected = {120, 2};
+
+telemetry::RunEvents Events(const std::string& folder) {
+  SystemFiles files;
+  auto events = telemetry::ReadEvents(files, folder);
+  return events.ok() ? *std::move(events) : telemetry::RunEvents{};
+}
+
+std::vector<telemetry::Timed<telemetry::WorkerStartedEvent>> Started(const ReportFolder& folder,
+                                                                     int supervisor) {
+  // ReadEvents wants a worker's file beside the supervisor's.
+  SystemFiles files;
+  std::string path = folder.OfSupervisor(supervisor);
+  EXPECT_TRUE(files.Replace(path + "/events.0.00000000.jsonl", "").ok());
+  telemetry::RunEvents events = Events(path);
+  return events.supervisor.has_value() ? events.supervisor->started
+                                       : decltype(events.supervisor->started){};
+}
+
+// True when the process has ended within the guard time, or isn't there.
+bool WaitUntilGone(pid_t pid) {
+  UniqueFd process(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  if (!process) return errno == ESRCH;
+  pollfd ready = {process.get(), POLLIN, 0};
+  return poll(&ready, 1, kGuardMilliseconds) == 1;
+}
+
+}  // namespace
+
+ReportFolder::ReportFolder() {
+  static std::atomic<int> count{0};
+  path_ = testing::TempDir() + "/job." + std::to_string(getpid()) + "." + std::to_string(count++);
+  std::filesystem::create_directories(path_);
+  // Workers whose supervisor was killed are ours to reap.
+  prctl(PR_SET_CHILD_SUBREAPER, 1);
+}
+
+ReportFolder::~ReportFolder() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
+std::string ReportFolder::Write(const std::string& name, const std::string& bytes) const {
+  SystemFiles files;
+  std::string path = path_ + "/" + name;
+  EXPECT_TRUE(files.Replace(path, bytes).ok());
+  return path;
+}
+
+Barrier::Barrier(const ReportFolder& folder) : path_(folder.path() + "/barrier") {
+  PCHECK(mkfifo(path_.c_str(), 0600) == 0);
+}
+
+void Barrier::Open() {
+  // For reading too, so that it doesn't wait for a worker, and stays open for those who come later.
+  fd_ = UniqueFd(open(path_.c_str(), O_RDWR | O_CLOEXEC));
+  PCHECK(fd_.get() >= 0);
+}
+
+JobProcess::JobProcess(const Words& flags) {
+  std::array<int, 2> ends;
+  PCHECK(pipe2(ends.data(), O_CLOEXEC) == 0);
+  read_end_ = UniqueFd(ends[0]);
+  UniqueFd write_end(ends[1]);
+  Words words = {kProgram, "run"};
+  words.insert(words.end(), flags.begin(), flags.end());
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  pid_ = fork();
+  PCHECK(pid_ >= 0);
+  if (pid_ == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    dup2(write_end.get(), STDOUT_FILENO);
+    dup2(write_end.get(), STDERR_FILENO);
+    execv(argv[0], argv.data());
+    _exit(126);
+  }
+}
+
+JobProcess::~JobProcess() {
+  if (ended_) return;
+  Signal(SIGKILL);
+  Wait();
+}
+
+void JobProcess::Signal(int signal) const { kill(pid_, signal); }
+
+bool JobProcess::ReadMore() {
+  pollfd ready = {read_end_.get(), POLLIN, 0};
+  if (poll(&ready, 1, kGuardMilliseconds) != 1) {
+    ADD_FAILURE() << "nothing came for long; so far:\n" << output_;
+    Signal(SIGKILL);
+    return false;
+  }
+  std::array<char, 16 << 10> chunk;
+  ssize_t got = read(read_end_.get(), chunk.data(), chunk.size());
+  if (got <= 0) return false;
+  output_.append(chunk.data(), static_cast<size_t>(got));
+  return true;
+}
+
+bool JobProcess::WaitForOutput(const std::string& text) {
+  while (true) {
+    size_t found = output_.find(text, seen_);
+    if (found != std::string::npos) {
+      seen_ = found + text.size();
+      return true;
+    }
+    if (!ReadMore()) break;
+  }
+  ADD_FAILURE() << "it never said '" << text << "':\n" << output_;
+  return false;
+}
+
+int JobProcess::Wait() {
+  if (ended_) return code_;
+  while (ReadMore()) {
+  }
+  if (!WaitUntilGone(pid_)) Signal(SIGKILL);
+  int status = 0;
+  PCHECK(waitpid(pid_, &status, 0) == pid_);
+  ended_ = true;
+  code_ = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  return code_;
+}
+
+Words RunFlags(const ReportFolder& folder, int n, const Words& supervisor, const Words& worker) {
+  // A loaded machine is no reason to end a worker.
+  Words words = {"--n=" + std::to_string(n), "--worker_timeout=60"};
+  // What comes later wins.
+  words.push_back("--report=" + folder.OfSupervisor());
+  words.insert(words.end(), supervisor.begin(), supervisor.end());
+  words.insert(words.end(), {"--", kToyWorker, "--report=" + folder.path()});
+  words.insert(words.end(), worker.begin(), worker.end());
+  return words;
+}
+
+int CountLines(const std::string& text, const std::string& part) {
+  int lines = 0;
+  size_t begin = 0;
+  while (begin < text.size()) {
+    size_t end = std::min(text.find('\n', begin), text.size());
+    if (text.substr(begin, end - begin).find(part) != std::string::npos) ++lines;
+    begin = end + 1;
+  }
+  return lines;
+}
+
+void ExpectNoProcessLeft(const ReportFolder& folder, int supervisors) {
+  for (int supervisor = 0; supervisor < supervisors; ++supervisor) {
+    auto started = Started(folder, supervisor);
+    EXPECT_FALSE(started.empty());
+    for (const auto& worker : started) {
+      EXPECT_TRUE(WaitUntilGone(worker.event.pid)) << "member " << worker.event.member;
+      waitpid(worker.event.pid, nullptr, WNOHANG);
+    }
+  }
+}
+
+std::string ExpectTrained(const ReportFolder& folder, int at_end) {
+  SystemFiles files;
+  auto count = telemetry::CountLedgers(files, folder.path(), kExpected);
+  EXPECT_TRUE(count.ok()) << count.status();
+  if (!count.ok()) return "";
+  EXPECT_TRUE(count->EachSampleOnce()) << telemetry::LedgerCountText(*count);
+  EXPECT_EQ(count->missing_steps, 0);
+  EXPECT_TRUE(count->conflicts.empty()) << telemetry::LedgerCountText(*count);
+  std::set<std::string> hashes;
+  int ends = 0;
+  for (const telemetry::WorkerEvents& worker : Events(folder.path()).workers) {
+    if (!worker.end.has_value()) continue;
+    ++ends;
+    hashes.insert(worker.end->event.weights_sha256);
+  }
+  if (at_end >= 0) {
+    EXPECT_EQ(ends, at_end);
+  }
+  EXPECT_EQ(hashes.size(), 1u);
+  return hashes.size() == 1 ? *hashes.begin() : "";
+}
+
+pid_t WorkerPid(const ReportFolder& folder, int member, int supervisor) {
+  pid_t pid = -1;
+  for (const auto& started : Started(folder, supervisor)) {
+    if (started.event.member == member) pid = started.event.pid;
+  }
+  return pid;
+}
+
+int Worlds(const ReportFolder& folder) {
+  std::set<Generation> generations;
+  for (const telemetry::WorkerEvents& worker : Events(folder.path()).workers) {
+    for (const auto& world : worker.worlds) generations.insert(world.event.gen);
+  }
+  return static_cast<int>(generations.size());
+}
+
+int Transfers(const ReportFolder& folder) {
+  int transfers = 0;
+  for (const telemetry::WorkerEvents& worker : Events(folder.path()).workers) {
+    transfers += static_cast<int>(worker.transfers.size());
+  }
+  return transfers;
+}
+
+}  // namespace closeranks::testing_job

@@ -1,0 +1,103 @@
+// A `closeranks run` of toy workers, for tests: real processes, and what they leave behind.
+#ifndef CLOSERANKS_TESTS_MULTIPROCESS_JOB_PROCESS_H_
+#define CLOSERANKS_TESTS_MULTIPROCESS_JOB_PROCESS_H_
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "base/unique_fd.h"
+
+namespace closeranks::testing_job {
+
+using Words = std::vector<std::string>;
+
+// A folder of its own for each test, removed at its end.
+class ReportFolder {
+ public:
+  ReportFolder();
+  ~ReportFolder();
+  ReportFolder(const ReportFolder&) = delete;
+  ReportFolder& operator=(const ReportFolder&) = delete;
+
+  // Of the workers.
+  const std::string& path() const { return path_; }
+  // Of the supervisor of host `index`.
+  std::string OfSupervisor(int index = 0) const {
+    return path_ + "/supervisor." + std::to_string(index);
+  }
+  // A file with these bytes in it.
+  std::string Write(const std::string& name, const std::string& bytes) const;
+
+ private:
+  std::string path_;
+};
+
+// Where workers with --pause_at stay until it opens.
+class Barrier {
+ public:
+  explicit Barrier(const ReportFolder& folder);
+  const std::string& path() const { return path_; }
+  void Open();
+
+ private:
+  std::string path_;
+  UniqueFd fd_;
+};
+
+// One supervisor and its workers. Killed with all of them when this goes before its end.
+class JobProcess {
+ public:
+  // `closeranks run FLAGS`; what is to be run belongs to them.
+  explicit JobProcess(const Words& flags);
+  ~JobProcess();
+  JobProcess(const JobProcess&) = delete;
+  JobProcess& operator=(const JobProcess&) = delete;
+
+  pid_t pid() const { return pid_; }
+  void Signal(int signal) const;
+  // Blocks until the output, of the supervisor and its workers, has `text` in it; what was seen
+  // before doesn't count again. False, and a failure of the test, when it ends without.
+  bool WaitForOutput(const std::string& text);
+  // Blocks until it has ended. Its exit code, or minus the signal that ended it. A failure of the
+  // test when that takes unreasonably long.
+  int Wait();
+  // What came so far.
+  const std::string& output() const { return output_; }
+
+ private:
+  // False at the end of the output.
+  bool ReadMore();
+
+  pid_t pid_;
+  UniqueFd read_end_;
+  std::string output_;
+  size_t seen_ = 0;
+  bool ended_ = false;
+  int code_ = 0;
+};
+
+// `closeranks run` of `n` toy workers with these further flags.
+Words RunFlags(const ReportFolder& folder, int n, const Words& supervisor, const Words& worker);
+
+// How many lines of `text` have `part` in them.
+int CountLines(const std::string& text, const std::string& part);
+
+// A failure of the test unless every process that the supervisors of the folder started is gone.
+void ExpectNoProcessLeft(const ReportFolder& folder, int supervisors = 1);
+
+// What the run came to, by its records: every sample once, all who came to the end agree. The hash
+// of their weights; empty, with failures of the test, when that isn't so. `at_end` of them, if it
+// isn't -1.
+std::string ExpectTrained(const ReportFolder& folder, int at_end = -1);
+// The pid of member `member`'s newest worker, or -1.
+pid_t WorkerPid(const ReportFolder& folder, int member, int supervisor = 0);
+// How many worlds any worker saw.
+int Worlds(const ReportFolder& folder);
+// How many workers received state.
+int Transfers(const ReportFolder& folder);
+
+}  // namespace closeranks::testing_job
+
+#endif  // CLOSERANKS_TESTS_MULTIPROCESS_JOB_PROCESS_H_

@@ -1,0 +1,265 @@
+// A training program without torch, for tests of whole jobs: elastic/'s worker and step loop around
+// a list of numbers, and faults that strike it at a named point.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <csignal>
+#include <cstdio>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/files.h"
+#include "base/random.h"
+#include "base/unique_fd.h"
+#include "closeranks/environment.h"
+#include "elastic/toy_replica.h"
+#include "elastic/worker.h"
+#include "gflags/gflags.h"
+#include "glog/logging.h"
+#include "telemetry/event_log.h"
+#include "telemetry/log_prefix.h"
+#include "telemetry/records.h"
+
+DEFINE_int32(samples, 120, "in an epoch");
+DEFINE_int32(batch, 12, "samples in a step");
+DEFINE_int32(epochs, 2, "passes over the samples");
+DEFINE_uint64(seed, 1, "of the weights");
+DEFINE_int32(shards, 0, "logical shards of exact mode; 0: fast mode");
+DEFINE_bool(tcp, false, "no shared memory");
+DEFINE_string(report, "", "folder for events and ledgers");
+DEFINE_string(configuration, "", "what the handshake compares");
+DEFINE_string(build, "", "what the handshake compares");
+DEFINE_string(odd_one, "", "MEMBER:CONFIGURATION, of one member only");
+DEFINE_uint64(hold_step, 0, "stay in this step until a world of --hold_size is connected");
+DEFINE_int32(hold_size, 0, "see --hold_step");
+DEFINE_uint64(pause_step, 0, "stay in this step until somebody writes to --pause_at");
+DEFINE_string(pause_at, "", "a named pipe");
+// Each strikes once in the run, but for "exit", which strikes every time but the first.
+DEFINE_string(faults, "",
+              "MEMBER:POINT:ACTION:STEP,...; points: start join world part apply save load commit "
+              "end (the step of world is its generation, of the others without a step 0); "
+              "actions: kill stop exit hang");
+
+namespace closeranks {
+namespace {
+
+struct ToyFault {
+  MemberId member = -1;
+  std::string point;
+  std::string action;
+  StepNumber step = 0;
+};
+
+std::vector<std::string> Split(const std::string& text, char separator) {
+  std::vector<std::string> words;
+  size_t begin = 0;
+  while (begin < text.size()) {
+    size_t end = std::min(text.find(separator, begin), text.size());
+    words.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return words;
+}
+
+// Strikes this process when it comes to the point of a fault that is meant for it.
+class Faults {
+ public:
+  Faults(MemberId self, Files& files) : self_(self), files_(files) {
+    for (const std::string& text : Split(FLAGS_faults, ',')) {
+      std::vector<std::string> words = Split(text, ':');
+      CHECK_EQ(words.size(), 4u) << text;
+      faults_.push_back({std::stoi(words[0]), words[1], words[2],
+                         static_cast<StepNumber>(std::stoull(words[3]))});
+    }
+  }
+
+  void At(const std::string& point, StepNumber step) {
+    for (size_t i = 0; i < faults_.size(); ++i) {
+      const ToyFault& fault = faults_[i];
+      if (fault.member != self_ || fault.point != point || fault.step != step) continue;
+      std::string mark = FLAGS_report + "/fault." + std::to_string(i);
+      bool is_first = files_.CreateExclusively(mark, "").ok();
+      if (!is_first && fault.action == "exit") _exit(7);
+      if (!is_first) continue;
+      if (fault.action == "kill") raise(SIGKILL);
+      if (fault.action == "stop") raise(SIGSTOP);
+      if (fault.action == "hang") {
+        while (true) pause();
+      }
+    }
+  }
+
+ private:
+  MemberId self_;
+  Files& files_;
+  std::vector<ToyFault> faults_;
+};
+
+// Keeps the training thread in a step until the world is large enough, as slow training would.
+class Hold {
+ public:
+  void OnWorld(int size) {
+    std::lock_guard lock(mutex_);
+    size_ = size;
+    changed_.notify_all();
+  }
+  void At(StepNumber step) {
+    if (step != FLAGS_hold_step) return;
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return size_ >= FLAGS_hold_size; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int size_ = 0;
+};
+
+class FaultyReplica final : public elastic::ToyReplica {
+ public:
+  FaultyReplica(Faults& faults, Hold& hold)
+      : ToyReplica(FLAGS_seed, FLAGS_shards), faults_(faults), hold_(hold) {}
+
+  void BeginPart(StepNumber step, const elastic::Part& part, bool last) override {
+    faults_.At("part", step);
+    hold_.At(step);
+    // Opening it takes until the other side opens it.
+    if (step == FLAGS_pause_step) UniqueFd(open(FLAGS_pause_at.c_str(), O_RDONLY | O_CLOEXEC));
+    ToyReplica::BeginPart(step, part, last);
+  }
+  void Apply(StepNumber step) override {
+    faults_.At("apply", step);
+    ToyReplica::Apply(step);
+  }
+  std::string SaveState() override {
+    faults_.At("save", 0);
+    return ToyReplica::SaveState();
+  }
+  Status LoadState(std::string_view state) override {
+    faults_.At("load", 0);
+    return ToyReplica::LoadState(state);
+  }
+
+ private:
+  Faults& faults_;
+  Hold& hold_;
+};
+
+class Observer final : public elastic::StepObserver {
+ public:
+  Observer(elastic::Worker& worker, telemetry::EventLog& events, Faults& faults, StepNumber steps)
+      : worker_(worker), events_(events), faults_(faults), steps_(steps) {}
+
+  void OnWorld(const elastic::ConnectedWorld& connected, StepNumber resumed_from) override {
+    telemetry::WorldEvent event;
+    event.gen = connected.world.generation;
+    event.rank = connected.rank;
+    event.size = connected.world.size();
+    for (const MemberProcess& process : connected.world.ranks) {
+      event.members.push_back(process.member);
+    }
+    event.resume_step = resumed_from;
+    events_.Write(ToRecord(event));
+    faults_.At("world", connected.world.generation);
+  }
+  void OnTransfer(const elastic::ConnectedWorld& connected, size_t bytes, TimePoint begin,
+                  TimePoint end) override {
+    events_.Write(
+        ToRecord(telemetry::TransferEvent{connected.world.generation, worker_.process().member,
+                                          static_cast<int64_t>(bytes), begin, end}));
+  }
+  void OnStepBegin(const StepInfo& info) override { Tell(info, false); }
+  void OnCommit(const StepInfo& info) override {
+    events_.Write(ToRecord(telemetry::CommitEvent{info.step, info.epoch, info.loss,
+                                                  info.world->world.generation,
+                                                  info.world->world.size(), info.samples}));
+    Tell(info, true);
+    faults_.At("commit", info.step);
+  }
+
+ private:
+  void Tell(const StepInfo& info, bool committed) {
+    worker_.ReportProgress({info.step, steps_, info.epoch, committed, info.loss, info.samples,
+                            info.world->world.size(), info.world->rank});
+  }
+
+  elastic::Worker& worker_;
+  telemetry::EventLog& events_;
+  Faults& faults_;
+  StepNumber steps_;
+};
+
+Status Train(const Environment& environment, ExitCode& exit_code) {
+  SystemClock clock;
+  SystemRandom random;
+  SystemFiles files;
+  if (!environment.agent_fd.has_value()) return InvalidArgument("there is no supervisor");
+  Faults faults(environment.member.value_or(-1), files);
+  faults.At("start", 0);
+  elastic::Worker::Options options;
+  options.shared_memory = !FLAGS_tcp;
+  options.build = FLAGS_build;
+  Hold hold;
+  options.on_world = [&hold](const elastic::ConnectedWorld& world) {
+    hold.OnWorld(world.world.size());
+  };
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<elastic::Worker> worker,
+      elastic::Worker::Start(UniqueFd(*environment.agent_fd), std::move(options), clock, random));
+  auto events = std::make_unique<telemetry::EventLog>();
+  elastic::Ledger ledger;
+  if (!FLAGS_report.empty()) {
+    ASSIGN_OR_RETURN(
+        events, telemetry::EventLog::Open(
+                    files, telemetry::WorkerEventsPath(FLAGS_report, worker->process()), clock));
+    ASSIGN_OR_RETURN(ledger, elastic::Ledger::Open(
+                                 files, telemetry::LedgerPath(FLAGS_report, worker->process())));
+  }
+  FaultyReplica replica(faults, hold);
+  elastic::ToyBatches batches(FLAGS_samples, FLAGS_batch, FLAGS_epochs);
+  Observer observer(*worker, *events, faults, batches.steps());
+  elastic::StepLoop::Options loop_options;
+  loop_options.logical_shards = FLAGS_shards;
+  loop_options.report_failure = [&](Generation generation, const Status& why) {
+    worker->ReportFailure(generation, why);
+  };
+  loop_options.report_done = [&](rendezvous::WorkerState) { worker->ReportDone(); };
+  elastic::StepLoop loop(worker->gate(), replica, batches, std::move(ledger), observer, clock,
+                         std::move(loop_options));
+  faults.At("join", 0);
+  std::string configuration = FLAGS_configuration;
+  std::vector<std::string> odd = Split(FLAGS_odd_one, ':');
+  if (odd.size() == 2 && std::stoi(odd[0]) == worker->process().member) configuration = odd[1];
+  RETURN_IF_ERROR(worker->Join(configuration));
+  Status trained = RunToyTraining(loop, replica);
+  exit_code = worker->exit_code();
+  // Somebody else holds the result.
+  if (trained.code() == StatusCode::kAborted) return OkStatus();
+  RETURN_IF_ERROR(trained);
+  faults.At("end", 0);
+  events->Write(ToRecord(telemetry::EndEvent{batches.steps(), replica.Hash(), 0.0}));
+  std::printf("trained to %s\n", replica.Hash().c_str());
+  return OkStatus();
+}
+
+int Main(int argc, char** argv) {
+  static telemetry::LogPrefix prefix;
+  telemetry::InitLogging(argv[0], prefix);
+  google::ParseCommandLineFlags(&argc, &argv, /*remove_flags=*/true);
+  ExitCode exit_code = ExitCode::kOk;
+  auto environment = ReadEnvironment();
+  Status status = environment.ok() ? Train(*environment, exit_code) : environment.status();
+  if (status.ok()) return static_cast<int>(exit_code);
+  LOG(ERROR) << status;
+  return static_cast<int>(exit_code != ExitCode::kOk ? exit_code : ExitCodeFor(status));
+}
+
+}  // namespace
+}  // namespace closeranks
+
+int main(int argc, char** argv) { return closeranks::Main(argc, argv); }
