@@ -53,31 +53,36 @@ Schedule ExchangeAllReduce(const Shape& shape) {
     if (!shape.in_place) builder.Copy(Output(0), Input(0), shape.count);
     return std::move(builder).Build();
   }
-  for (int distance = 1; distance < n; ++distance) {
-    builder.Send((rank + distance) % n, Input(0), shape.count);
-  }
-  if (n == 2) {
-    builder.ReduceFromView(1 - rank, Output(0), Input(0), shape.count, Finish::kYes,
-                           rank == 0 ? ViewSide::kRight : ViewSide::kLeft);
-    return std::move(builder).Build();
-  }
   std::vector<Slice> inputs(n);
-  for (int peer = 0; peer < n; ++peer) {
+  for (int peer = 0; peer < n && n > 2; ++peer) {
     inputs[peer] = peer == rank ? Input(0) : builder.AllocateScratch(shape.count);
   }
-  for (int distance = 1; distance < n; ++distance) {
-    const int peer = (rank + distance) % n;
-    builder.Recv(peer, inputs[peer], shape.count);
-  }
-  // Only the last addition writes to the output, which may still be this rank's input before. The
-  // room of the first peer's input serves for the sums on the way.
-  const Slice sums = inputs[rank == 0 ? 1 : 0];
-  Slice so_far = inputs[0];
-  for (int peer = 1; peer < n; ++peer) {
-    const bool last = peer == n - 1;
-    const Slice to = last ? Output(0) : sums;
-    builder.Reduce(to, so_far, inputs[peer], shape.count, last ? Finish::kYes : Finish::kNo);
-    so_far = to;
+  const ElementRange all{0, shape.count};
+  for (size_t k = 0; k < ChunksOf(all, shape.chunk); ++k) {
+    const ElementRange piece = ChunkOf(all, shape.chunk, k);
+    const Slice to = Output(piece.begin);
+    for (int distance = 1; distance < n; ++distance) {
+      builder.Send((rank + distance) % n, Input(piece.begin), piece.count());
+    }
+    if (n == 2) {
+      builder.ReduceFromView(1 - rank, to, Input(piece.begin), piece.count(), Finish::kYes,
+                             rank == 0 ? ViewSide::kRight : ViewSide::kLeft);
+      continue;
+    }
+    for (int distance = 1; distance < n; ++distance) {
+      const int peer = (rank + distance) % n;
+      builder.Recv(peer, inputs[peer].At(piece.begin), piece.count());
+    }
+    // Only the last addition writes to the output, which may still be this rank's input before. The
+    // room of the first peer's input serves for the sums on the way.
+    const Slice sums = inputs[rank == 0 ? 1 : 0].At(piece.begin);
+    Slice so_far = inputs[0].At(piece.begin);
+    for (int peer = 1; peer < n; ++peer) {
+      const bool last = peer == n - 1;
+      builder.Reduce(last ? to : sums, so_far, inputs[peer].At(piece.begin), piece.count(),
+                     last ? Finish::kYes : Finish::kNo);
+      so_far = sums;
+    }
   }
   return std::move(builder).Build();
 }

@@ -1,13 +1,10 @@
 #include "collectives/engine/engine.h"
 
-#include <poll.h>
-#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <climits>
 #include <sstream>
 #include <string>
 
@@ -19,29 +16,9 @@ namespace {
 constexpr int kMaxEvents = 64;
 // How often a transport that polls memory looks at its descriptor while it is polled anyway.
 constexpr uint32_t kRoundsPerAsk = 64;
-// While callers wait again and again, the serving thread only looks so often whether they have
-// stopped.
-constexpr int kFirstParkMs = 1;
-constexpr int kLongestParkMs = 16;
 // An operation of this size is worth waking the serving thread for, without knowing whether its
 // caller will wait for it at once.
 constexpr size_t kWorthWakingBytes = 64 << 10;
-
-uint32_t EpollEvents(bool writing) {
-  uint32_t events = EPOLLIN | EPOLLRDHUP;
-  if (writing) events |= EPOLLOUT;
-  return events;
-}
-
-void Ring(const UniqueFd& event) {
-  const uint64_t one = 1;
-  CHECK_EQ(write(event.get(), &one, sizeof(one)), static_cast<ssize_t>(sizeof(one)));
-}
-
-void Drain(const UniqueFd& event) {
-  uint64_t count = 0;
-  (void)!read(event.get(), &count, sizeof(count));  // nonblocking: nothing there is fine
-}
 
 UniqueFd MakeEvent() {
   UniqueFd event(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -67,19 +44,6 @@ std::string DescribeWaiting(const Operation& operation, TimePoint now) {
 }
 
 }  // namespace
-
-class Engine::PoliteLock {
- public:
-  explicit PoliteLock(Engine& engine) {
-    engine.contenders_.fetch_add(1);
-    lock_ = std::unique_lock(engine.mutex_);
-    engine.contenders_.fetch_sub(1);
-  }
-  std::unique_lock<std::mutex>& get() { return lock_; }
-
- private:
-  std::unique_lock<std::mutex> lock_;
-};
 
 Engine::Engine(const Clock& clock) : Engine(clock, Options{}) {}
 
@@ -112,17 +76,23 @@ Status Engine::Attach(Transport& transport) {
   auto attached = std::make_unique<Attached>();
   attached->transport = &transport;
   if (transport.descriptor() >= 0) {
-    epoll_event event{};
-    event.events = EpollEvents(false);
-    event.data.ptr = attached.get();
-    if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, transport.descriptor(), &event) != 0) {
-      return ErrnoStatus(errno, "watching a transport");
-    }
+    RETURN_IF_ERROR(Watch(EPOLL_CTL_ADD, *attached));
   }
   transports_.push_back(std::move(attached));
   if (!transport.capabilities().polls_memory) ++sockets_;
   // Whoever sleeps has armed the transports without this one.
   if (transport.capabilities().polls_memory) WakeSleepers();
+  return OkStatus();
+}
+
+Status Engine::Watch(int change, Attached& attached) {
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLRDHUP;
+  if (attached.watches_writing) event.events |= EPOLLOUT;
+  event.data.ptr = &attached;
+  if (epoll_ctl(epoll_.get(), change, attached.transport->descriptor(), &event) != 0) {
+    return ErrnoStatus(errno, "watching a transport");
+  }
   return OkStatus();
 }
 
@@ -260,182 +230,6 @@ void Engine::EndOperation(Operation& operation, Status status) {
   if (driver_asleep_) WakeSleepers();
 }
 
-void Engine::WakeSleepers() {
-  if (wake_written_) return;
-  wake_written_ = true;
-  Ring(wake_);
-}
-
-void Engine::DrainWake() {
-  if (!wake_written_) return;
-  wake_written_ = false;
-  Drain(wake_);
-}
-
-bool Engine::PrepareToSleep() {
-  for (const auto& attached : transports_) {
-    if (attached->failed) continue;
-    Transport& transport = *attached->transport;
-    if (transport.capabilities().polls_memory) {
-      armed_ = true;
-      if (!transport.PrepareToSleep()) return false;
-    }
-    const bool writing = transport.wants_to_write();
-    if (transport.descriptor() >= 0 && writing != attached->watches_writing) {
-      epoll_event event{};
-      event.events = EpollEvents(writing);
-      event.data.ptr = attached.get();
-      epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, transport.descriptor(), &event);
-      attached->watches_writing = writing;
-    }
-  }
-  return true;
-}
-
-void Engine::EndSleep() {
-  if (!armed_) return;
-  armed_ = false;
-  for (const auto& attached : transports_) {
-    if (!attached->failed && attached->transport->capabilities().polls_memory) {
-      attached->transport->Awake();
-    }
-  }
-}
-
-// Sleeps until a descriptor is ready or the next deadline. What was ready is asked for again by the
-// next round: meanwhile a transport may have gone.
-void Engine::Sleep(std::unique_lock<std::mutex>& lock, bool* sleeping) {
-  int timeout_ms = -1;
-  if (next_deadline_ != kNever) {
-    const Duration left = next_deadline_ - clock_.Now();
-    const int64_t ms = std::chrono::ceil<std::chrono::milliseconds>(left).count();
-    timeout_ms = static_cast<int>(std::clamp<int64_t>(ms, 0, INT_MAX));
-  }
-  *sleeping = true;
-  lock.unlock();
-  epoll_event events[1];
-  (void)epoll_wait(epoll_.get(), events, 1, timeout_ms);
-  lock.lock();
-  *sleeping = false;
-  slept_ = true;
-}
-
-// A mutex is unfair: one that is released and taken again at once rarely goes to another thread.
-// Bounded, since whoever wants it may be off its core.
-void Engine::GiveWay(std::unique_lock<std::mutex>& lock) {
-  if (contenders_.load(std::memory_order_relaxed) == 0) return;
-  lock.unlock();
-  for (int i = 0; i < 1000 && contenders_.load(std::memory_order_relaxed) > 0; ++i) sched_yield();
-  lock.lock();
-}
-
-void Engine::TellLost(std::unique_lock<std::mutex>& lock) {
-  while (!lost_.empty()) {
-    const std::vector<std::pair<MemberProcess, Status>> lost = std::exchange(lost_, {});
-    const PeerLostCallback callback = on_peer_lost_;
-    if (!callback) return;
-    lock.unlock();
-    for (const auto& [peer, why] : lost) callback(peer, why);
-    lock.lock();
-  }
-}
-
-Status Engine::Wait(Operation& operation) {
-  PoliteLock polite(*this);
-  std::unique_lock<std::mutex>& lock = polite.get();
-  ++waiters_;
-  ++waits_begun_;
-  while (!operation.IsDone()) {
-    if (driving_) {
-      ++followers_;
-      driver_left_.wait(lock);
-      --followers_;
-      continue;
-    }
-    driving_ = true;
-    DriveUntilDone(lock, operation);
-    driving_ = false;
-    if (followers_ > 0) driver_left_.notify_all();
-  }
-  --waiters_;
-  // If the serving thread sleeps in the kernel it relies on being armed. (If it is parked it looks
-  // for itself.)
-  if (server_asleep_ && !armed_ && !driving_ && !PrepareToSleep()) WakeSleepers();
-  return operation.status();
-}
-
-void Engine::DriveUntilDone(std::unique_lock<std::mutex>& lock, const Operation& operation) {
-  TimePoint quiet_since = clock_.Now();
-  while (!operation.IsDone()) {
-    EndSleep();
-    const bool moved = PollLocked();
-    TellLost(lock);
-    if (operation.IsDone()) return;
-    const TimePoint now = clock_.Now();
-    if (moved) quiet_since = now;
-    if (moved || now - quiet_since < options_.spin) {
-      GiveWay(lock);
-      continue;
-    }
-    if (!PrepareToSleep()) continue;
-    Sleep(lock, &driver_asleep_);
-    DrainWake();
-    quiet_since = clock_.Now();
-  }
-}
-
-void Engine::Serve() {
-  PoliteLock polite(*this);
-  std::unique_lock<std::mutex>& lock = polite.get();
-  CHECK(!serving_) << "one serving thread at most";
-  serving_ = true;
-  uint64_t waits_seen = waits_begun_;
-  int park_ms = kFirstParkMs;
-  while (!stop_serving_) {
-    if (waiters_ > 0 || waits_begun_ != waits_seen) {
-      // Somebody else drives, or did a moment ago and is likely to do it again. Every wake-up of
-      // ours would take a core away from it.
-      waits_seen = waits_begun_;
-      server_parked_ = true;
-      lock.unlock();
-      pollfd park{park_.get(), POLLIN, 0};
-      poll(&park, 1, park_ms);
-      lock.lock();
-      if (server_parked_) {
-        park_ms = std::min(2 * park_ms, kLongestParkMs);
-      } else {  // called
-        Drain(park_);
-        waits_seen = waits_begun_;
-      }
-      server_parked_ = false;
-      continue;
-    }
-    park_ms = kFirstParkMs;
-    EndSleep();
-    const bool moved = PollLocked();
-    TellLost(lock);
-    if (moved) {
-      GiveWay(lock);
-      continue;
-    }
-    if (stop_serving_ || waiters_ > 0 || !PrepareToSleep()) continue;
-    Sleep(lock, &server_asleep_);
-    if (waiters_ == 0) DrainWake();
-  }
-  serving_ = false;
-  stop_serving_ = false;
-}
-
-void Engine::StopServing() {
-  PoliteLock lock(*this);
-  stop_serving_ = true;
-  if (server_parked_) {
-    server_parked_ = false;
-    Ring(park_);
-  }
-  WakeSleepers();
-}
-
 Result<std::shared_ptr<Group>> Engine::OpenGroup(const GroupSpec& spec) {
   PoliteLock lock(*this);
   for (const auto& other : groups_) {
@@ -490,10 +284,7 @@ Work Engine::Submit(const std::shared_ptr<Group>& group, OperationSpec spec) {
   if (!operation->IsDone() && waiters_ == 0 && (server_parked_ || server_asleep_)) {
     const size_t bytes = operation->spec().call.count * SizeOf(operation->spec().call.type);
     const bool likely_alone = group->operations_under_way() == 1 && bytes < kWorthWakingBytes;
-    if (server_parked_ && !likely_alone) {
-      server_parked_ = false;
-      Ring(park_);
-    }
+    if (!likely_alone) UnparkServer();
     // It sleeps in the kernel, where it has to hear of a new deadline and of a full socket.
     if (server_asleep_) WakeSleepers();
   }

@@ -41,8 +41,8 @@ class Engine {
     InstructionSet kernels = BestInstructionSet();
   };
   // Called once for each attached transport that fails, by the thread that noticed, without any
-  // lock held, after the operations of its groups have ended. It may call everything but Work::Wait
-  // and Detach, must be quick, and a call may still be under way when Detach returns (it holds no
+  // lock held, after the operations of its groups have ended. It may call everything but
+  // Work::Wait, must be quick, and may still be under way when Detach returns (it holds no
   // transport).
   using PeerLostCallback = std::function<void(const MemberProcess& peer, const Status& why)>;
 
@@ -96,8 +96,15 @@ class Engine {
     bool failed = false;
     bool ready = false;  // its descriptor, in this round
   };
-  // Takes the lock where whoever polls gives way.
-  class PoliteLock;
+  // Takes the lock; whoever polls gives way.
+  class PoliteLock {
+   public:
+    explicit PoliteLock(Engine& engine);
+    std::unique_lock<std::mutex>& get() { return lock_; }
+
+   private:
+    std::unique_lock<std::mutex> lock_;
+  };
 
   Status Wait(Operation& operation);
   void DriveUntilDone(std::unique_lock<std::mutex>& lock, const Operation& operation);
@@ -116,7 +123,10 @@ class Engine {
   void Sleep(std::unique_lock<std::mutex>& lock, bool* sleeping);
   void GiveWay(std::unique_lock<std::mutex>& lock);
   void TellLost(std::unique_lock<std::mutex>& lock);
+  // `change` is EPOLL_CTL_ADD or EPOLL_CTL_MOD.
+  Status Watch(int change, Attached& attached);
   void WakeSleepers();
+  void UnparkServer();
   void DrainWake();
 
   const Clock& clock_;

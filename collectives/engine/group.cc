@@ -71,6 +71,7 @@ int Group::RankOf(const Transport* transport) const {
 void Group::Start(std::shared_ptr<Operation> operation) {
   const uint64_t sequence = operation->spec().sequence;
   CHECK_EQ(sequence, next_sequence_) << "operations must be begun in order";
+  CHECK_LE(sequence, Tag::kMaxSequence);
   ++next_sequence_;
   Operation& op = *operation;
   operations_.emplace(sequence, std::move(operation));
@@ -86,6 +87,7 @@ void Group::Start(std::shared_ptr<Operation> operation) {
   }
   const Schedule& schedule = op.schedule();
   for (uint32_t i = 0; i < schedule.steps.size(); ++i) {
+    CHECK_LE(schedule.steps[i].message, Tag::kMaxMessage);
     if (schedule.dependency_counts[i] == 0) ready_.push_back({&op, i});
   }
   RunReady();
