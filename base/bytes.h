@@ -1,5 +1,5 @@
-// Writing and reading of wire formats: little-endian, fixed width, lengths before strings. The reader
-// survives any input: once something doesn't fit, it stays failed and hands out zeros.
+// Writing and reading of wire formats: little-endian, fixed width, lengths before strings. The
+// reader survives any input: once something doesn't fit, it stays failed and hands out zeros.
 #ifndef CLOSERANKS_BASE_BYTES_H_
 #define CLOSERANKS_BASE_BYTES_H_
 
@@ -85,8 +85,8 @@ class ByteReader {
     rest_.remove_prefix(length);
     return text;
   }
-  // A count of things of at least `bytes_each` bytes that follow; 0 and failed when they can't all be
-  // there, so that a hostile count allocates nothing.
+  // A count of things of at least `bytes_each` bytes that follow; 0 and failed when they can't all
+  // be there, so that a hostile count allocates nothing.
   uint32_t GetCount(size_t bytes_each) {
     auto count = Get<uint32_t>();
     if (count > rest_.size() / bytes_each) {

@@ -7,8 +7,8 @@ namespace {
 
 constexpr std::array kTable = {
     ExitCodeRow{ExitCode::kOk, "ok", "the job is done", "", false, 0},
-    ExitCodeRow{ExitCode::kError, "error", "the program failed",
-                "read the last lines of its log", true, 40},
+    ExitCodeRow{ExitCode::kError, "error", "the program failed", "read the last lines of its log",
+                true, 40},
     ExitCodeRow{ExitCode::kUsage, "usage", "a flag or an input is wrong",
                 "mend what the message names", false, 90},
     ExitCodeRow{ExitCode::kLeft, "left", "asked to leave, it handed over and left", "", false, 10},

@@ -1,5 +1,5 @@
-// The exit codes of every program of Closeranks: the one table that the supervisor's restart rule, the
-// docs and the manifests' podFailurePolicy are made from.
+// The exit codes of every program of Closeranks: the one table that the supervisor's restart rule,
+// the docs and the manifests' podFailurePolicy are made from.
 #ifndef CLOSERANKS_BASE_EXIT_CODE_H_
 #define CLOSERANKS_BASE_EXIT_CODE_H_
 
@@ -12,13 +12,13 @@ namespace closeranks {
 
 enum class ExitCode : int {
   kOk = 0,
-  kError = 1,        // an uncaught exception or an error with no code of its own
-  kUsage = 2,        // unknown or contradictory flags, bad input
-  kLeft = 80,        // asked to leave (SIGTERM), handed over and left
-  kReplaced = 81,    // a newer process of the same member was admitted
-  kQuorumLost = 82,  // too few members for too long; start again from the checkpoint
-  kJoinTimeout = 83,     // too few members came, or none let this one in
-  kMismatch = 84,        // another build or configuration than the job's
+  kError = 1,             // an uncaught exception or an error with no code of its own
+  kUsage = 2,             // unknown or contradictory flags, bad input
+  kLeft = 80,             // asked to leave (SIGTERM), handed over and left
+  kReplaced = 81,         // a newer process of the same member was admitted
+  kQuorumLost = 82,       // too few members for too long; start again from the checkpoint
+  kJoinTimeout = 83,      // too few members came, or none let this one in
+  kMismatch = 84,         // another build or configuration than the job's
   kUnauthenticated = 85,  // not the job's key
   kNoResources = 86,      // port taken, disk full, out of descriptors
   kPoison = 87,           // a part of the batch killed two ranks in a row

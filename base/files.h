@@ -1,5 +1,5 @@
-// Storage as a seam: ledgers, reports and checkpoints go through Files, so that a test can make the disk
-// slow, full or torn. Paths are absolute or relative to the working directory.
+// Storage as a seam: ledgers, reports and checkpoints go through Files, so that a test can make the
+// disk slow, full or torn. Paths are absolute or relative to the working directory.
 #ifndef CLOSERANKS_BASE_FILES_H_
 #define CLOSERANKS_BASE_FILES_H_
 
@@ -16,8 +16,8 @@ namespace closeranks {
 class AppendFile {
  public:
   virtual ~AppendFile() = default;
-  // All of `bytes` is handed to the operating system (it survives this process, not the machine), or an
-  // error is returned and the file may hold a part of it.
+  // All of `bytes` is handed to the operating system (it survives this process, not the machine),
+  // or an error is returned and the file may hold a part of it.
   virtual Status Append(std::string_view bytes) = 0;
   // What was appended survives the loss of the machine.
   virtual Status Sync() = 0;
@@ -32,10 +32,11 @@ class Files {
   virtual Result<std::string> Read(const std::string& path) = 0;
   // Opens `path` for appending, and makes it where it isn't there.
   virtual Result<std::unique_ptr<AppendFile>> OpenForAppend(const std::string& path) = 0;
-  // After a crash at any moment `path` holds the old bytes or the new ones, synced, never a mixture.
+  // After a crash at any moment `path` holds the old bytes or the new ones, synced, never a
+  // mixture.
   virtual Status Replace(const std::string& path, std::string_view bytes) = 0;
-  // Makes `path` with these bytes, synced; kAborted when it was there already. Of several processes that
-  // try at once exactly one succeeds.
+  // Makes `path` with these bytes, synced; kAborted when it was there already. Of several processes
+  // that try at once exactly one succeeds.
   virtual Status CreateExclusively(const std::string& path, std::string_view bytes) = 0;
   // Makes a folder and those above it; ok when it is there already.
   virtual Status MakeFolder(const std::string& path) = 0;

@@ -13,15 +13,15 @@
 
 namespace closeranks {
 
-// A stable identity: the index of a worker in its job (a Job's completion index). Not a rank: a rank is
-// a member's place among those that are alive in one generation.
+// A stable identity: the index of a worker in its job (a Job's completion index). Not a rank: a
+// rank is a member's place among those that are alive in one generation.
 using MemberId = int32_t;
 
 // The number of an agreed world. 0 is before any agreement; the first agreed one is 1.
 using Generation = uint64_t;
 
-// The number of an optimizer update, for the life of the job. The first update is step 1; a worker whose
-// "applied step" is 0 has its initial state.
+// The number of an optimizer update, for the life of the job. The first update is step 1; a worker
+// whose "applied step" is 0 has its initial state.
 using StepNumber = uint64_t;
 
 // 128 random bits, drawn anew at each start of a process. All zero means none.

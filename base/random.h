@@ -1,4 +1,5 @@
-// Randomness as a seam: incarnations, nonces and jitter come from a Random that the caller passes in.
+// Randomness as a seam: incarnations, nonces and jitter come from a Random that the caller passes
+// in.
 #ifndef CLOSERANKS_BASE_RANDOM_H_
 #define CLOSERANKS_BASE_RANDOM_H_
 

@@ -1,8 +1,8 @@
 // What went wrong, in the form a caller can act on.
 //
-// Every function that can fail for a reason outside of our own code returns a Status or a Result<T>.
-// There is one code for each distinct reaction of the caller, so that nobody parses messages. Bugs of
-// our own are CHECK failures instead. Values are freely copied between threads.
+// Every function that can fail for a reason outside of our own code returns a Status or a
+// Result<T>. There is one code for each distinct reaction of the caller, so that nobody parses
+// messages. Bugs of our own are CHECK failures instead. Values are freely copied between threads.
 #ifndef CLOSERANKS_BASE_STATUS_H_
 #define CLOSERANKS_BASE_STATUS_H_
 
@@ -126,17 +126,17 @@ class [[nodiscard]] Result {
 #define CLOSERANKS_CONCAT(a, b) CLOSERANKS_CONCAT_INNER(a, b)
 
 // Returns from the calling function when `expression` (a Status) isn't ok.
-#define RETURN_IF_ERROR(expression)                             \
-  do {                                                          \
-    ::closeranks::Status return_if_error_status = (expression); \
+#define RETURN_IF_ERROR(expression)                                  \
+  do {                                                               \
+    ::closeranks::Status return_if_error_status = (expression);      \
     if (!return_if_error_status.ok()) return return_if_error_status; \
   } while (false)
 
 // Assigns the value of `expression` (a Result) to `target`, or returns its Status.
-#define ASSIGN_OR_RETURN(target, expression)                                             \
-  auto CLOSERANKS_CONCAT(result_at_line_, __LINE__) = (expression);                      \
-  if (!CLOSERANKS_CONCAT(result_at_line_, __LINE__).ok())                                \
-    return CLOSERANKS_CONCAT(result_at_line_, __LINE__).status();                        \
+#define ASSIGN_OR_RETURN(target, expression)                        \
+  auto CLOSERANKS_CONCAT(result_at_line_, __LINE__) = (expression); \
+  if (!CLOSERANKS_CONCAT(result_at_line_, __LINE__).ok())           \
+    return CLOSERANKS_CONCAT(result_at_line_, __LINE__).status();   \
   target = std::move(CLOSERANKS_CONCAT(result_at_line_, __LINE__)).value()
 
 #endif  // CLOSERANKS_BASE_STATUS_H_

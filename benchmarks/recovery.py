@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""How long the survivors of a killed rank need: kills ranks in real training runs and keeps the record.
+"""How long the survivors of a killed rank need: kills ranks in real training, keeps the record.
 
     bazel build //cli:closeranks //examples/fashion_mnist //benchmarks:allreduce
     benchmarks/recovery.py --runs 5 --json docs/results/recovery.json
 
-Each run trains Fashion-MNIST for one epoch and loses ranks in the middle of a step. Times are from the
-killer's kill() to the first survivor's new world (detect, agree, rewire); replaying the torn step stands
-apart. Writes the JSON and, beside it, a page with the same name and .md.
+Each run trains Fashion-MNIST for one epoch and loses ranks in the middle of a step. Times are from
+the killer's kill() to the first survivor's new world (detect, agree, rewire); replaying the torn
+step stands apart. Writes the JSON and, beside it, a page with the same name and .md.
 """
 
 import argparse

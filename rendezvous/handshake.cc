@@ -102,8 +102,8 @@ std::string Handshake::Start() {
 
 Handshake::Reply Handshake::OnMessage(std::string_view message) {
   if (message.empty() || message.size() > kMaxMessage) {
-    return Fail(Unauthenticated("a handshake message of " + std::to_string(message.size()) +
-                                " bytes"));
+    return Fail(
+        Unauthenticated("a handshake message of " + std::to_string(message.size()) + " bytes"));
   }
   auto type = static_cast<MessageType>(message[0]);
   std::string_view body = message.substr(1);

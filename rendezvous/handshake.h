@@ -5,9 +5,9 @@
 //   R -> I  hello   nonce, identity, proof over both nonces, both roles and both identities
 //   I -> R  proof   the same with I's role
 //   R -> I  accept, or at any moment from either side: reject with a code and a text
-// A proof is HMAC-SHA-256 (RFC 2104) under the job's key, so neither a stranger nor a replayed or reflected
-// message passes. Only then are job, build, kernels and configuration compared; a difference is reported on
-// both sides with both values.
+// A proof is HMAC-SHA-256 (RFC 2104) under the job's key, so neither a stranger nor a replayed or
+// reflected message passes. Only then are job, build, kernels and configuration compared; a
+// difference is reported on both sides with both values.
 //
 // A Handshake does no I/O: the owner carries the messages and bounds the time. Single-threaded.
 #ifndef CLOSERANKS_RENDEZVOUS_HANDSHAKE_H_
