@@ -87,7 +87,7 @@ enum class Outcome {
   kQuorumLost,    // held for quorum_timeout: start again from the checkpoint
   kJoinTimedOut,  // the start lacked somebody, or nobody let this one in
   kLeft,          // OnLeaving was called, and the generation without this member is installed
-  kEnded,         // the end of the job is decided and stored
+  kEnded,         // the end of the job is decided, and stored by a quorum
 };
 std::string_view OutcomeName(Outcome outcome);
 

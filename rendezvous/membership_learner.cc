@@ -211,15 +211,16 @@ void Membership::UpdateInstalled() {
              peer->generation >= decision_->generation;
     });
   }
-  if (!installed_) return;
-  if (decision_->job_ended && !outcome_.has_value()) {
+  // After the end there is no generation that could miss the votes of who isn't listed in it.
+  const bool may_end = installed_ || SelfListed() == nullptr;
+  if (decision_->job_ended && may_end && !outcome_.has_value()) {
     if (worker_.phase != Worker::Phase::kNone) {
       outputs_.commands.push_back(
           {WorkerCommand::Kind::kEnd, worker_.incarnation, decision_->generation, decision_});
     }
     return Finish(Outcome::kEnded);
   }
-  InstallWorker();
+  if (installed_) InstallWorker();
 }
 
 void Membership::InstallWorker() {

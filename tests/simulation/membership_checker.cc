@@ -76,6 +76,7 @@ void MembershipChecker::NewDecision(const DecisionRef& decision) {
     return;
   }
   known.decision = decision;
+  if (!lineages_.contains(decision->lineage)) births_.push_back(decision->lineage);
   if (Status status = decision->Validate(); !status.ok()) Fail(status.ToString());
   CheckDisplaced(*decision);
   if (decision->generation == 1) return;
@@ -187,6 +188,7 @@ void MembershipChecker::Holds(Known& known, const Incarnation& worker, StepNumbe
     }
     if (stable <= lineage.stable) return;
   }
+  CheckOnlyLineage(*known.decision);
   lineage.any_stable = true;
   lineage.stable = stable;
   lineage.stable_record = known.line[stable];
@@ -194,6 +196,18 @@ void MembershipChecker::Holds(Known& known, const Incarnation& worker, StepNumbe
   for (auto later = decisions_.upper_bound({known.decision->lineage, known.decision->generation});
        later != decisions_.end() && later->first.first == known.decision->lineage; ++later) {
     CheckStableOnLine(later->second);
+  }
+}
+
+// A step was recorded: no younger lineage may have begun, as long as one of the starting members
+// that are listed here lives, for all of them had to take part in that beginning.
+void MembershipChecker::CheckOnlyLineage(const Decision& decision) {
+  if (births_.back() == decision.lineage) return;
+  for (const ListedMember& listed : decision.members) {
+    if (listed.member < starting_members_ && !ended_.contains({listed.member, listed.supervisor})) {
+      return Fail(Text(decision, " records a step, and another lineage has begun; ", listed.member,
+                       " lives"));
+    }
   }
 }
 

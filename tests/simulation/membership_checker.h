@@ -26,12 +26,17 @@ using StepHistory = std::vector<StepRecord>;
 
 class MembershipChecker {
  public:
+  explicit MembershipChecker(int starting_members) : starting_members_(starting_members) {}
+
   // The first violation; empty: none.
   const std::string& violation() const { return violation_; }
   void Fail(const std::string& what) {
     if (violation_.empty()) violation_ = what;
   }
 
+  // That agent has ended, or its member runs twice, so that it doesn't count against another
+  // lineage.
+  void Ended(const MemberProcess& agent) { ended_.insert(agent); }
   // After each event at that agent.
   void AgentIs(const MemberProcess& agent, const rendezvous::Membership& membership);
   void InstallCommanded(const MemberProcess& agent, const rendezvous::WorkerCommand& command,
@@ -65,8 +70,12 @@ class MembershipChecker {
   void CheckDisplaced(const rendezvous::Decision& decision);
   void Holds(Known& known, const Incarnation& worker, StepNumber step);
   void CheckStableOnLine(const Known& known);
+  void CheckOnlyLineage(const rendezvous::Decision& decision);
 
+  const int starting_members_;
   std::string violation_;
+  std::set<MemberProcess> ended_;
+  std::vector<Incarnation> births_;  // of lineages
   std::map<DecisionKey, Known> decisions_;
   std::map<Incarnation, Lineage> lineages_;
   std::map<MemberProcess, std::pair<Incarnation, Generation>> newest_;

@@ -18,9 +18,12 @@ using rendezvous::Outcome;
 using rendezvous::WorkerCommand;
 
 MembershipWorld::MembershipWorld(uint64_t seed, bool demands_liveness, bool trace)
-    : demands_liveness_(demands_liveness), trace_(trace), random_(MixBits(seed)) {
-  now_ += std::chrono::hours(1);  // so that clocks may step back
-  character_ = Draw();
+    : demands_liveness_(demands_liveness),
+      trace_(trace),
+      random_(MixBits(seed)),
+      character_(Draw()),
+      checker_(character_.members) {
+  now_ += std::chrono::hours(1);
 }
 
 MembershipWorld::Result MembershipWorld::Run() {
@@ -38,7 +41,8 @@ MembershipWorld::Result MembershipWorld::Run() {
       settled = IsSettled();
       if (!settled && LivePods().empty() && !character_.restarts) break;
     }
-    if (!settled && demands_liveness_ && !IsLost()) {
+    // Where everything is started again, even a job that was lost begins anew.
+    if (!settled && demands_liveness_ && (character_.restarts || !IsLost())) {
       checker_.Fail("not settled 120 s after the last fault:\n" + Describe());
     }
     result.lost = !settled;
@@ -122,6 +126,7 @@ void MembershipWorld::KillPod(int index, const std::string& why) {
   if (!pod.alive) return;
   Trace(Label(index) + " ends: " + why);
   pod.alive = false;
+  checker_.Ended(pod.process);
   if (pod.worker >= 0) workers_[pod.worker]->alive = false;
   for (int other : LivePods()) {
     if (OneIn(4)) continue;
@@ -274,7 +279,12 @@ void MembershipWorld::Over(int index, Outcome outcome) {
   pod.outcome = outcome;
   Trace(Label(index) + ": " + std::string(rendezvous::OutcomeName(outcome)) +
         (outcome == Outcome::kQuorumLost ? ": " + pod.membership->reason() : ""));
-  if (outcome == Outcome::kEnded) return;  // its agent stays, to tell others
+  if (outcome == Outcome::kEnded) {
+    a_job_has_ended_ = true;
+    // Its agent stays for a while, to tell others.
+    After(std::chrono::seconds(3), [this, index] { KillPod(index, "the job has ended"); });
+    return;
+  }
   if (outcome == Outcome::kQuorumLost && demands_liveness_ && faults_are_over_ &&
       now_ > faults_end_ + std::chrono::seconds(8) && !IsLost()) {
     checker_.Fail(Label(index) + " gave up while a quorum lives:\n" + Describe());
@@ -313,6 +323,7 @@ void MembershipWorld::Deliver(int from, const Envelope& envelope) {
     }
   }
   if (to < 0 || to == from) return;
+  if (!faults_are_over_) MaybeStrike(from, to, envelope.message);
   if (!faults_are_over_ && OneIn(character_.drop_one_in)) return;
   auto message = std::make_shared<const Message>(envelope.message);
   const int copies = !faults_are_over_ && OneIn(character_.duplicate_one_in) ? 2 : 1;

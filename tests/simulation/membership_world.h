@@ -58,6 +58,9 @@ class MembershipWorld {
     int64_t slowest_us = 400;  // message, but for those that are delayed specially
     Duration slow_freeze{};
     uint64_t drop_one_in = 0, duplicate_one_in = 0, delay_one_in = 0;
+    // Faults that hit the sender or the receiver of a message that decides something, just then.
+    uint64_t strike_one_in = 0;
+    int strikes = 0;          // at most
     std::vector<int> faults;  // of which kinds, as often as they are in here
   };
 
@@ -149,7 +152,8 @@ class MembershipWorld {
   // membership_world_faults.cc
   Character Draw();
   void ScheduleFault();
-  void Fault();
+  void Fault(int pod);
+  void MaybeStrike(int from, int to, const rendezvous::Message& message);
   Duration MessageDelay() { return Between(30, character_.slowest_us); }
   void Partition();
   void ReplacePod();
@@ -173,10 +177,11 @@ class MembershipWorld {
   std::map<std::pair<int, int>, TimePoint> blocked_;  // from a pod to a pod, until when
   bool faults_are_over_ = false;
   bool replaced_a_pod_ = false;
+  bool a_job_has_ended_ = false;
   TimePoint faults_end_;
   StepNumber steps_when_settled_ = 0;
   rendezvous::DecisionRef settled_in_;
-  MembershipChecker checker_;
+  MembershipChecker checker_;  // knows how many members start: after character_
 };
 
 }  // namespace closeranks::simulation

@@ -50,6 +50,10 @@ MembershipWorld::Character MembershipWorld::Draw() {
   if (OneIn(2)) character.drop_one_in = 5 + Below(100);
   if (OneIn(3)) character.duplicate_one_in = 3 + Below(50);
   if (OneIn(2)) character.delay_one_in = 4 + Below(100);
+  if (OneIn(2)) {
+    character.strike_one_in = 4 + Below(60);
+    character.strikes = 1 + static_cast<int>(Below(12));
+  }
   // Few kinds at once go deeper than all of them.
   const int kinds = 1 + static_cast<int>(Below(5));
   for (int i = 0; i < kinds; ++i) {
@@ -72,8 +76,22 @@ void MembershipWorld::ScheduleFault() {
   const auto gap = OneIn(6) ? Below(mean / 100 + 1) : Below(2 * mean);
   After(Duration(static_cast<int64_t>(gap)), [this] {
     if (faults_are_over_) return;
-    Fault();
+    const std::vector<int> live = LivePods();
+    if (!live.empty()) Fault(live[Below(live.size())]);
     ScheduleFault();
+  });
+}
+
+void MembershipWorld::MaybeStrike(int from, int to, const rendezvous::Message& message) {
+  if (character_.strikes == 0 || std::holds_alternative<rendezvous::StatusMessage>(message.body) ||
+      !OneIn(character_.strike_one_in)) {
+    return;
+  }
+  --character_.strikes;
+  const int victim = OneIn(2) ? from : to;
+  // Before the message arrives, or right after.
+  After(Between(0, 2 * character_.slowest_us), [this, victim] {
+    if (!faults_are_over_ && pods_[victim]->alive) Fault(victim);
   });
 }
 
@@ -91,10 +109,8 @@ void MembershipWorld::Pause(std::deque<Action>& held, bool& paused, Duration how
   });
 }
 
-void MembershipWorld::Fault() {
+void MembershipWorld::Fault(int index) {
   const std::vector<int> live = LivePods();
-  if (live.empty()) return;
-  const int index = live[Below(live.size())];
   Pod& pod = *pods_[index];
   switch (character_.faults[Below(character_.faults.size())]) {
     case kKillTwo:
@@ -215,6 +231,7 @@ void MembershipWorld::ReplacePod() {
   }
   replaced_a_pod_ = true;
   pod.reachable_by_name = false;
+  checker_.Ended(pod.process);
   const TimePoint until = now_ + Between(500'000, 5'000'000);
   for (int other : live) {
     if (other == index) continue;
@@ -264,9 +281,10 @@ bool MembershipWorld::IsSettled() {
   DecisionRef common;
   StepNumber least = ~StepNumber{0};
   const std::vector<int> live = LivePods();
-  // Also jobs one after the other: who came after the end of the first began a second.
-  if (!live.empty() && std::all_of(live.begin(), live.end(), [this](int index) {
-        return pods_[index]->outcome == Outcome::kEnded;
+  // Whoever is started after the end of a job waits for others in vain: nobody begins it anew.
+  if (a_job_has_ended_ && std::all_of(live.begin(), live.end(), [this](int index) {
+        const Pod& pod = *pods_[index];
+        return pod.outcome.has_value() || pod.membership->phase() == Membership::Phase::kStarting;
       })) {
     return true;
   }
