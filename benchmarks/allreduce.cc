@@ -39,7 +39,7 @@ DEFINE_int32(ranks, 2, "number of processes");
 DEFINE_string(wire, "shm", "shm or tcp (over loopback)");
 DEFINE_string(algorithm, "", "ring, direct or exchange; selected by size when empty");
 DEFINE_bool(progress_thread, true, "whether each rank has one");
-DEFINE_int32(spin_us, 10, "how long a waiting rank polls before it sleeps");
+DEFINE_int32(spin_us, 50, "how long a waiting rank polls before it sleeps");
 DEFINE_uint64(max_bytes, 256 << 20, "the largest size");
 DEFINE_double(seconds, 0.5, "roughly how long each size is measured");
 

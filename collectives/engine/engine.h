@@ -28,14 +28,16 @@ namespace closeranks::collectives {
 // held for one round of polling at most.
 //
 // Who drives: a thread that waits for a Work drives the engine itself until it is done: it polls
-// for a few microseconds, then sleeps in the kernel. Of several that wait one drives and the others
+// for some microseconds, then sleeps in the kernel. Of several that wait one drives and the others
 // sleep. While nobody waits a ProgressThread drives, if there is one; without one nothing moves.
 // PollOnce is for those who own time, such as a simulator.
 class Engine {
  public:
   struct Options {
-    // How long a waiting thread polls before it sleeps. Short, because ranks often outnumber cores.
-    Duration spin = std::chrono::microseconds(10);
+    // How long a waiting thread polls before it sleeps; after the first 2 us it yields its core in
+    // between (unless that has taken long), because ranks often outnumber cores. Longer than it
+    // takes to be woken (25-45 us), or ranks that once slept would make each other sleep for ever.
+    Duration spin = std::chrono::microseconds(50);
     // How much may be sent to a peer for operations that it hasn't begun yet.
     size_t eager_bytes = 1 << 20;
     InstructionSet kernels = BestInstructionSet();
@@ -122,6 +124,7 @@ class Engine {
   void EndSleep();
   void Sleep(std::unique_lock<std::mutex>& lock, bool* sleeping);
   void GiveWay(std::unique_lock<std::mutex>& lock);
+  void Yield(std::unique_lock<std::mutex>& lock);
   void TellLost(std::unique_lock<std::mutex>& lock);
   // `change` is EPOLL_CTL_ADD or EPOLL_CTL_MOD.
   Status Watch(int change, Attached& attached);
@@ -149,6 +152,7 @@ class Engine {
   int waiters_ = 0;
   int followers_ = 0;  // of the waiters, those who leave driving to another
   uint64_t waits_begun_ = 0;
+  int without_yield_ = 0;       // for so many waits yielding isn't worth it
   bool driving_ = false;        // a waiter drives
   bool driver_asleep_ = false;  // it is in epoll_wait
   bool server_asleep_ = false;  // the serving thread is in epoll_wait

@@ -17,6 +17,14 @@ namespace {
 // stopped.
 constexpr int kFirstParkMs = 1;
 constexpr int kLongestParkMs = 16;
+// A thread that polls for longer than this lets others run in between: the peer that it waits for
+// may want its core.
+constexpr Duration kSpinAlone = std::chrono::microseconds(2);
+// If it doesn't get its core back within this, somebody computes there, and being woken is faster
+// than waiting for a turn. Then it doesn't offer its core for so many waits.
+constexpr Duration kLongYield = std::chrono::microseconds(200);
+constexpr int kWaitsWithoutYield = 64;
+
 void Ring(const UniqueFd& event) {
   const uint64_t one = 1;
   CHECK_EQ(write(event.get(), &one, sizeof(one)), static_cast<ssize_t>(sizeof(one)));
@@ -143,6 +151,14 @@ Status Engine::Wait(Operation& operation) {
   return operation.status();
 }
 
+void Engine::Yield(std::unique_lock<std::mutex>& lock) {
+  const TimePoint before = clock_.Now();
+  lock.unlock();
+  sched_yield();
+  lock.lock();
+  if (clock_.Now() - before > kLongYield) without_yield_ = kWaitsWithoutYield;
+}
+
 void Engine::DriveUntilDone(std::unique_lock<std::mutex>& lock, const Operation& operation) {
   TimePoint quiet_since = clock_.Now();
   while (!operation.IsDone()) {
@@ -152,10 +168,12 @@ void Engine::DriveUntilDone(std::unique_lock<std::mutex>& lock, const Operation&
     if (operation.IsDone()) return;
     const TimePoint now = clock_.Now();
     if (moved) quiet_since = now;
-    if (moved || now - quiet_since < options_.spin) {
+    if (moved || now - quiet_since < (without_yield_ > 0 ? kSpinAlone : options_.spin)) {
       GiveWay(lock);
+      if (now - quiet_since > kSpinAlone) Yield(lock);
       continue;
     }
+    if (without_yield_ > 0) --without_yield_;
     if (!PrepareToSleep()) continue;
     Sleep(lock, &driver_asleep_);
     DrainWake();
