@@ -55,7 +55,11 @@ Result<Duration> Seconds(const char* flag, double value, bool may_be_zero) {
 
 Result<std::string> ReadKey(Files& files, bool several_hosts, Random& random) {
   if (!FLAGS_key_file.empty()) {
-    ASSIGN_OR_RETURN(std::string key, files.Read(FLAGS_key_file));
+    auto read = files.Read(FLAGS_key_file);
+    if (!read.ok()) {
+      return InvalidArgument("--key-file=" + FLAGS_key_file + ": " + read.status().message());
+    }
+    std::string key = *std::move(read);
     while (!key.empty() && (key.back() == '\n' || key.back() == '\r')) key.pop_back();
     if (key.size() < kLeastKeyBytes) {
       return InvalidArgument("the key in " + FLAGS_key_file + " has " + std::to_string(key.size()) +
@@ -74,8 +78,15 @@ Result<std::vector<net::Address>> ParseHosts(int host_index) {
   std::vector<net::Address> hosts;
   std::istringstream stream(FLAGS_hosts);
   for (std::string text; std::getline(stream, text, ',');) {
-    ASSIGN_OR_RETURN(net::Address address, net::Address::Parse(text));
-    hosts.push_back(std::move(address));
+    auto address = net::Address::Parse(text);
+    if (!address.ok() || address->port == 0) {
+      return InvalidArgument("--hosts has '" + text + "': expected ADDRESS:PORT" +
+                             (address.ok() ? "" : ", but " + address.status().message()));
+    }
+    if (std::find(hosts.begin(), hosts.end(), *address) != hosts.end()) {
+      return InvalidArgument("--hosts has " + text + " twice: each host is to be listed once");
+    }
+    hosts.push_back(*std::move(address));
   }
   if (!hosts.empty() && (host_index < 0 || host_index >= std::ssize(hosts))) {
     return InvalidArgument("--host-index=" + std::to_string(host_index) + ": expected 0 to " +
@@ -121,9 +132,15 @@ Result<rendezvous::AgentHost::Options> HostOptions(Files& files, Random& random)
   }
   if (host_count > 1) options.membership = rendezvous::MembershipOptions::BetweenPods();
   if (!FLAGS_listen.empty()) {
-    ASSIGN_OR_RETURN(options.listen, net::Address::Parse(FLAGS_listen));
+    auto listen = net::Address::Parse(FLAGS_listen);
+    if (!listen.ok()) {
+      return InvalidArgument("--listen=" + FLAGS_listen + ": " + listen.status().message());
+    }
+    options.listen = *std::move(listen);
   } else if (!hosts.empty()) {
     options.listen = hosts[host_index];
+    // A name says how others reach this host; what it listens on is not to depend on the DNS.
+    if (!options.listen.IsNumeric()) options.listen.host = "0.0.0.0";
   }
   if (!hosts.empty()) options.advertised = hosts[host_index].ToString();
   ASSIGN_OR_RETURN(options.membership.join_timeout,
@@ -150,6 +167,11 @@ Result<launcher::Supervisor::Options> SupervisorOptions(std::vector<std::string>
   ASSIGN_OR_RETURN(options.restarts.delay, Seconds("restart-delay", FLAGS_restart_delay, true));
   if (!FLAGS_kill.empty()) {
     ASSIGN_OR_RETURN(options.fault, launcher::ParseFault(FLAGS_kill));
+    for (int rank : options.fault->ranks) {
+      if (rank < options.host.starting_members) continue;
+      return InvalidArgument("--kill=" + FLAGS_kill + ": there is no rank " + std::to_string(rank) +
+                             " among " + std::to_string(options.host.starting_members));
+    }
   }
   options.report_folder = FLAGS_report;
   options.live_line = FLAGS_progress;

@@ -211,12 +211,24 @@ void Supervisor::OnExit(Slot& slot, const ExitResult& result) {
   }
   slot.finished = true;
   slot.exit_code = FinalCode(slot, result);
+  if (!in_order && !stopping_ && !host_->has_started()) GiveUpStart(slot);
+}
+
+// The first world needs everyone, so without this member nobody here has anything to wait for.
+void Supervisor::GiveUpStart(const Slot& gone) {
+  for (auto& [member, slot] : slots_) {
+    if (slot.finished || slot.ending.has_value()) continue;
+    LOG(WARNING) << "ending the worker of member " << member
+                 << ": the job can't start without member " << gone.member;
+    EndMember(slot, ExitCode::kLeft);
+    if (slot.child != nullptr) slot.child->Signal(SIGTERM);
+  }
 }
 
 int Supervisor::FinalCode(const Slot& slot, const ExitResult& result) const {
-  if (result.signal == 0) return result.code;
-  // Who was ended by a signal can't say why itself.
+  // The worker needn't have heard of it, or not of all of it.
   if (slot.ending.has_value()) return static_cast<int>(*slot.ending);
+  if (result.signal == 0) return result.code;
   // A worker that was killed once the job's end was agreed on lost nothing.
   if (job_ended_) return static_cast<int>(ExitCode::kOk);
   return static_cast<int>(stopping_ ? ExitCode::kLeft : ExitCode::kError);

@@ -80,6 +80,7 @@ class Supervisor {
   // The member takes no further part: its worker ends by itself within the grace period, or is
   // ended.
   void EndMember(Slot& slot, ExitCode code);
+  void GiveUpStart(const Slot& gone);
   // Says goodbye to other supervisors, once all workers have ended.
   void HangUp();
   void OnLifeline(Slot& slot, UniqueFd lifeline);

@@ -158,6 +158,7 @@ void Agent::Drain() {
   MembershipOutputs outputs = membership_.TakeOutputs();
   for (const Envelope& envelope : outputs.messages) owner_.send(envelope);
   for (const WorkerCommand& command : outputs.commands) Execute(command);
+  if (membership_.phase() != Membership::Phase::kOver) last_reason_ = membership_.reason();
   timers_.Cancel(tick_);
   if (membership_.next_deadline() != kNever) {
     tick_ = timers_.RunAt(membership_.next_deadline(), [this] {
@@ -166,8 +167,9 @@ void Agent::Drain() {
     });
   }
   if (outputs.outcome.has_value()) {
-    SendToWorker(Ended{ExitCodeOf(*outputs.outcome), membership_.reason()});
-    owner_.on_outcome({*outputs.outcome, ExitCodeOf(*outputs.outcome), membership_.reason()});
+    const ExitCode code = ExitCodeOf(*outputs.outcome);
+    SendToWorker(Ended{code, std::string(OutcomeName(*outputs.outcome)) + ": " + last_reason_});
+    owner_.on_outcome({*outputs.outcome, code, last_reason_});
   }
 }
 

@@ -103,6 +103,7 @@ class Agent {
   TimePoint worker_heard_{};
   bool worker_ends_ = false;  // it was told that nothing more will come, or said goodbye
   net::TimerId worker_check_ = net::kNoTimer;
+  std::string last_reason_;  // what it waited for or did, before its part ended
 };
 
 }  // namespace closeranks::rendezvous
