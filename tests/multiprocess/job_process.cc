@@ -79,7 +79,8 @@ std::string ReportFolder::Write(const std::string& name, const std::string& byte
   return path;
 }
 
-Barrier::Barrier(const ReportFolder& folder) : path_(folder.path() + "/barrier") {
+Barrier::Barrier(const ReportFolder& folder, const std::string& name)
+    : path_(folder.path() + "/" + name) {
   PCHECK(mkfifo(path_.c_str(), 0600) == 0);
 }
 
@@ -166,6 +167,28 @@ Words RunFlags(const ReportFolder& folder, int n, const Words& supervisor, const
   words.insert(words.end(), {"--", kToyWorker, "--report=" + folder.path()});
   words.insert(words.end(), worker.begin(), worker.end());
   return words;
+}
+
+std::string UniqueAddress() {
+  static std::atomic<int> count{0};
+  // The whole of 127.0.0.0/8 is this machine; pids don't repeat while they live.
+  int number = getpid() * 16 + count++ % 16;
+  return "127." + std::to_string(1 + (number >> 16) % 250) + "." +
+         std::to_string((number >> 8) % 256) + "." + std::to_string(number % 256) + ":29400";
+}
+
+Hosts::Hosts(const ReportFolder& folder, int hosts, int n)
+    : folder_(folder), n_(n), key_file_(folder.Write("key", "0123456789abcdef0123456789abcdef")) {
+  for (int host = 0; host < hosts; ++host) addresses_.push_back(UniqueAddress());
+}
+
+Words Hosts::Flags(int index, const Words& supervisor, const Words& worker) const {
+  std::string hosts;
+  for (const std::string& address : addresses_) hosts += (hosts.empty() ? "" : ",") + address;
+  Words flags = {"--hosts=" + hosts, "--host_index=" + std::to_string(index),
+                 "--key_file=" + key_file_, "--report=" + folder_.OfSupervisor(index)};
+  flags.insert(flags.end(), supervisor.begin(), supervisor.end());
+  return RunFlags(folder_, n_, flags, worker);
 }
 
 int CountLines(const std::string& text, const std::string& part) {

@@ -37,7 +37,7 @@ class ReportFolder {
 // Where workers with --pause_at stay until it opens.
 class Barrier {
  public:
-  explicit Barrier(const ReportFolder& folder);
+  explicit Barrier(const ReportFolder& folder, const std::string& name = "barrier");
   const std::string& path() const { return path_; }
   void Open();
 
@@ -80,6 +80,23 @@ class JobProcess {
 
 // `closeranks run` of `n` toy workers with these further flags.
 Words RunFlags(const ReportFolder& folder, int n, const Words& supervisor, const Words& worker);
+
+// An address of this machine that no other test uses at the same time, as "127.1.2.3:29400".
+std::string UniqueAddress();
+
+// Flags of `closeranks run` for each of several hosts with `n` toy workers each.
+class Hosts {
+ public:
+  Hosts(const ReportFolder& folder, int hosts, int n);
+  Words Flags(int index, const Words& supervisor, const Words& worker) const;
+  const std::string& address(int index) const { return addresses_[index]; }
+
+ private:
+  const ReportFolder& folder_;
+  int n_;
+  std::string key_file_;
+  Words addresses_;
+};
 
 // How many lines of `text` have `part` in them.
 int CountLines(const std::string& text, const std::string& part);

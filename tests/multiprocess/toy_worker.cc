@@ -35,6 +35,7 @@ DEFINE_string(report, "", "folder for events and ledgers");
 DEFINE_string(configuration, "", "what the handshake compares");
 DEFINE_string(build, "", "what the handshake compares");
 DEFINE_string(odd_one, "", "MEMBER:CONFIGURATION, of one member only");
+DEFINE_bool(odd_later, false, "not of that member's first process");
 DEFINE_uint64(hold_step, 0, "stay in this step until a world of --hold_size is connected");
 DEFINE_int32(hold_size, 0, "see --hold_step");
 DEFINE_uint64(pause_step, 0, "stay in this step until somebody writes to --pause_at");
@@ -129,7 +130,10 @@ class FaultyReplica final : public elastic::ToyReplica {
     faults_.At("part", step);
     hold_.At(step);
     // Opening it takes until the other side opens it.
-    if (step == FLAGS_pause_step) UniqueFd(open(FLAGS_pause_at.c_str(), O_RDONLY | O_CLOEXEC));
+    if (step == FLAGS_pause_step) {
+      std::fprintf(stderr, "pauses\n");
+      UniqueFd(open(FLAGS_pause_at.c_str(), O_RDONLY | O_CLOEXEC));
+    }
     ToyReplica::BeginPart(step, part, last);
   }
   void Apply(StepNumber step) override {
@@ -234,7 +238,10 @@ Status Train(const Environment& environment, ExitCode& exit_code) {
   faults.At("join", 0);
   std::string configuration = FLAGS_configuration;
   std::vector<std::string> odd = Split(FLAGS_odd_one, ':');
-  if (odd.size() == 2 && std::stoi(odd[0]) == worker->process().member) configuration = odd[1];
+  if (odd.size() == 2 && std::stoi(odd[0]) == worker->process().member) {
+    bool is_first = files.CreateExclusively(FLAGS_report + "/odd", "").ok();
+    if (!is_first || !FLAGS_odd_later) configuration = odd[1];
+  }
   RETURN_IF_ERROR(worker->Join(configuration));
   Status trained = RunToyTraining(loop, replica);
   exit_code = worker->exit_code();

@@ -1,0 +1,332 @@
+// Ranks in threads of one process, over real communicators; the test makes the agreement's
+// decisions.
+#include "elastic/step_loop.h"
+
+#include <sys/socket.h>
+
+#include <condition_variable>
+#include <functional>
+#include <future>
+#include <map>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "collectives/engine/engine.h"
+#include "collectives/engine/progress_thread.h"
+#include "collectives/native_communicator.h"
+#include "collectives/transport/tcp_transport.h"
+#include "elastic/toy_replica.h"
+#include "gtest/gtest.h"
+#include "rendezvous/membership_value.h"
+
+namespace closeranks::elastic {
+namespace {
+
+constexpr int kSamples = 60, kBatch = 12, kEpochs = 2;
+constexpr StepNumber kSteps = kSamples / kBatch * kEpochs;
+
+// Where a test takes hold of a rank, on its training thread.
+struct Hooks {
+  std::function<bool(StepNumber)> part = [](StepNumber) {
+    return true;
+  };                                                            // false: the rank is lost
+  std::function<void(StepNumber)> reduced = [](StepNumber) {};  // before it asks whether to apply
+  std::function<void(StepNumber)> committed = [](StepNumber) {};
+};
+
+class HookedReplica final : public ToyReplica {
+ public:
+  HookedReplica(int shards, Hooks& hooks) : ToyReplica(1, shards), hooks_(hooks) {}
+  void BeginStep(StepNumber step) override {
+    step_ = step;
+    ToyReplica::BeginStep(step);
+  }
+  Status FinishReduction() override {
+    Status status = ToyReplica::FinishReduction();
+    if (status.ok()) hooks_.reduced(step_);
+    return status;
+  }
+
+ private:
+  Hooks& hooks_;
+  StepNumber step_ = 0;
+};
+
+class Job;
+
+// One member: its engine, its gate, its training thread.
+class Rank final : public StepObserver {
+ public:
+  Rank(Job& job, MemberId member, int shards, Hooks hooks);
+  ~Rank() override;
+
+  void OnWorld(const ConnectedWorld&, StepNumber) override {}
+  void OnTransfer(const ConnectedWorld&, size_t, TimePoint, TimePoint) override { ++transfers; }
+  void OnStepBegin(const StepInfo&) override {}
+  void OnCommit(const StepInfo& info) override { hooks_.committed(info.step); }
+
+  // Blocks until the training thread is at an end.
+  Status Join() {
+    thread.join();
+    return result;
+  }
+
+  MemberProcess process;
+  SystemClock clock;
+  collectives::Engine engine{clock};
+  std::map<MemberId, std::unique_ptr<collectives::Transport>> transports;
+  std::unique_ptr<collectives::ProgressThread> progress;
+  StepGate gate{rendezvous::WorkerState{}};
+  int transfers = 0;
+  Hooks hooks_;
+  HookedReplica replica;
+  ToyBatches batches{kSamples, kBatch, kEpochs};
+  StepLoop loop;
+  Status result;
+  std::thread thread;
+
+ private:
+  Status Train();
+};
+
+// The agreement: which ranks there are, and what they resume from.
+class Job {
+ public:
+  explicit Job(int shards = 0) : shards_(shards) {}
+
+  Rank& Add(MemberId member, Hooks hooks = {}) {
+    auto rank = std::make_unique<Rank>(*this, member, shards_, std::move(hooks));
+    for (auto& [other, theirs] : ranks_) Connect(*rank, *theirs);
+    return *(ranks_[member] = std::move(rank));
+  }
+  Rank& rank(MemberId member) { return *ranks_.at(member); }
+
+  // A generation of these members: asks them to stop, decides, opens.
+  void Agree(const std::set<MemberId>& members) {
+    std::vector<rendezvous::Answer> answers;
+    for (MemberId member : members) answers.push_back(AskToStop(member, members));
+    rendezvous::Choice choice = decision_ == nullptr
+                                    ? rendezvous::FirstValue(answers, Incarnation{7, 7})
+                                    : rendezvous::NextValue(*decision_, answers);
+    ASSERT_NE(choice.value, nullptr) << choice.hold_reason;
+    {
+      std::lock_guard lock(mutex_);
+      decision_ = choice.value;
+      done_.clear();
+    }
+    for (MemberId member : members) Open(rank(member));
+  }
+  const rendezvous::DecisionRef& decision() const { return decision_; }
+
+  void OnDone(MemberId member) {
+    {
+      std::lock_guard lock(mutex_);
+      done_.insert(member);
+      if (done_.size() < decision_->members.size()) return;
+    }
+    for (auto& [id, rank] : ranks_) rank->gate.End(OkStatus());
+  }
+
+ private:
+  static void Connect(Rank& a, Rank& b) {
+    int ends[2];
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+    for (auto [from, to, fd] : {std::tuple(&a, &b, ends[0]), std::tuple(&b, &a, ends[1])}) {
+      auto transport = collectives::MakeTcpTransport(UniqueFd(fd), to->process);
+      ASSERT_TRUE(transport.ok()) << transport.status();
+      ASSERT_TRUE(from->engine.Attach(**transport).ok());
+      from->transports[to->process.member] = *std::move(transport);
+    }
+  }
+
+  rendezvous::Answer AskToStop(MemberId member, const std::set<MemberId>& members) {
+    std::promise<rendezvous::WorkerState> stopped;
+    rank(member).gate.Shut(StaleGeneration("a new generation"),
+                           [&](rendezvous::WorkerState state) { stopped.set_value(state); });
+    rendezvous::Answer answer;
+    answer.from = {member, {100, static_cast<uint64_t>(member) + 1}};
+    answer.promise.agent.worker = rank(member).process.incarnation;
+    for (MemberId other : members) {
+      if (other != member) answer.promise.agent.hears.push_back(other);
+    }
+    answer.promise.state = stopped.get_future().get();
+    return answer;
+  }
+
+  void Open(Rank& rank) {
+    auto world = std::make_shared<ConnectedWorld>();
+    world->decision = decision_;
+    world->world = decision_->world();
+    world->rank = world->world.RankOf(rank.process);
+    std::vector<collectives::Transport*> transports;
+    for (const MemberProcess& process : world->world.ranks) {
+      transports.push_back(process == rank.process ? nullptr
+                                                   : rank.transports.at(process.member).get());
+    }
+    auto communicator =
+        MakeNativeCommunicator(world->rank, world->world.size(), decision_->generation, rank.engine,
+                               transports, rank.clock, {});
+    ASSERT_TRUE(communicator.ok()) << communicator.status();
+    world->communicator = *std::move(communicator);
+    rank.gate.Open(std::move(world));
+  }
+
+  int shards_;
+  std::map<MemberId, std::unique_ptr<Rank>> ranks_;
+  std::mutex mutex_;
+  rendezvous::DecisionRef decision_;
+  std::set<MemberId> done_;
+};
+
+Rank::Rank(Job& job, MemberId member, int shards, Hooks hooks)
+    : process{member, {1, static_cast<uint64_t>(member) + 1}},
+      progress(std::make_unique<collectives::ProgressThread>(engine)),
+      hooks_(std::move(hooks)),
+      replica(shards, hooks_),
+      loop(gate, replica, batches, Ledger(), *this, clock,
+           {.logical_shards = shards,
+            .report_failure = [](Generation, const Status&) {},
+            .report_done = [&job, member](rendezvous::WorkerState) { job.OnDone(member); }}),
+      thread([this] { result = Train(); }) {}
+
+Rank::~Rank() {
+  gate.End(Aborted("the test ends"));
+  if (thread.joinable()) thread.join();
+  progress.reset();
+  for (auto& [member, transport] : transports) engine.Detach(*transport);
+}
+
+Status Rank::Train() {
+  while (true) {
+    ASSIGN_OR_RETURN(bool more, loop.NextStep());
+    if (!more) return loop.Finish();
+    for (size_t i = 0; i < loop.todo().size(); ++i) {
+      if (!hooks_.part(loop.step())) return Aborted("lost");
+      loop.BeginPart(i);
+      double loss = replica.Compute(loop.step(), loop.SamplesOf(loop.todo()[i]));
+      loop.EndPart(i, loss);
+    }
+    RETURN_IF_ERROR(loop.Commit());
+  }
+}
+
+std::string Undisturbed(int shards) {
+  Job job(shards);
+  Rank& rank = job.Add(0);
+  job.Agree({0});
+  EXPECT_TRUE(rank.Join().ok()) << rank.result;
+  EXPECT_EQ(rank.gate.state().applied, kSteps);
+  return rank.replica.Hash();
+}
+
+void ExpectTrained(Job& job, const std::set<MemberId>& members, int shards) {
+  const std::string expected = Undisturbed(shards);
+  for (MemberId member : members) {
+    Rank& rank = job.rank(member);
+    EXPECT_TRUE(rank.Join().ok()) << rank.result;
+    EXPECT_EQ(rank.replica.Hash(), expected) << "member " << member;
+    EXPECT_EQ(rank.gate.state(), job.rank(*members.begin()).gate.state());
+  }
+}
+
+class StepLoopTest : public testing::TestWithParam<int> {
+ protected:
+  int shards() const { return GetParam(); }
+};
+
+INSTANTIATE_TEST_SUITE_P(Modes, StepLoopTest, testing::Values(0, 8),
+                         [](const auto& info) { return info.param == 0 ? "Fast" : "Exact"; });
+
+TEST_P(StepLoopTest, RanksTogetherComeToWhatOneComesTo) {
+  Job job(shards());
+  for (MemberId member = 0; member < 3; ++member) job.Add(member);
+  job.Agree({0, 1, 2});
+  ExpectTrained(job, {0, 1, 2}, shards());
+}
+
+TEST_P(StepLoopTest, WhatALostRankHadToComputeIsComputedOnceMoreAndNothingElse) {
+  Job job(shards());
+  std::promise<void> lost;
+  job.Add(0);
+  job.Add(1, {.part = [&](StepNumber step) {
+            if (step != 4) return true;
+            lost.set_value();
+            return false;
+          }});
+  job.Add(2);
+  job.Agree({0, 1, 2});
+  lost.get_future().wait();
+  job.Agree({0, 2});
+  ExpectTrained(job, {0, 2}, shards());
+  int64_t computed = 0;
+  for (MemberId member = 0; member < 3; ++member) computed += job.rank(member).replica.computed();
+  EXPECT_EQ(computed, kSamples * kEpochs);
+}
+
+TEST_P(StepLoopTest, WhoMissedAnUpdateAppliesItsReducedGradients) {
+  Job job(shards());
+  std::promise<void> applied, behind;
+  std::shared_future<void> has_applied = applied.get_future().share();
+  // Member 1 comes to the step's end when the world is already changing.
+  auto late = [&](StepNumber step) {
+    if (step != 4) return;
+    has_applied.wait();
+    job.rank(1).gate.Shut(StaleGeneration("a new generation"), [](rendezvous::WorkerState) {});
+    behind.set_value();
+  };
+  job.Add(0, {.committed = [&](StepNumber step) {
+            if (step == 4) applied.set_value();
+          }});
+  job.Add(1, {.reduced = late});
+  job.Add(2);
+  job.Agree({0, 1, 2});
+  behind.get_future().wait();
+  job.Agree({0, 1, 2});
+  EXPECT_EQ(job.decision()->resume.applied, 4u);
+  EXPECT_EQ(job.decision()->floor, 3u);
+  ExpectTrained(job, {0, 1, 2}, shards());
+  // At the start only.
+  EXPECT_EQ(job.rank(1).transfers, 1);
+}
+
+TEST_P(StepLoopTest, AJoinerReceivesTheState) {
+  Job job(shards());
+  std::promise<void> at_step, go_on;
+  std::shared_future<void> may_go_on = go_on.get_future().share();
+  job.Add(0, {.part = [&, done = false](StepNumber step) mutable {
+            if (step == 5 && !std::exchange(done, true)) {
+              at_step.set_value();
+              may_go_on.wait();
+            }
+            return true;
+          }});
+  job.Add(1);
+  job.Agree({0, 1});
+  at_step.get_future().wait();
+  job.Add(2);
+  // And another change before anybody has entered that world.
+  job.Agree({0, 1, 2});
+  job.Agree({0, 1, 2});
+  go_on.set_value();
+  ExpectTrained(job, {0, 1, 2}, shards());
+  EXPECT_EQ(job.rank(2).transfers, 1);
+  EXPECT_EQ(job.rank(0).transfers, 0);
+}
+
+TEST(StepLoop, WhoComesAfterTheEndSaysThatItHoldsNothing) {
+  Job job;
+  Rank& rank = job.Add(0);
+  rank.gate.End(OkStatus());
+  EXPECT_EQ(rank.Join().code(), StatusCode::kAborted);
+}
+
+TEST(StepLoop, AnEndThatIsntGoodIsTheRunsError) {
+  Job job;
+  Rank& rank = job.Add(0);
+  rank.gate.End(StaleGeneration("replaced"));
+  EXPECT_EQ(rank.Join().code(), StatusCode::kStaleGeneration);
+}
+
+}  // namespace
+}  // namespace closeranks::elastic

@@ -1,0 +1,246 @@
+// Whatever is wrong with what comes in gets one clear line and its exit code; the job goes on where
+// it can.
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <string>
+
+#include "base/random.h"
+#include "base/unique_fd.h"
+#include "glog/logging.h"
+#include "gtest/gtest.h"
+#include "net/frame.h"
+#include "net/preamble.h"
+#include "tests/multiprocess/job_process.h"
+
+namespace closeranks {
+namespace {
+
+using testing_job::Barrier;
+using testing_job::CountLines;
+using testing_job::ExpectNoProcessLeft;
+using testing_job::ExpectTrained;
+using testing_job::Hosts;
+using testing_job::JobProcess;
+using testing_job::ReportFolder;
+using testing_job::RunFlags;
+using testing_job::Words;
+
+constexpr int kUsage = 2;
+constexpr int kJoinTimeout = 83;
+constexpr int kMismatch = 84;
+constexpr int kUnauthenticated = 85;
+constexpr int kNoResources = 86;
+
+// Ends with `code`, and says `part` in exactly one line.
+void ExpectRefused(const Words& flags, int code, const std::string& part) {
+  JobProcess job(flags);
+  EXPECT_EQ(job.Wait(), code) << job.output();
+  EXPECT_EQ(CountLines(job.output(), part), 1) << part << " in:\n" << job.output();
+}
+
+UniqueFd ConnectTo(const std::string& address) {
+  size_t colon = address.find(':');
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(static_cast<uint16_t>(std::stoi(address.substr(colon + 1))));
+  PCHECK(inet_pton(AF_INET, address.substr(0, colon).c_str(), &to.sin_addr) == 1);
+  UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  PCHECK(connect(fd.get(), reinterpret_cast<sockaddr*>(&to), sizeof(to)) == 0);
+  return fd;
+}
+
+// Sends the bytes, and waits until the other side has closed.
+void SendAndWaitForEnd(const std::string& address, const std::string& bytes) {
+  UniqueFd fd = ConnectTo(address);
+  (void)send(fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  shutdown(fd.get(), SHUT_WR);
+  char byte;
+  while (recv(fd.get(), &byte, 1, 0) > 0) {
+  }
+}
+
+std::string RandomBytes(SeededRandom& random, size_t count) {
+  std::string bytes;
+  for (size_t i = 0; i < count; ++i) bytes.push_back(static_cast<char>(random.Next()));
+  return bytes;
+}
+
+TEST(BadInput, FlagsThatAreWrongAreNamed) {
+  const Words program = {"--", "true"};
+  auto refused = [&](Words flags, const std::string& part) {
+    flags.insert(flags.end(), program.begin(), program.end());
+    ExpectRefused(flags, kUsage, part);
+  };
+  refused({"--nosuchflag"}, "unknown command line flag 'nosuchflag'");
+  refused({"--n=0"}, "-n=0: expected");
+  refused({"word"}, "'word' is no flag");
+  refused({"--kill=9@4"}, "there is no rank 9");
+  refused({"--kill=x"}, "--kill=x: expected");
+  refused({"--max_restarts=-1"}, "--max-restarts=-1");
+  refused({"--worker_timeout=0"}, "--worker-timeout=0");
+  refused({"--listen=nonsense"}, "--listen=nonsense");
+  refused({"--hosts=a:1,b:2"}, "--hosts needs --key-file");
+  refused({"--hosts=a:1,a:1"}, "--hosts has a:1 twice");
+  refused({"--hosts=a"}, "--hosts has 'a'");
+  refused({"--hosts=a:1,b:2", "--host_index=2"}, "--host-index=2");
+  refused({"--key_file=/nonexistent"}, "--key-file=/nonexistent");
+  ReportFolder folder;
+  refused({"--key_file=" + folder.Write("key", "short\n")}, "has 5 bytes, expected at least 16");
+  ExpectRefused({"--n=1"}, kUsage, "there is no program to run");
+  ExpectRefused({"--", "/nonexistent"}, kUsage, "can't run '/nonexistent'");
+}
+
+TEST(BadInput, ATakenPortIsNamed) {
+  ReportFolder folder;
+  std::string address = testing_job::UniqueAddress();
+  Barrier barrier(folder);
+  JobProcess first(RunFlags(folder, 1, {"--listen=" + address},
+                            {"--pause_step=1", "--pause_at=" + barrier.path()}));
+  ASSERT_TRUE(first.WaitForOutput("pauses"));
+  ExpectRefused({"--listen=" + address, "--", "true"}, kNoResources, address);
+  barrier.Open();
+  EXPECT_EQ(first.Wait(), 0) << first.output();
+}
+
+TEST(BadInput, APeerThatCantBeResolvedIsNamed) {
+  ReportFolder folder;
+  std::string key = folder.Write("key", "0123456789abcdef");
+  JobProcess job(RunFlags(folder, 1,
+                          {"--hosts=no-such-host.invalid:29400," + testing_job::UniqueAddress(),
+                           "--host_index=1", "--key_file=" + key, "--join_timeout=1"},
+                          {}));
+  EXPECT_EQ(job.Wait(), kJoinTimeout) << job.output();
+  // When it shows, and at the end.
+  EXPECT_GE(CountLines(job.output(), "no-such-host.invalid"), 1) << job.output();
+  EXPECT_LE(CountLines(job.output(), "no-such-host.invalid"), 3) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "raise --join-timeout"), 1) << job.output();
+  ExpectNoProcessLeft(folder);
+}
+
+TEST(BadInput, WhoIsMissingAtTheEndOfTheJoinTimeoutIsNamed) {
+  ReportFolder folder;
+  Hosts hosts(folder, 2, 1);
+  JobProcess job(hosts.Flags(0, {"--join_timeout=1"}, {}));
+  EXPECT_EQ(job.Wait(), kJoinTimeout) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "no link to " + hosts.address(1) + " (member 1)"), 1)
+      << job.output();
+}
+
+TEST(BadInput, AnotherKeyIsSaidOnBothSides) {
+  ReportFolder folder;
+  Hosts hosts(folder, 2, 1);
+  JobProcess first(hosts.Flags(0, {"--join_timeout=2"}, {}));
+  std::string key = folder.Write("another", "another key of the same length");
+  JobProcess second(hosts.Flags(1, {"--join_timeout=2", "--key_file=" + key}, {}));
+  EXPECT_EQ(first.Wait(), kUnauthenticated) << first.output();
+  EXPECT_EQ(second.Wait(), kUnauthenticated) << second.output();
+  for (const std::string* output : {&first.output(), &second.output()}) {
+    EXPECT_NE(output->find("doesn't have the job's key"), std::string::npos) << *output;
+    EXPECT_NE(output->find("the same key file"), std::string::npos) << *output;
+  }
+}
+
+TEST(BadInput, SupervisorsOfDifferentJobsAreToldApart) {
+  ReportFolder folder;
+  Hosts hosts(folder, 2, 1);
+  JobProcess first(hosts.Flags(0, {}, {}));
+  JobProcess second(hosts.Flags(1, {"--n=2"}, {}));
+  EXPECT_EQ(first.Wait(), kMismatch) << first.output();
+  EXPECT_EQ(second.Wait(), kMismatch) << second.output();
+  EXPECT_NE(first.output().find("members=4"), std::string::npos) << first.output();
+  EXPECT_NE(second.output().find("members=2"), std::string::npos) << second.output();
+}
+
+TEST(BadInput, WorkersOfDifferentConfigurationsEndAndNameBoth) {
+  for (const char* wire : {"--notcp", "--tcp"}) {
+    ReportFolder folder;
+    JobProcess job(
+        RunFlags(folder, 2, {}, {wire, "--configuration=batch=12", "--odd_one=1:batch=13"}));
+    EXPECT_EQ(job.Wait(), kMismatch) << job.output();
+    EXPECT_NE(job.output().find("batch=12"), std::string::npos) << job.output();
+    EXPECT_NE(job.output().find("batch=13"), std::string::npos) << job.output();
+    EXPECT_EQ(CountLines(job.output(), "restart 1 of"), 0) << job.output();
+    ExpectNoProcessLeft(folder);
+  }
+}
+
+TEST(BadInput, ALateWorkerOfAnotherConfigurationEndsAndTheJobGoesOn) {
+  ReportFolder folder;
+  Barrier barrier(folder);
+  JobProcess job(RunFlags(folder, 3, {},
+                          {"--odd_one=1:batch=13", "--odd_later", "--faults=1:part:kill:5",
+                           "--pause_step=9", "--pause_at=" + barrier.path()}));
+  ASSERT_TRUE(job.WaitForOutput("exit code 'mismatch' is final"));
+  barrier.Open();
+  EXPECT_EQ(job.Wait(), kMismatch) << job.output();
+  ExpectTrained(folder, 2);
+  ExpectNoProcessLeft(folder);
+}
+
+TEST(BadInput, AWorkerThatCantStartEndsTheStart) {
+  ReportFolder folder;
+  // Its first process ends before it joins, and so do all that follow.
+  JobProcess job(RunFlags(folder, 3, {"--max_restarts=2"},
+                          {"--faults=1:start:kill:0,1:start:exit:0,1:join:kill:0"}));
+  EXPECT_EQ(job.Wait(), 7) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "can't start without member 1"), 2) << job.output();
+  ExpectNoProcessLeft(folder);
+}
+
+TEST(BadInput, BytesAtThePortDisturbNothing) {
+  ReportFolder folder;
+  std::string address = testing_job::UniqueAddress();
+  Barrier barrier(folder);
+  JobProcess job(RunFlags(folder, 3, {"--listen=" + address},
+                          {"--tcp", "--pause_step=5", "--pause_at=" + barrier.path()}));
+  for (int worker = 0; worker < 3; ++worker) ASSERT_TRUE(job.WaitForOutput("pauses"));
+  SeededRandom random(1);
+  auto preamble = [](net::ConnectionRole role, const std::string& name) {
+    return net::EncodePreamble({role, net::HashJobName(name), {1, {}}, 2});
+  };
+  // Nothing, too little, and what isn't a preamble at all.
+  for (size_t size : {0u, 1u, 39u, 40u, 100u, 100000u}) {
+    SendAndWaitForEnd(address, RandomBytes(random, size));
+  }
+  for (net::ConnectionRole role : {net::ConnectionRole::kMembership, net::ConnectionRole::kData}) {
+    SendAndWaitForEnd(address, preamble(role, "another job"));
+    const std::string begin = preamble(role, "closeranks");
+    // Garbage in place of the handshake, and frames that aren't right.
+    for (size_t size : {1u, 23u, 64u, 100000u}) {
+      SendAndWaitForEnd(address, begin + RandomBytes(random, size));
+    }
+    const std::string payload = RandomBytes(random, 100);
+    net::FrameHeader header = net::WithPayload({.kind = net::FrameKind::kHello}, payload);
+    auto frame = [&](const net::FrameHeader& changed) {
+      auto bytes = net::EncodeFrameHeader(changed);
+      return begin + std::string(bytes.data(), bytes.size()) + payload;
+    };
+    SendAndWaitForEnd(address, frame(header));
+    net::FrameHeader changed = header;
+    changed.length = 1u << 30;
+    SendAndWaitForEnd(address, frame(changed));
+    changed = header;
+    changed.length = 10;
+    SendAndWaitForEnd(address, frame(changed));
+    changed = header;
+    ++changed.payload_checksum;
+    SendAndWaitForEnd(address, frame(changed));
+    changed = header;
+    changed.generation = 77;
+    SendAndWaitForEnd(address, frame(changed));
+  }
+  barrier.Open();
+  EXPECT_EQ(job.Wait(), 0) << job.output();
+  EXPECT_GE(CountLines(job.output(), "front door: dropped a connection"), 1) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "killed"), 0) << job.output();
+  // One world: nobody was disturbed.
+  EXPECT_EQ(testing_job::Worlds(folder), 1) << job.output();
+  ExpectTrained(folder, 3);
+  ExpectNoProcessLeft(folder);
+}
+
+}  // namespace
+}  // namespace closeranks

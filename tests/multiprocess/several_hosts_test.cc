@@ -1,0 +1,139 @@
+// Jobs of several supervisors, as on several hosts: any one of them may go, with its workers.
+#include <signal.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tests/multiprocess/job_process.h"
+
+namespace closeranks {
+namespace {
+
+using testing_job::Barrier;
+using testing_job::ExpectNoProcessLeft;
+using testing_job::ExpectTrained;
+using testing_job::Hosts;
+using testing_job::JobProcess;
+using testing_job::ReportFolder;
+using testing_job::RunFlags;
+using testing_job::Words;
+
+const std::string& Undisturbed() {
+  static const std::string* const hash = [] {
+    ReportFolder folder;
+    JobProcess job(RunFlags(folder, 1, {}, {}));
+    EXPECT_EQ(job.Wait(), 0) << job.output();
+    return new std::string(ExpectTrained(folder, 1));
+  }();
+  return *hash;
+}
+
+using Jobs = std::vector<std::unique_ptr<JobProcess>>;
+
+Jobs StartAll(const Hosts& hosts, int count, const Words& supervisor, const Words& worker) {
+  Jobs jobs;
+  for (int host = 0; host < count; ++host) {
+    jobs.push_back(std::make_unique<JobProcess>(hosts.Flags(host, supervisor, worker)));
+  }
+  return jobs;
+}
+
+void ExpectGoodEnds(Jobs& jobs, int count) {
+  for (int host = 0; host < count; ++host) {
+    EXPECT_EQ(jobs[host]->Wait(), 0) << "host " << host << ":\n" << jobs[host]->output();
+  }
+}
+
+TEST(SeveralHosts, TrainTogether) {
+  for (const char* wire : {"--notcp", "--tcp"}) {
+    ReportFolder folder;
+    Hosts hosts(folder, 2, 2);
+    Jobs jobs = StartAll(hosts, 2, {}, {wire});
+    ExpectGoodEnds(jobs, 2);
+    ExpectNoProcessLeft(folder, 2);
+    EXPECT_EQ(ExpectTrained(folder, 4), Undisturbed());
+  }
+}
+
+TEST(SeveralHosts, AWorkerOnEitherMayBeKilled) {
+  for (const char* fault : {"--faults=0:part:kill:5", "--faults=3:apply:kill:5"}) {
+    ReportFolder folder;
+    Hosts hosts(folder, 2, 2);
+    Jobs jobs = StartAll(hosts, 2, {}, {"--tcp", fault, "--hold_step=9", "--hold_size=4"});
+    ExpectGoodEnds(jobs, 2);
+    ExpectNoProcessLeft(folder, 2);
+    EXPECT_EQ(ExpectTrained(folder, 4), Undisturbed());
+  }
+}
+
+TEST(SeveralHosts, AnyWholeHostMayBeLost) {
+  for (int lost = 0; lost < 3; ++lost) {
+    SCOPED_TRACE(lost);
+    ReportFolder folder;
+    Hosts hosts(folder, 3, 1);
+    Barrier barrier(folder);
+    Jobs jobs = StartAll(hosts, 3, {}, {"--tcp", "--pause_step=5", "--pause_at=" + barrier.path()});
+    for (auto& job : jobs) ASSERT_TRUE(job->WaitForOutput("pauses"));
+    jobs[lost]->Signal(SIGKILL);
+    EXPECT_EQ(jobs[lost]->Wait(), -SIGKILL);
+    barrier.Open();
+    for (int host = 0; host < 3; ++host) {
+      if (host == lost) continue;
+      EXPECT_EQ(jobs[host]->Wait(), 0) << jobs[host]->output();
+    }
+    ExpectNoProcessLeft(folder, 3);
+    EXPECT_EQ(ExpectTrained(folder, 2), Undisturbed());
+  }
+}
+
+TEST(SeveralHosts, WithoutAQuorumNothingIsRecordedAndTheRunSaysSo) {
+  ReportFolder folder;
+  Hosts hosts(folder, 2, 1);
+  Barrier barrier(folder);
+  Jobs jobs = StartAll(hosts, 2, {"--quorum_timeout=1"},
+                       {"--tcp", "--pause_step=5", "--pause_at=" + barrier.path()});
+  for (auto& job : jobs) ASSERT_TRUE(job->WaitForOutput("pauses"));
+  // The lower one decides alone; the other one can't.
+  jobs[0]->Signal(SIGKILL);
+  jobs[0]->Wait();
+  barrier.Open();
+  EXPECT_EQ(jobs[1]->Wait(), 82) << jobs[1]->output();
+  EXPECT_EQ(testing_job::CountLines(jobs[1]->output(), "member 1: quorum lost: "), 1)
+      << jobs[1]->output();
+  ExpectNoProcessLeft(folder, 2);
+}
+
+TEST(SeveralHosts, WhoWasReplacedWhileItWasStoppedEndsWithItsCode) {
+  ReportFolder folder;
+  Hosts hosts(folder, 3, 1);
+  Barrier early(folder, "early"), late(folder, "late");
+  auto worker = [&](int step, const Barrier& barrier) {
+    return Words{"--tcp", "--pause_step=" + std::to_string(step), "--pause_at=" + barrier.path(),
+                 "--hold_step=9", "--hold_size=3"};
+  };
+  Jobs jobs = StartAll(hosts, 3, {}, worker(5, early));
+  for (auto& job : jobs) ASSERT_TRUE(job->WaitForOutput("pauses"));
+  const pid_t stopped = testing_job::WorkerPid(folder, 2, 2);
+  jobs[2]->Signal(SIGSTOP);
+  kill(stopped, SIGSTOP);
+  // Another process of host 2's members, elsewhere.
+  JobProcess successor(hosts.Flags(
+      2, {"--listen=" + testing_job::UniqueAddress(), "--report=" + folder.OfSupervisor(3)},
+      worker(12, late)));
+  early.Open();
+  ASSERT_TRUE(successor.WaitForOutput("pauses"));
+  kill(stopped, SIGCONT);
+  jobs[2]->Signal(SIGCONT);
+  EXPECT_EQ(jobs[2]->Wait(), 81) << jobs[2]->output();
+  late.Open();
+  EXPECT_EQ(successor.Wait(), 0) << successor.output();
+  EXPECT_EQ(jobs[0]->Wait(), 0) << jobs[0]->output();
+  EXPECT_EQ(jobs[1]->Wait(), 0) << jobs[1]->output();
+  EXPECT_EQ(ExpectTrained(folder, 3), Undisturbed());
+  ExpectNoProcessLeft(folder, 4);
+}
+
+}  // namespace
+}  // namespace closeranks
