@@ -12,6 +12,9 @@ namespace {
 
 // Strangers can't make us hold more half-known connections than this.
 constexpr size_t kMaxIntroductions = 256;
+// To processes that say they are the same member's supervisor.
+constexpr size_t kMaxLines = 4;
+constexpr size_t kMaxSeen = 32;
 // Between two log lines about the same trouble with one peer.
 constexpr Duration kTroubleInterval = std::chrono::seconds(10);
 
@@ -55,9 +58,13 @@ PeerLinks::~PeerLinks() {
 
 void PeerLinks::Send(const Envelope& envelope) {
   Peer* peer = FindByMember(envelope.to);
-  if (peer == nullptr || peer->link == nullptr) return;
+  if (peer == nullptr || peer->lines.empty()) return;
+  auto line = std::find_if(peer->lines.begin(), peer->lines.end(), [&](const Line& candidate) {
+    return candidate.supervisor == envelope.message.to;
+  });
+  if (line == peer->lines.end()) line = std::prev(line);
   // The frame's tag says whose agent it is for.
-  peer->link->Send({.kind = net::FrameKind::kControl, .tag = static_cast<uint64_t>(envelope.to)},
+  line->link->Send({.kind = net::FrameKind::kControl, .tag = static_cast<uint64_t>(envelope.to)},
                    Encode(envelope.message));
 }
 
@@ -69,7 +76,7 @@ void PeerLinks::Accept(UniqueFd connection) {
 std::string PeerLinks::DescribeMissing() const {
   std::string text;
   for (const Peer& peer : peers_) {
-    if (peer.link != nullptr) continue;
+    if (!peer.lines.empty()) continue;
     text += (text.empty() ? "" : "; ") + Named(peer.address, peer.members) + ": ";
     text += peer.trouble.ok() ? "it never called" : peer.trouble.message();
   }
@@ -80,7 +87,7 @@ Status PeerLinks::refusal() const {
   for (const Peer& peer : peers_) {
     bool is_refusal = peer.trouble.code() == StatusCode::kMismatch ||
                       peer.trouble.code() == StatusCode::kUnauthenticated;
-    if (peer.link == nullptr && is_refusal) return peer.trouble;
+    if (peer.lines.empty() && is_refusal) return peer.trouble;
   }
   return refused_caller_;
 }
@@ -90,13 +97,13 @@ void PeerLinks::HangUp() {
   introductions_.clear();
   for (Peer& peer : peers_) {
     loop_.Cancel(peer.retry);
-    if (peer.link != nullptr) peer.link->FinishSending();
+    for (Line& line : peer.lines) line.link->FinishSending();
   }
 }
 
 bool PeerLinks::HasLinks() const {
   return std::any_of(peers_.begin(), peers_.end(),
-                     [](const Peer& peer) { return peer.link != nullptr; });
+                     [](const Peer& peer) { return !peer.lines.empty(); });
 }
 
 bool PeerLinks::DialsTo(const Peer& peer) const {
@@ -104,7 +111,7 @@ bool PeerLinks::DialsTo(const Peer& peer) const {
 }
 
 void PeerLinks::Dial(Peer& peer) {
-  if (peer.link != nullptr || peer.is_dialling || hangs_up_) return;
+  if (!peer.lines.empty() || peer.is_dialling || hangs_up_) return;
   peer.is_dialling = true;
   resolver_->Resolve(peer.address, [this, &peer](Result<std::vector<net::Address>> addresses) {
     if (!addresses.ok()) {
@@ -191,33 +198,49 @@ void PeerLinks::OnIntroduced(Result<Acquaintance> result, Peer* dialled) {
     }
     return;
   }
-  if (peer->link != nullptr) Drop(*peer);  // the newer connection counts
+  const Incarnation incarnation = supervisor.incarnation;
+  Drop(*peer, incarnation);  // the newer connection counts
+  if (peer->lines.size() >= kMaxLines) Drop(*peer, peer->lines.front().supervisor);
   if (dialled != nullptr) peer->is_dialling = false;
-  peer->supervisor = supervisor.incarnation;
   peer->pause = options_.least_pause;
   peer->trouble = OkStatus();
-  peer->link = std::make_unique<net::SocketLink>(loop_, std::move(result->connection));
-  peer->link->Start({.on_frame = [this, peer](const net::FrameHeader& header, std::string payload,
-                                              UniqueFd) { OnFrame(*peer, header, payload); },
-                     .on_closed = [this, peer](const Status& why) { OnClosed(*peer, why); }});
-  for (MemberId member : peer->members) owner_.on_up({member, peer->supervisor});
+  if (std::find(peer->seen.begin(), peer->seen.end(), incarnation) == peer->seen.end()) {
+    // A new process is a hint that the ones before it are gone. One that comes back is none.
+    for (const Line& line : peer->lines) {
+      for (MemberId member : peer->members) owner_.on_down({member, line.supervisor});
+    }
+    if (peer->seen.size() >= kMaxSeen) peer->seen.erase(peer->seen.begin());
+    peer->seen.push_back(incarnation);
+  }
+  Line& line = peer->lines.emplace_back();
+  line.supervisor = incarnation;
+  line.link = std::make_unique<net::SocketLink>(loop_, std::move(result->connection));
+  line.link->Start({.on_frame = [this, peer, incarnation](
+                                    const net::FrameHeader& header, std::string payload,
+                                    UniqueFd) { OnFrame(*peer, incarnation, header, payload); },
+                    .on_closed = [this, peer, incarnation](
+                                     const Status& why) { OnClosed(*peer, incarnation, why); }});
+  for (MemberId member : peer->members) owner_.on_up({member, incarnation});
 }
 
-void PeerLinks::OnFrame(Peer& peer, const net::FrameHeader& header, std::string_view payload) {
+void PeerLinks::OnFrame(Peer& peer, Incarnation supervisor, const net::FrameHeader& header,
+                        std::string_view payload) {
   auto message = DecodeMessage(payload);
-  bool proven = message.ok() && message->from.incarnation == peer.supervisor &&
+  bool proven = message.ok() && message->from.incarnation == supervisor &&
                 std::find(peer.members.begin(), peer.members.end(), message->from.member) !=
                     peer.members.end();
   if (!proven) {
-    OnClosed(peer, message.ok() ? Mismatch("it sent a message in another's name")
-                                : Mismatch(message.status().message()));
+    OnClosed(peer, supervisor,
+             message.ok() ? Mismatch("it sent a message in another's name")
+                          : Mismatch(message.status().message()));
     return;
   }
   owner_.on_message(static_cast<MemberId>(header.tag), *message);
 }
 
-void PeerLinks::OnClosed(Peer& peer, const Status& why) {
-  Drop(peer);
+void PeerLinks::OnClosed(Peer& peer, Incarnation supervisor, const Status& why) {
+  Drop(peer, supervisor);
+  if (!peer.lines.empty()) return;
   if (DialsTo(peer)) {
     RetryLater(peer, why);
   } else {
@@ -225,9 +248,13 @@ void PeerLinks::OnClosed(Peer& peer, const Status& why) {
   }
 }
 
-void PeerLinks::Drop(Peer& peer) {
-  peer.link.reset();
-  for (MemberId member : peer.members) owner_.on_down({member, peer.supervisor});
+void PeerLinks::Drop(Peer& peer, Incarnation supervisor) {
+  auto line = std::find_if(peer.lines.begin(), peer.lines.end(), [&](const Line& candidate) {
+    return candidate.supervisor == supervisor;
+  });
+  if (line == peer.lines.end()) return;
+  peer.lines.erase(line);
+  for (MemberId member : peer.members) owner_.on_down({member, supervisor});
 }
 
 PeerLinks::Peer* PeerLinks::FindByMember(MemberId member) {

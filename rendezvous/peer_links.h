@@ -72,12 +72,18 @@ class PeerLinks {
   bool HasLinks() const;
 
  private:
-  // One other supervisor: the members behind one address.
+  struct Line {
+    Incarnation supervisor;
+    std::unique_ptr<net::SocketLink> link;
+  };
+  // Another place of the list: the members behind one address.
   struct Peer {
     net::Address address;
-    std::vector<MemberId> members;          // ascending
-    std::unique_ptr<net::SocketLink> link;  // null: none now
-    Incarnation supervisor;                 // of the link
+    std::vector<MemberId> members;  // ascending
+    // One to each process that calls itself their supervisor, the newest last: one that was
+    // replaced must not take its successor's place, and is to be told.
+    std::list<Line> lines;
+    std::vector<Incarnation> seen;  // the last few that there was a line to
     Duration pause{};
     bool is_dialling = false;
     Status trouble;  // why there is no link; ok: nothing is known, or there is one
@@ -91,9 +97,10 @@ class PeerLinks {
   void RetryLater(Peer& peer, const Status& why);
   void Introduce(UniqueFd connection, Handshake::Role role, Peer* dialled);
   void OnIntroduced(Result<Acquaintance> result, Peer* dialled);
-  void OnFrame(Peer& peer, const net::FrameHeader& header, std::string_view payload);
-  void OnClosed(Peer& peer, const Status& why);
-  void Drop(Peer& peer);
+  void OnFrame(Peer& peer, Incarnation supervisor, const net::FrameHeader& header,
+               std::string_view payload);
+  void OnClosed(Peer& peer, Incarnation supervisor, const Status& why);
+  void Drop(Peer& peer, Incarnation supervisor);
   // The first of a kind at once, then only now and then: an absent peer is called many times.
   void NoteTrouble(Peer& peer, const Status& why);
   Peer* FindByMember(MemberId member);

@@ -28,7 +28,7 @@ namespace {
 constexpr char kProgram[] = "cli/closeranks";
 constexpr char kToyWorker[] = "tests/multiprocess/toy_worker";
 // Nothing here takes seconds; this only keeps a hang from taking the whole test's time.
-constexpr int kGuardMilliseconds = 120'000;
+constexpr int kGuardMilliseconds = 60'000;
 // As toy_worker.cc has them by default.
 constexpr telemetry::LedgerExpectation kExpected = {120, 2};
 

@@ -1,0 +1,123 @@
+#include "launcher/child_process.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "gtest/gtest.h"
+
+namespace closeranks::launcher {
+namespace {
+
+class ChildProcessTest : public testing::Test {
+ protected:
+  Result<std::unique_ptr<ChildProcess>> Start(std::vector<std::string> command) {
+    ChildProcess::Options options;
+    options.command = std::move(command);
+    options.environment = {{"GREETING", "hello"}};
+    return ChildProcess::Start(std::move(options), loop_, [this](std::string line, bool error) {
+      (error ? errors_ : lines_).push_back(std::move(line));
+    });
+  }
+  std::unique_ptr<ChildProcess> StartShell(const std::string& script) {
+    auto child = Start({"sh", "-c", script});
+    EXPECT_TRUE(child.ok()) << child.status();
+    return *std::move(child);
+  }
+  int Reap(ChildProcess& child) {
+    int status = 0;
+    EXPECT_EQ(waitpid(child.pid(), &status, 0), child.pid());
+    child.Reaped();
+    return status;
+  }
+
+  SystemClock clock_;
+  net::EventLoop loop_{clock_};
+  std::vector<std::string> lines_;
+  std::vector<std::string> errors_;
+};
+
+TEST_F(ChildProcessTest, EachLineOfItsOutputIsHandedOut) {
+  auto child = StartShell("echo $GREETING; echo oops >&2; printf 'a\\n\\nlast'");
+  int status = Reap(*child);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(lines_, (std::vector<std::string>{"hello", "a", "", "last"}));
+  EXPECT_EQ(errors_, (std::vector<std::string>{"oops"}));
+}
+
+TEST_F(ChildProcessTest, OutputComesWhileItRuns) {
+  auto child = StartShell("echo ready; exec sleep 1000");
+  while (lines_.empty()) loop_.PollOnce(Duration::max());
+  EXPECT_EQ(lines_, (std::vector<std::string>{"ready"}));
+  child->Signal(SIGTERM);
+  int status = Reap(*child);
+  EXPECT_EQ(WTERMSIG(status), SIGTERM);
+  // Nobody is there any more.
+  child->Signal(SIGTERM);
+}
+
+TEST_F(ChildProcessTest, AProgramThatCantBeRunIsNamed) {
+  auto child = Start({"/nonexistent/program", "x"});
+  EXPECT_EQ(child.status().code(), StatusCode::kInvalidArgument);
+  EXPECT_NE(child.status().message().find("/nonexistent/program"), std::string::npos);
+  EXPECT_EQ(Start({}).status().code(), StatusCode::kInvalidArgument);
+  // Nothing is left to reap.
+  EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1);
+  EXPECT_EQ(errno, ECHILD);
+}
+
+TEST_F(ChildProcessTest, ItEndsWithItsOwner) {
+  auto child = StartShell("exec sleep 1000");
+  pid_t pid = child->pid();
+  child.reset();
+  EXPECT_EQ(kill(pid, 0), -1);
+  EXPECT_EQ(errno, ESRCH);
+}
+
+TEST_F(ChildProcessTest, WhoGoesOnWritingAfterItsEndKeepsNobody) {
+  auto child = StartShell("(while :; do echo y; done) & echo $!; exit 3");
+  while (lines_.empty()) loop_.PollOnce(Duration::max());
+  EXPECT_EQ(WEXITSTATUS(Reap(*child)), 3);
+  child.reset();
+  kill(std::stoi(lines_.front() == "y" ? lines_[1] : lines_.front()), SIGKILL);
+}
+
+TEST_F(ChildProcessTest, ALineWithoutEndComesInPieces) {
+  auto child = StartShell("head -c 1000000 /dev/zero | tr '\\0' x; echo");
+  size_t bytes = 0;
+  while (bytes < 1000000) {
+    loop_.PollOnce(Duration::max());
+    for (const std::string& line : lines_) {
+      EXPECT_LE(line.size(), 100'000u);
+      bytes += line.size();
+    }
+    lines_.clear();
+  }
+  Reap(*child);
+}
+
+TEST_F(ChildProcessTest, ADescriptorIsPassedOnUnderItsNumber) {
+  int ends[2];
+  ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
+  UniqueFd read_end(ends[0]);
+  ChildProcess::Options options;
+  options.command = {"sh", "-c", "eval \"echo passed >&$PASSED\""};
+  options.passed_fd = UniqueFd(ends[1]);
+  options.passed_fd_variable = "PASSED";
+  auto child = ChildProcess::Start(std::move(options), loop_, [](std::string, bool) {});
+  ASSERT_TRUE(child.ok());
+  Reap(**child);
+  char text[16];
+  EXPECT_EQ(read(read_end.get(), text, sizeof(text)), 7);
+}
+
+TEST(ExitResult, SaysHowItEnded) {
+  EXPECT_EQ((ExitResult{3, 0}.ToString()), "exited with code 3");
+  EXPECT_EQ((ExitResult{0, SIGKILL}.ToString()), "was killed by signal 9 (Killed)");
+}
+
+}  // namespace
+}  // namespace closeranks::launcher

@@ -1,0 +1,140 @@
+// Hosts of agents on this machine's loopback, in one process.
+#include "rendezvous/agent_host.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "gtest/gtest.h"
+
+namespace closeranks::rendezvous {
+namespace {
+
+class AgentHostTest : public testing::Test {
+ protected:
+  struct Host {
+    std::unique_ptr<AgentHost> host;
+    std::vector<Agent::Ending> endings;
+    std::vector<Status> mismatches;
+  };
+
+  // Host `index` of two, with one member each.
+  std::unique_ptr<Host> Open(int index, const std::string& key, int starting_members = 2) {
+    auto host = std::make_unique<Host>();
+    AgentHost::Options options;
+    options.key = key;
+    options.members = {index};
+    options.starting_members = starting_members;
+    if (index == 1) options.peers[0] = first_->host->address();
+    // The first host is called, and doesn't call.
+    if (index == 0) options.peers[1] = net::Address::Ip("127.0.0.1", 1);
+    options.membership.join_timeout = join_timeout_;
+    auto opened = AgentHost::Open(
+        loop_, random_, options,
+        [raw = host.get()](MemberId) {
+          Agent::Owner owner;
+          owner.kill_worker = [](const std::string&) {};
+          owner.on_progress = [](const Progress&) {};
+          owner.on_hello = [](const Hello&) {};
+          owner.on_lifeline = [](UniqueFd) {};
+          owner.on_outcome = [raw](const Agent::Ending& end) { raw->endings.push_back(end); };
+          return owner;
+        },
+        [raw = host.get()](const Status& why) { raw->mismatches.push_back(why); });
+    EXPECT_TRUE(opened.ok()) << opened.status();
+    host->host = *std::move(opened);
+    return host;
+  }
+
+  template <typename Condition>
+  void PollUntil(Condition condition) {
+    while (!condition()) loop_.PollOnce(Duration::max());
+  }
+
+  // Sends these bytes to the first host, and polls until it has closed.
+  void SendGarbage(const std::string& bytes) {
+    UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    auto address = net::ToSocketAddress(first_->host->address());
+    ASSERT_TRUE(address.ok());
+    ASSERT_EQ(connect(fd.get(), address->get(), address->length), 0);
+    (void)send(fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    shutdown(fd.get(), SHUT_WR);
+    char byte;
+    ssize_t got;
+    while ((got = recv(fd.get(), &byte, 1, MSG_DONTWAIT)) != 0) {
+      if (got < 0 && errno != EAGAIN) break;
+      loop_.PollOnce(got < 0 ? Duration(std::chrono::milliseconds(1)) : Duration(0));
+    }
+  }
+
+  SystemClock clock_;
+  net::EventLoop loop_{clock_};
+  SystemRandom random_;
+  Duration join_timeout_ = std::chrono::seconds(300);
+  std::unique_ptr<Host> first_;
+  std::unique_ptr<Host> second_;
+};
+
+TEST_F(AgentHostTest, TwoHostsWithTheKeyAreLinkedAndHangUpInOrder) {
+  first_ = Open(0, "key");
+  second_ = Open(1, "key");
+  PollUntil([&] { return first_->host->HasLinks() && second_->host->HasLinks(); });
+  second_->host->HangUp();
+  PollUntil([&] { return !second_->host->HasLinks(); });
+  PollUntil([&] { return !first_->host->HasLinks(); });
+}
+
+TEST_F(AgentHostTest, AHostThatComesBackIsLinkedAgain) {
+  first_ = Open(0, "key");
+  second_ = Open(1, "key");
+  PollUntil([&] { return first_->host->HasLinks(); });
+  second_.reset();
+  PollUntil([&] { return !first_->host->HasLinks(); });
+  second_ = Open(1, "key");
+  PollUntil([&] { return first_->host->HasLinks(); });
+}
+
+TEST_F(AgentHostTest, AnotherKeyGetsNoLinkAndIsTheReasonInTheEnd) {
+  join_timeout_ = std::chrono::milliseconds(300);
+  first_ = Open(0, "key");
+  second_ = Open(1, "another");
+  PollUntil([&] { return !first_->endings.empty() && !second_->endings.empty(); });
+  for (const Host* host : {first_.get(), second_.get()}) {
+    EXPECT_FALSE(host->host->HasLinks());
+    EXPECT_EQ(host->endings[0].outcome, Outcome::kJoinTimedOut);
+    EXPECT_EQ(host->endings[0].exit_code, ExitCode::kUnauthenticated);
+  }
+  EXPECT_NE(second_->endings[0].reason.find("doesn't have the job's key"), std::string::npos);
+}
+
+TEST_F(AgentHostTest, AnotherConfigurationIsToldToBothWithBothValues) {
+  first_ = Open(0, "key", 2);
+  second_ = Open(1, "key", 3);
+  PollUntil([&] { return !first_->mismatches.empty() && !second_->mismatches.empty(); });
+  for (const Host* host : {first_.get(), second_.get()}) {
+    const std::string& text = host->mismatches[0].message();
+    EXPECT_NE(text.find("members=2"), std::string::npos) << text;
+    EXPECT_NE(text.find("members=3"), std::string::npos) << text;
+  }
+}
+
+TEST_F(AgentHostTest, GarbageAtThePortLeavesALinkAsItIs) {
+  first_ = Open(0, "key");
+  second_ = Open(1, "key");
+  PollUntil([&] { return first_->host->HasLinks() && second_->host->HasLinks(); });
+  const std::string preamble = net::EncodePreamble(
+      {net::ConnectionRole::kMembership, net::HashJobName("closeranks"), {0, {}}, 1});
+  SeededRandom random(1);
+  for (int i = 0; i < 100; ++i) {
+    std::string bytes = i % 2 == 0 ? "" : preamble;
+    for (uint64_t length = random.Below(200); length > 0; --length) {
+      bytes.push_back(static_cast<char>(random.Next()));
+    }
+    SendGarbage(bytes);
+  }
+  EXPECT_TRUE(first_->host->HasLinks());
+  EXPECT_TRUE(second_->host->HasLinks());
+}
+
+}  // namespace
+}  // namespace closeranks::rendezvous
