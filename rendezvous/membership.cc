@@ -6,13 +6,6 @@
 #include "glog/logging.h"
 
 namespace closeranks::rendezvous {
-namespace {
-
-// A link that breaks so often, each time within the memory of the last, is taken for cut.
-constexpr Duration kBrokenLinkMemory = std::chrono::seconds(30);
-
-}  // namespace
-
 MembershipOptions MembershipOptions::BetweenPods() {
   MembershipOptions options;
   options.heartbeat_interval = std::chrono::milliseconds(1000);

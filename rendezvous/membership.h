@@ -176,6 +176,10 @@ class Membership {
     std::string reason;
     bool settle = false;
   };
+  // A link that is reported so often, each time within the memory of the last, counts as cut:
+  // making the same generation again doesn't mend it.
+  static constexpr int kTimesUntilCut = 3;
+  static constexpr Duration kBrokenLinkMemory = std::chrono::seconds(30);
   struct BrokenLink {
     int times = 0;
     TimePoint last;

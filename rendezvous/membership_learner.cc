@@ -16,7 +16,6 @@ bool Membership::SelfVotes() const {
 }
 
 AgentReport Membership::ReportSelf() const {
-  constexpr int kTimesUntilCut = 3;
   AgentReport report;
   report.worker = worker_.incarnation;
   report.witness = options_.witness;
@@ -27,7 +26,7 @@ AgentReport Membership::ReportSelf() const {
   std::erase_if(report.hears, [this](MemberId member) {
     auto link = broken_links_.find(member);
     return link != broken_links_.end() && link->second.times >= kTimesUntilCut &&
-           now_ - link->second.last < std::chrono::seconds(30);
+           now_ - link->second.last <= kBrokenLinkMemory;
   });
   return report;
 }

@@ -28,7 +28,8 @@ MembershipWorld::MembershipWorld(uint64_t seed, bool demands_liveness, bool trac
 
 MembershipWorld::Result MembershipWorld::Run() {
   for (MemberId member = 0; member < character_.members; ++member) {
-    After(Between(0, 500'000), [this, member] { StartPod(member); });
+    After(Between(0, character_.storms_at_start ? 20'000 : 500'000),
+          [this, member] { StartPod(member); });
   }
   faults_end_ = now_ + Between(2'000'000, 8'000'000);
   ScheduleFault();

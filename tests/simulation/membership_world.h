@@ -50,10 +50,11 @@ class MembershipWorld {
   struct Character {
     int members = 3;
     bool has_witness = false;
-    bool encodes = false;        // messages go through their wire format
-    bool restarts = true;        // what died is started again once faults are over
-    bool initial_state = false;  // a restarted worker shows its initial state, not none
-    StepNumber last_step = 0;    // of the job; 0: it doesn't end
+    bool encodes = false;          // messages go through their wire format
+    bool restarts = true;          // what died is started again once faults are over
+    bool initial_state = false;    // a restarted worker shows its initial state, not none
+    bool storms_at_start = false;  // faults begin when everybody is being started
+    StepNumber last_step = 0;      // of the job; 0: it doesn't end
     Duration mean_fault_gap{};
     int64_t slowest_us = 400;  // message, but for those that are delayed specially
     Duration slow_freeze{};

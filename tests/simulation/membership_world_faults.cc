@@ -59,6 +59,15 @@ MembershipWorld::Character MembershipWorld::Draw() {
   for (int i = 0; i < kinds; ++i) {
     character.faults.push_back(static_cast<int>(Below(kFaultKinds)));
   }
+  if (OneIn(6)) {
+    // A storm while generation 1 is being made, which nothing else repeats.
+    character.storms_at_start = true;
+    character.members = 2 + static_cast<int>(Below(3));
+    character.has_witness = false;
+    character.mean_fault_gap = std::chrono::milliseconds(20 + Below(200));
+    character.faults = {kKillPod, kCutLink, kPartition};
+    if (OneIn(2)) character.faults.push_back(kPausePod);
+  }
   return character;
 }
 
