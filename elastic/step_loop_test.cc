@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <functional>
 #include <future>
+#include <latch>
 #include <map>
 #include <mutex>
 #include <set>
@@ -248,13 +249,18 @@ TEST_P(StepLoopTest, RanksTogetherComeToWhatOneComesTo) {
 TEST_P(StepLoopTest, WhatALostRankHadToComputeIsComputedOnceMoreAndNothingElse) {
   Job job(shards());
   std::promise<void> lost;
-  job.Add(0);
+  std::latch others_hold_step_3(2);
+  auto survivor = [&](StepNumber step) {
+    if (step == 3) others_hold_step_3.count_down();
+  };
+  job.Add(0, {.committed = survivor});
   job.Add(1, {.part = [&](StepNumber step) {
             if (step != 4) return true;
+            others_hold_step_3.wait();
             lost.set_value();
             return false;
           }});
-  job.Add(2);
+  job.Add(2, {.committed = survivor});
   job.Agree({0, 1, 2});
   lost.get_future().wait();
   job.Agree({0, 2});

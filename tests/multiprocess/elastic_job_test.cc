@@ -133,6 +133,11 @@ TEST(ElasticJob, AStoppedWorkerIsEndedAndTheOthersGoOn) {
   EXPECT_EQ(Train(4, {"--worker_timeout=1"}, {"--faults=2:part:stop:5"}), Undisturbed());
 }
 
+TEST(ElasticJob, WhoIsLostOnceTheEndIsAgreedOnCostsNothing) {
+  EXPECT_EQ(Train(3, {}, {"--faults=1:end:kill:0"}), Undisturbed());
+  EXPECT_EQ(Train(3, {"--worker_timeout=1"}, {"--faults=2:end:stop:0"}), Undisturbed());
+}
+
 TEST(ElasticJob, TerminatingTheSupervisorEndsEverything) {
   for (int signal : {SIGTERM, SIGINT}) {
     ReportFolder folder;
