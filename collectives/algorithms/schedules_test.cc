@@ -86,11 +86,11 @@ class Schedules : public testing::Test {
     }
   }
 
-  void RunAllReduceEverywhere(const std::function<Schedule(const Shape&)>& make) {
+  void RunAllReduceEverywhere(const std::function<Schedule(const Shape&)>& make, size_t chunk) {
     for (int size = 1; size <= kMaxSize; ++size) {
       for (size_t count : {0, 1, 3, 32, 67}) {
         for (bool in_place : {false, true}) {
-          RunAllReduce(make, size, count, count < 32 ? 1 : 2, in_place);
+          RunAllReduce(make, size, count, count < 32 ? 1 : chunk, in_place);
           if (HasFatalFailure()) return;
         }
       }
@@ -103,11 +103,13 @@ class Schedules : public testing::Test {
   SeededRandom random_{20};
 };
 
-TEST_F(Schedules, RingAllReduceSumsEachInputOnce) { RunAllReduceEverywhere(RingAllReduce); }
+TEST_F(Schedules, RingAllReduceSumsEachInputOnce) { RunAllReduceEverywhere(RingAllReduce, 2); }
 
-TEST_F(Schedules, DirectAllReduceSumsEachInputOnce) { RunAllReduceEverywhere(DirectAllReduce); }
+TEST_F(Schedules, DirectAllReduceSumsEachInputOnce) { RunAllReduceEverywhere(DirectAllReduce, 2); }
 
-TEST_F(Schedules, ExchangeAllReduceSumsEachInputOnce) { RunAllReduceEverywhere(ExchangeAllReduce); }
+TEST_F(Schedules, ExchangeAllReduceSumsEachInputOnce) {
+  RunAllReduceEverywhere(ExchangeAllReduce, 20);
+}
 
 TEST_F(Schedules, BroadcastGivesEveryoneTheRootsBuffer) {
   for (int size = 1; size <= kMaxSize; ++size) {
@@ -258,11 +260,10 @@ TEST_F(ShardSchedules, AddAlongTheFixedTreeHoweverShardsAreSpread) {
         random_spread.push_back(static_cast<int>(random_.Below(size)));
       }
       for (size_t count : {0, 1, 35}) {
-        for (bool merged : {true, false}) {
-          Run(contiguous, size, count, 2, merged);
-          Run(random_spread, size, count, 2, merged);
-          if (HasFatalFailure()) return;
-        }
+        const bool merged = (size + static_cast<int>(count)) % 2 == 0;
+        Run(contiguous, size, count, 2, !merged);
+        Run(random_spread, size, count, 2, merged);
+        if (HasFatalFailure()) return;
       }
     }
   }

@@ -85,7 +85,7 @@ INSTANTIATE_TEST_SUITE_P(Worlds, CollectivesTest,
 TEST_P(CollectivesTest, AllReduceOfEveryTypeIsTheSum) {
   ProcessWorld world(size(), wire(), [](RankProcess& process) {
     auto communicator = process.MakeCommunicator(1);
-    for (size_t count : {0, 1, 5, 1000, 100003, 1000000}) {
+    for (size_t count : {0, 1, 1000, 100003, 400000}) {
       for (bool in_place : {false, true}) {
         for (Reduction reduction : {Reduction::kSum, Reduction::kAverage}) {
           CheckAllReduce<float>(*communicator, DataType::kFloat32, reduction, count, in_place);
