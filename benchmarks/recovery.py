@@ -12,6 +12,7 @@ step stands apart. Writes the JSON and, beside it, a page with the same name and
 import argparse
 import datetime
 import json
+import os
 import pathlib
 import platform
 import statistics
@@ -42,7 +43,7 @@ def flag_round_trip_ns(bin_folder):
     done = subprocess.run([bin_folder / "benchmarks/allreduce", "--max_bytes=4", "--seconds=0.1"],
                           capture_output=True, text=True, check=True)
     rows = [line.split() for line in done.stdout.splitlines()]
-    return float(next(row[0] for row in rows if row and row[0].replace(".", "").isdigit()))
+    return float(next(row[0] for row in rows if len(row) == 5 and row[0].isdigit()))
 
 
 def measure(bin_folder, runs, epochs):
@@ -76,7 +77,8 @@ def page(record):
                      + " | ".join(cells) + " |")
     probes = [row["probe_ns"] for row in record["rows"]]
     lines += ["", f"{record['date']}, commit {record['commit']}, {record['machine']}; a flag's "
-              f"round trip between two processes took {min(probes):.0f} to {max(probes):.0f} ns.",
+              f"round trip between two processes took {min(probes):.0f} to {max(probes):.0f} ns; the "
+              f"load average at the start was {record['load_average_at_start']:.1f}.",
               "", f"    {record['command']}", ""]
     return "\n".join(lines)
 
@@ -88,6 +90,7 @@ def main():
     parser.add_argument("--json", type=pathlib.Path, required=True)
     parser.add_argument("--bin", type=pathlib.Path, default=ROOT / "bazel-bin")
     options = parser.parse_args()
+    options.json.parent.mkdir(parents=True, exist_ok=True)
     commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"],
                             capture_output=True, text=True, check=True).stdout.strip()
     cpu = next(line.split(":")[1].strip() for line in open("/proc/cpuinfo")
@@ -95,6 +98,7 @@ def main():
     cores = sum(line.startswith("processor") for line in open("/proc/cpuinfo"))
     record = {"commit": commit, "date": datetime.date.today().isoformat(),
               "machine": f"{cores} cores of {cpu}, Linux {platform.release()}",
+              "load_average_at_start": os.getloadavg()[0],
               "command": f"benchmarks/recovery.py --runs {options.runs} --json {options.json}",
               "rows": measure(options.bin, options.runs, options.epochs)}
     options.json.write_text(json.dumps(record, indent=1) + "\n")

@@ -1,8 +1,5 @@
 #include "closeranks/job.h"
 
-#include <ATen/Parallel.h>
-#include <torch/utils.h>
-
 #include <exception>
 #include <optional>
 #include <utility>
@@ -11,6 +8,7 @@
 #include "base/random.h"
 #include "closeranks/build_info.h"
 #include "closeranks/error.h"
+#include "closeranks/libtorch_settings.h"
 #include "closeranks/own_agent.h"
 #include "elastic/worker.h"
 #include "glog/logging.h"
@@ -23,10 +21,7 @@ class Job::Impl {
  public:
   Impl(JobOptions options, telemetry::LogPrefix& prefix)
       : options_(std::move(options)), prefix_(prefix) {
-    // Both decide the bits of the weights, so they are set before the program makes its model.
-    at::set_num_threads(options_.threads);
-    at::set_num_interop_threads(1);
-    torch::manual_seed(options_.seed);
+    SetUpLibtorch(options_.threads, options_.seed);
     elastic::Worker::Options worker;
     worker.shared_memory = options_.transport != TransportChoice::kTcp;
     worker.build = BuildName();
@@ -45,9 +40,7 @@ class Job::Impl {
                                   std::to_string(worker_->process().member)));
     }
     if (!options_.report_folder.empty()) {
-      ThrowIfError(files_.MakeFolder(options_.report_folder));
-      events_ = ValueOrThrow(telemetry::EventLog::Open(
-          files_, telemetry::WorkerEventsPath(options_.report_folder, worker_->process()), clock_));
+      OpenReport();
     }
   }
 
@@ -59,6 +52,20 @@ class Job::Impl {
   int rank() const { return prefix_.rank; }
 
  private:
+  void OpenReport() {
+    Status made = files_.MakeFolder(options_.report_folder);
+    auto events = telemetry::EventLog::Open(
+        files_, telemetry::WorkerEventsPath(options_.report_folder, worker_->process()), clock_);
+    if (made.ok() && events.ok()) {
+      events_ = *std::move(events);
+      return;
+    }
+    Status why = made.ok() ? events.status() : made;
+    if (why.code() == StatusCode::kResourceExhausted) throw Error(why);
+    throw Error(InvalidArgument("--report=" + options_.report_folder + ": " + why.message() +
+                                "; choose a folder that can be written"));
+  }
+
   // To the supervisor that started this process; without one to an agent of its own.
   UniqueFd AgentSocket() {
     const Environment& environment = options_.environment;
@@ -112,7 +119,7 @@ int Run(int argc, char** argv, const std::function<void(Job&)>& program) {
       LOG(INFO) << error.status().message();
       return static_cast<int>(ExitCode::kOk);
     }
-    LOG(ERROR) << error.status();
+    LOG(ERROR) << error.status().message();
     bool ended = job != nullptr && job->worker().exit_code() != ExitCode::kOk;
     return static_cast<int>(ended ? job->worker().exit_code() : error.exit_code());
   } catch (const std::exception& error) {

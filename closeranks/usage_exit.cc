@@ -13,9 +13,13 @@ extern void (*gflags_exitfunc)(int);
 namespace closeranks {
 
 void ExitWithUsageCode() {
-  // 0 is --help's own.
+  // gflags leaves by the same way, and with the same code, when it was asked for help.
   google::gflags_exitfunc = [](int code) {
-    std::exit(code == 0 ? 0 : static_cast<int>(ExitCode::kUsage));
+    bool asked = code == 0;
+    for (const char* flag : {"help", "helpfull", "helpshort", "helppackage", "helpxml"}) {
+      asked = asked || google::GetCommandLineFlagInfoOrDie(flag).current_value == "true";
+    }
+    std::exit(asked ? 0 : static_cast<int>(ExitCode::kUsage));
   };
 }
 

@@ -42,7 +42,8 @@ Result<Fault> ParseFault(std::string_view text) {
 }
 
 bool Fault::IsDue(StepNumber now, StepNumber steps) const {
-  return step > 0 ? now >= step : now * 100 >= steps * static_cast<StepNumber>(percent);
+  return step > 0 ? now >= step
+                  : static_cast<double>(now) * 100 >= static_cast<double>(steps) * percent;
 }
 
 }  // namespace closeranks::launcher

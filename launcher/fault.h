@@ -14,7 +14,7 @@ struct Fault {
   std::vector<int> ranks;  // in the world of that moment
   // In the middle of this step, or of the one at this percentage of the run.
   StepNumber step = 0;
-  int percent = 0;
+  double percent = 0;
 
   // Whether `step` of `steps` is late enough.
   bool IsDue(StepNumber step, StepNumber steps) const;

@@ -71,9 +71,17 @@ class BadInput(unittest.TestCase):
             self.expect(NO_RESOURCES, address, "-n", "1", f"--listen={address}", "--", "true")
 
     def test_report_folder_that_cannot_be_made(self):
-        returned, text = run("-n", "1", "--report=/proc/nosuch", "--", "true")
-        self.assertNotEqual(returned, 0)
-        self.assertIn("/proc/nosuch", text)
+        returned, text = run("-n", "1", "--", PROGRAM, "--report=/proc/nosuch")
+        self.assertEqual(returned, USAGE, text)
+        self.assertIn("--report=/proc/nosuch", text)
+
+    def test_error_lines_carry_generation_and_rank(self):
+        self.expect(USAGE, "gen=- rank=- op=-", "-n", "1", "--", PROGRAM, "--mode=slow")
+
+    def test_help_is_no_error(self):
+        for words in ([CLOSERANKS, "run", "--help"], [PROGRAM, "--helpshort"]):
+            done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+            self.assertEqual(done.returncode, 0, words)
 
 
 if __name__ == "__main__":

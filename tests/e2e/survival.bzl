@@ -10,6 +10,7 @@ _CASES = {
     "ranks_2_and_3_killed_at_once": ["--ranks=4", "--kill=2,3"],
     "rank_0_of_2_killed": ["--ranks=2", "--kill=0"],
     "rank_0_killed_over_tcp": ["--ranks=4", "--kill=0", "--transport=tcp"],
+    "killed_rank_rejoins": ["--ranks=4", "--kill=0", "--rejoin"],
     "program_alone": ["--alone"],
     "exact_mode_has_the_same_bits": ["--exact"],
 }
