@@ -21,6 +21,8 @@ class RecoveryFinder {
   using Kill = Timed<KillEvent>;
 
   std::vector<const Kill*> TakeKills(const WorldChange& change);
+  const WorkerEvents* LostProcess(Changes::const_iterator change, MemberId member) const;
+  TimePoint Exit(Changes::const_iterator change, MemberId member) const;
   TimePoint LastExit(Changes::const_iterator change) const;
   // Sets where the clock starts, and returns it.
   TimePoint TimeLoss(Changes::const_iterator change, const std::vector<const Kill*>& kills,
@@ -43,20 +45,48 @@ std::vector<const Timed<KillEvent>*> RecoveryFinder::TakeKills(const WorldChange
   return kills;
 }
 
+// The process of `member` that was in the worlds before `change`; null when it left no record of
+// one.
+const WorkerEvents* RecoveryFinder::LostProcess(Changes::const_iterator change,
+                                                MemberId member) const {
+  for (auto before = change; before != history_.changes.begin();) {
+    --before;
+    for (const WorldEntry& entry : before->second.entries) {
+      if (entry.worker->member == member) return entry.worker;
+    }
+  }
+  return nullptr;
+}
+
+// When the process of `member` that this change lost was reaped; TimePoint() when that isn't on
+// record.
+TimePoint RecoveryFinder::Exit(Changes::const_iterator change, MemberId member) const {
+  const WorkerEvents* process = LostProcess(change, member);
+  // Without a name a process is only known by its time: one that ended before the training began,
+  // or before the member last joined, is an earlier one.
+  TimePoint joined = history_.training_began;
+  for (auto before = history_.changes.begin(); before != change; ++before) {
+    if (before->second.joined_members.contains(member)) joined = before->second.usable;
+  }
+  TimePoint nameless;
+  for (const Timed<WorkerExitEvent>& exit : events_.supervisor->exits) {
+    if (exit.event.member != member || exit.t >= change->second.usable) continue;
+    const std::string& incarnation = exit.event.incarnation;
+    if (process != nullptr && !incarnation.empty()) {
+      if (incarnation.starts_with(process->incarnation8)) return exit.t;
+    } else if (exit.t >= joined) {
+      nameless = std::max(nameless, exit.t);
+    }
+  }
+  return nameless;
+}
+
 // When the last of the members that this change lost was reaped; TimePoint() when that isn't on
 // record.
 TimePoint RecoveryFinder::LastExit(Changes::const_iterator change) const {
   TimePoint last;
   if (!events_.supervisor) return last;
-  for (const Timed<WorkerExitEvent>& exit : events_.supervisor->exits) {
-    MemberId member = exit.event.member;
-    if (!change->second.lost_members.contains(member) || exit.t >= change->second.usable) continue;
-    // An exit before the member last joined is an earlier process's.
-    bool earlier = std::any_of(history_.changes.begin(), change, [&](const auto& before) {
-      return before.second.joined_members.contains(member) && before.second.usable > exit.t;
-    });
-    if (!earlier) last = std::max(last, exit.t);
-  }
+  for (MemberId member : change->second.lost_members) last = std::max(last, Exit(change, member));
   return last;
 }
 

@@ -207,6 +207,28 @@ TEST_F(Report, ACrashWithoutAnyRecordOfItIsTimedFromItsDetectionAndSaysSo) {
   EXPECT_NE(ReportText(report).find("no detect"), std::string::npos);
 }
 
+TEST_F(Report, ACrashIsNotTimedFromAnEarlierExitOfItsMember) {
+  Write({.record_kill = false, .record_exit = false});
+  constexpr std::string_view kRestarted = R"({"t":1380000000,"event":"worker_started")";
+  std::string lost = SyntheticProcess(0).incarnation.ToString();
+  auto exit = [](const std::string& t, const std::string& incarnation) {
+    return R"({"t":)" + t + R"(,"event":"worker_exit","member":0,"incarnation":")" + incarnation +
+           R"(","code":1,"signal":0})" + "\n";
+  };
+  // Before generation 1: one that had said its name, and one that hadn't.
+  std::string earlier = exit("850000000", "00000000000000000000000000000001");
+  earlier += exit("860000000", "");
+  EditSupervisor(kRestarted, earlier + std::string(kRestarted));
+  EXPECT_EQ(Read().value().recoveries.at(0).timed_from, LossTimedFrom::kDetection);
+  EXPECT_DOUBLE_EQ(Read().value().recoveries.at(0).total_ms, 8);
+  // The lost process's own, and one of a process that never came into a world.
+  std::string own = exit("1350500000", lost);
+  own += exit("1350900000", "00000000000000000000000000000002");
+  EditSupervisor(kRestarted, own + std::string(kRestarted));
+  EXPECT_EQ(Read().value().recoveries.at(0).timed_from, LossTimedFrom::kExit);
+  EXPECT_DOUBLE_EQ(Read().value().recoveries.at(0).total_ms, 8.5);
+}
+
 TEST_F(Report, APlannedLeaveIsNoRecovery) {
   Write({.record_kill = false, .record_exit = false, .record_detection = false});
   EXPECT_TRUE(Read().value().recoveries.empty());
