@@ -14,12 +14,16 @@ class RecoveryFinder {
   RecoveryFinder(const WorldHistory& history, const RunEvents& events)
       : history_(history), events_(events) {}
 
-  std::vector<Recovery> Find(std::vector<std::string>& notes);
+  Losses Find(std::vector<std::string>& notes);
 
  private:
   using Changes = std::map<Generation, WorldChange>;
   using Kill = Timed<KillEvent>;
 
+  std::vector<Recovery> Recoveries();
+  std::optional<UnansweredKills> Unanswered() const;
+  bool WentOn(const std::vector<const Kill*>& kills) const;
+  int AbnormalExits() const;
   std::vector<const Kill*> TakeKills(const WorldChange& change);
   const WorkerEvents* LostProcess(Changes::const_iterator change, MemberId member) const;
   TimePoint Exit(Changes::const_iterator change, MemberId member) const;
@@ -30,7 +34,8 @@ class RecoveryFinder {
 
   const WorldHistory& history_;
   const RunEvents& events_;
-  std::set<const Kill*> taken_;  // kills that a change of the world has answered
+  std::set<const Kill*> taken_;     // kills that a change of the world has answered
+  std::set<const Kill*> answered_;  // of those, the ones that a recovery followed
 };
 
 // The kills that this change answers: of members that it lost, and not answered by an earlier
@@ -119,7 +124,7 @@ TimePoint Detected(const WorldChange& change, const WorldEntry& survivor) {
   return first == TimePoint::max() ? survivor.world->t_decided : first;
 }
 
-std::vector<Recovery> RecoveryFinder::Find(std::vector<std::string>& notes) {
+std::vector<Recovery> RecoveryFinder::Recoveries() {
   std::vector<Recovery> recoveries;
   for (auto it = history_.changes.begin(); it != history_.changes.end(); ++it) {
     const WorldChange& change = it->second;
@@ -128,6 +133,7 @@ std::vector<Recovery> RecoveryFinder::Find(std::vector<std::string>& notes) {
     const WorldEntry* survivor = change.FirstSurvivor();
     if (survivor == nullptr || (kills.empty() && !change.detected)) continue;  // a leave
 
+    answered_.insert(kills.begin(), kills.end());
     const WorldEvent& world = *survivor->world;
     Recovery recovery;
     TimePoint detected = Detected(change, *survivor);
@@ -154,10 +160,70 @@ std::vector<Recovery> RecoveryFinder::Find(std::vector<std::string>& notes) {
     }
     recoveries.push_back(std::move(recovery));
   }
+  return recoveries;
+}
+
+// Whether the run trained on after `kills`, by what the processes wrote that they didn't end.
+bool RecoveryFinder::WentOn(const std::vector<const Kill*>& kills) const {
+  TimePoint last;
+  StepNumber step = 0;
+  for (const Kill* kill : kills) {
+    last = std::max(last, kill->t);
+    step = std::max(step, kill->event.step);
+  }
+  return std::any_of(
+      events_.workers.begin(), events_.workers.end(), [&](const WorkerEvents& worker) {
+        bool killed = std::any_of(kills.begin(), kills.end(), [&](const Kill* kill) {
+          return kill->event.member == worker.member && worker.start && worker.start->t < kill->t;
+        });
+        if (killed) return false;
+        if (worker.end && worker.end->t > last) return true;
+        return std::any_of(worker.commits.begin(), worker.commits.end(), [&](const auto& commit) {
+          return commit.t > last && commit.event.step > step;
+        });
+      });
+}
+
+std::optional<UnansweredKills> RecoveryFinder::Unanswered() const {
+  std::vector<const Kill*> kills;
+  UnansweredKills unanswered;
+  if (!events_.supervisor) return std::nullopt;
+  for (const Kill& kill : events_.supervisor->kills) {
+    if (answered_.contains(&kill)) continue;
+    kills.push_back(&kill);
+    if (kill.event.rank >= 0) unanswered.ranks.push_back(kill.event.rank);
+    unanswered.step = std::max(unanswered.step, kill.event.step);
+  }
+  if (kills.empty()) return std::nullopt;
+  unanswered.went_on = WentOn(kills);
+  return unanswered;
+}
+
+int RecoveryFinder::AbnormalExits() const {
+  if (!events_.supervisor) return 0;
+  // What the launcher ends after the job has ended is no loss.
+  TimePoint end;
+  for (const WorkerEvents& worker : events_.workers) {
+    if (worker.end) end = std::max(end, worker.end->t);
+  }
+  if (end == TimePoint()) end = TimePoint::max();
+  auto abnormal = [&](const Timed<WorkerExitEvent>& exit) {
+    return (exit.event.code != 0 || exit.event.signal != 0) && exit.t >= history_.training_began &&
+           exit.t <= end;
+  };
+  const auto& exits = events_.supervisor->exits;
+  return static_cast<int>(std::count_if(exits.begin(), exits.end(), abnormal));
+}
+
+Losses RecoveryFinder::Find(std::vector<std::string>& notes) {
+  Losses losses;
+  losses.recoveries = Recoveries();
+  losses.unanswered = Unanswered();
+  losses.abnormal_exits = AbnormalExits();
   if (events_.supervisor && taken_.size() < events_.supervisor->kills.size()) {
     notes.push_back("not every kill was followed by a change of the world");
   }
-  return recoveries;
+  return losses;
 }
 
 }  // namespace
@@ -174,8 +240,8 @@ std::string LossTimedFromName(LossTimedFrom from) {
   return "detection";
 }
 
-std::vector<Recovery> FindRecoveries(const WorldHistory& history, const RunEvents& events,
-                                     std::vector<std::string>& notes) {
+Losses FindLosses(const WorldHistory& history, const RunEvents& events,
+                  std::vector<std::string>& notes) {
   return RecoveryFinder(history, events).Find(notes);
 }
 

@@ -42,9 +42,24 @@ struct Recovery {
   std::optional<double> replay_ms;  // none: nothing was committed in the new world
 };
 
-// In order of generation. A planned leave is none. Adds to `notes` what a reader should know.
-std::vector<Recovery> FindRecoveries(const WorldHistory& history, const RunEvents& events,
-                                     std::vector<std::string>& notes);
+// Kills that no recovery answers.
+struct UnansweredKills {
+  std::vector<int32_t> ranks;  // as far as they are known
+  StepNumber step = 0;         // the last one that a killed worker was in
+  bool went_on = false;        // a worker that wasn't killed did a later step or reached the end
+};
+
+struct Losses {
+  std::vector<Recovery> recoveries;  // in order of generation; a planned leave is none
+  std::optional<UnansweredKills> unanswered;
+  // Processes that ended by a signal or with another code than 0 while the run trained, recovered
+  // from or not.
+  int abnormal_exits = 0;
+};
+
+// Adds to `notes` what a reader should know.
+Losses FindLosses(const WorldHistory& history, const RunEvents& events,
+                  std::vector<std::string>& notes);
 
 }  // namespace closeranks::telemetry
 

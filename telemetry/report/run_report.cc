@@ -173,7 +173,10 @@ Result<RunReport> MakeRunReport(const RunEvents& events, const LedgerCount& ledg
     report.world_sizes.push_back(
         {history.Seconds(change.usable), change.entries.front().world->size});
   }
-  report.recoveries = FindRecoveries(history, events, report.notes);
+  Losses losses = FindLosses(history, events, report.notes);
+  report.recoveries = std::move(losses.recoveries);
+  report.unanswered_kills = std::move(losses.unanswered);
+  report.abnormal_exits = losses.abnormal_exits;
   report.joins = FindJoins(history, events, report.notes);
   TakeResults(events, report);
   TakeNotes(events, report);

@@ -62,6 +62,8 @@ struct RunReport {
   int workers_at_end = 0;
 
   std::vector<Recovery> recoveries;  // in order of time
+  std::optional<UnansweredKills> unanswered_kills;
+  int abnormal_exits = 0;  // as in Losses
   std::vector<Join> joins;
   LedgerCount ledger;
 

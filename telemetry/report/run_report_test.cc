@@ -251,6 +251,48 @@ TEST_F(Report, AKillThatNobodyNoticedIsNoted) {
   EXPECT_EQ(Read().value().notes[0], "not every kill was followed by a change of the world");
 }
 
+TEST_F(Report, AKillThatEndedTheRunIsNoRunThatLostNobody) {
+  Write();
+  // Rank 0 was the only worker.
+  for (int process : {1, 2, 3}) {
+    ASSERT_TRUE(files_.Remove(WorkerEventsPath(folder_, SyntheticProcess(process))).ok());
+    ASSERT_TRUE(files_.Remove(LedgerPath(folder_, SyntheticProcess(process))).ok());
+  }
+  RunReport report = Read().value();
+  EXPECT_TRUE(report.recoveries.empty());
+  EXPECT_EQ(Verdict(report),
+            "Rank 0 was killed in step 4 and the run did not go on. 16 samples are missing. No "
+            "worker reached the end. Only 3 of 6 steps were done.");
+}
+
+TEST_F(Report, AKillWithoutARecoveryInARunThatWentOnIsSaid) {
+  Write({.record_exit = false, .record_detection = false});
+  for (int process : {1, 2}) {
+    Edit(process, R"("lost":[0],"lost_members":[0])", R"("lost":[],"lost_members":[])");
+  }
+  EXPECT_EQ(
+      Verdict(Read().value()).find("Rank 0 was killed in step 4; no recovery followed. A new"), 0u);
+}
+
+TEST_F(Report, NobodyIsLostOnlyWhenNoWorkerDiedWhileTheRunTrained) {
+  Write({.record_kill = false, .record_exit = false, .record_detection = false});
+  EXPECT_EQ(Verdict(Read().value()).find("3 workers trained 6 steps and lost nobody."), 0u);
+  constexpr std::string_view kEnd = R"({"t":1800000000,"event":"end")";
+  auto add_exit = [&](const std::string& t, const std::string& how) {
+    EditSupervisor(kEnd, R"({"t":)" + t + R"(,"event":"worker_exit","member":1,)" + how + "}\n" +
+                             std::string(kEnd));
+  };
+  // In order, before the training began, and after the job ended.
+  add_exit("1650000000", R"("incarnation":"","code":0,"signal":0)");
+  add_exit("900000000", R"("incarnation":"","code":1,"signal":0)");
+  add_exit("1750000000", R"("incarnation":"","code":-1,"signal":9)");
+  EXPECT_EQ(Verdict(Read().value()).find("3 workers trained 6 steps and lost nobody."), 0u);
+  add_exit("1550000000", R"("incarnation":"","code":-1,"signal":11)");
+  EXPECT_EQ(
+      Verdict(Read().value()).find("3 workers trained 6 steps; 1 worker died without a recovery."),
+      0u);
+}
+
 TEST_F(Report, DifferentWeightsAreNotSound) {
   Write();
   Edit(1, "ab12", "ab13");

@@ -20,6 +20,32 @@ std::string LossSentence(const Recovery& recovery) {
   return text + ".";
 }
 
+std::string UnansweredSentence(const UnansweredKills& kills) {
+  std::string text =
+      RankList(kills.ranks) + (kills.ranks.size() > 1 ? " were" : " was") + " killed";
+  if (kills.step > 0) text += " in step " + std::to_string(kills.step);
+  return text + (kills.went_on ? "; no recovery followed." : " and the run did not go on.");
+}
+
+std::string NoRecoverySentence(const RunReport& report) {
+  std::string text = Counted(report.ranks, "worker", "workers") + " trained " +
+                     Counted(static_cast<int64_t>(report.steps), "step", "steps");
+  if (report.abnormal_exits == 0) return text + " and lost nobody.";
+  return text + "; " + Counted(report.abnormal_exits, "worker", "workers") +
+         " died without a recovery.";
+}
+
+std::string SamplesSentence(const RunReport& report) {
+  const LedgerCount& ledger = report.ledger;
+  if (ledger.EachSampleOnce()) return "No sample was lost, none repeated.";
+  bool stopped = report.unanswered_kills && !report.unanswered_kills->went_on;
+  if (stopped && ledger.samples_duplicated == 0) {
+    return Counted(ledger.samples_lost, "sample is", "samples are") + " missing.";
+  }
+  return Counted(ledger.samples_lost, "sample", "samples") + " lost, " +
+         Counted(ledger.samples_duplicated, "repetition", "repetitions") + ".";
+}
+
 std::string JoinSentence(const Join& join) {
   std::string text = "A new worker joined";
   if (join.rank >= 0) text += " as rank " + std::to_string(join.rank);
@@ -32,26 +58,20 @@ std::string JoinSentence(const Join& join) {
 std::string Verdict(const RunReport& report) {
   std::string text;
   constexpr size_t kMost = 3;
-  if (report.recoveries.empty()) {
-    text = Counted(report.ranks, "worker", "workers") + " trained " +
-           Counted(static_cast<int64_t>(report.steps), "step", "steps") + " and lost nobody.";
-  }
+  if (report.recoveries.empty() && !report.unanswered_kills) text = NoRecoverySentence(report);
   for (size_t i = 0; i < report.recoveries.size() && i < kMost; ++i) {
     text += (text.empty() ? "" : " ") + LossSentence(report.recoveries[i]);
   }
   if (report.recoveries.size() > kMost) {
     text += " " + std::to_string(report.recoveries.size() - kMost) + " more losses followed.";
   }
+  if (report.unanswered_kills) {
+    text += (text.empty() ? "" : " ") + UnansweredSentence(*report.unanswered_kills);
+  }
   for (size_t i = 0; i < report.joins.size() && i < kMost; ++i) {
     text += " " + JoinSentence(report.joins[i]);
   }
-  const LedgerCount& ledger = report.ledger;
-  if (ledger.EachSampleOnce()) {
-    text += " No sample was lost, none repeated.";
-  } else {
-    text += " " + Counted(ledger.samples_lost, "sample", "samples") + " lost, " +
-            Counted(ledger.samples_duplicated, "repetition", "repetitions") + ".";
-  }
+  text += " " + SamplesSentence(report);
   if (!report.weights_agree) text += " The workers ended with different weights.";
   if (report.workers_at_end == 0) text += " No worker reached the end.";
   if (report.steps != report.planned_steps) {
