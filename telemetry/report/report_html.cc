@@ -121,23 +121,29 @@ std::string Recoveries(const RunReport& report) {
   std::string html =
       "<h2>Recovery</h2>\n<div class=\"wide\"><table>\n" +
       HeaderRow({"lost", "how", "in step", "at", "detect", "agree", "rewire", "total", "replay"});
+  bool any_from_notice = false;
   for (const Recovery& recovery : report.recoveries) {
-    html += "<tr>" + Cell(RankList(recovery.lost_ranks)) + Cell(LostFrom(recovery.timed_from)) +
-            Cell(FormatCount(static_cast<int64_t>(recovery.torn_step))) +
-            Cell(FormatFixed(recovery.at_seconds, 2) + " s") +
-            Cell(recovery.timed_from == LossTimedFrom::kDetection
-                     ? "\u2013"
-                     : FormatMilliseconds(recovery.detect_ms)) +
-            Cell(FormatMilliseconds(recovery.agree_ms)) +
-            Cell(FormatMilliseconds(recovery.rewire_ms)) +
-            Cell(FormatMilliseconds(recovery.total_ms), "total") +
-            Cell(OptionalMilliseconds(recovery.replay_ms), "apart") + "</tr>\n";
+    bool from_notice = recovery.timed_from == LossTimedFrom::kDetection;
+    any_from_notice |= from_notice;
+    html +=
+        "<tr>" + Cell(RankList(recovery.lost_ranks)) + Cell(LostFrom(recovery.timed_from)) +
+        Cell(FormatCount(static_cast<int64_t>(recovery.torn_step))) +
+        Cell(FormatFixed(recovery.at_seconds, 2) + " s") +
+        Cell(from_notice ? "\u2013" : FormatMilliseconds(recovery.detect_ms)) +
+        Cell(FormatMilliseconds(recovery.agree_ms)) + Cell(FormatMilliseconds(recovery.rewire_ms)) +
+        Cell(FormatMilliseconds(recovery.total_ms) + (from_notice ? " from notice" : ""), "total") +
+        Cell(OptionalMilliseconds(recovery.replay_ms), "apart") + "</tr>\n";
   }
-  return html +
-         "</table></div>\n<p class=\"about\">From the loss to the new world, as seen by the "
-         "survivor "
-         "whose first step in it came first. Total is detect + agree + rewire; replay is the torn "
-         "step computed again, which any recovery must pay.</p>\n";
+  html +=
+      "</table></div>\n<p class=\"about\">From the loss to the new world, as seen by the survivor "
+      "whose first step in it came first. Total is detect + agree + rewire; replay is the torn "
+      "step computed again, which any recovery must pay.";
+  if (any_from_notice) {
+    html +=
+        " A total \u201cfrom notice\u201d begins when a survivor noticed the loss and leaves out "
+        "detect, which isn\u2019t known: don\u2019t compare it with the others.";
+  }
+  return html + "</p>\n";
 }
 
 std::string Joins(const RunReport& report) {

@@ -65,6 +65,17 @@ TEST(ReportHtml, ShowsVerdictChartsMarksAndTables) {
   }
 }
 
+TEST(ReportHtml, ATotalThatLeavesOutDetectionSaysSo) {
+  RunReport report = SyntheticReport();
+  EXPECT_EQ(ReportHtml(report).find("from notice"), std::string::npos);
+  report.recoveries[0].timed_from = LossTimedFrom::kDetection;
+  report.recoveries[0].total_ms = 8;
+  std::string html = ReportHtml(report);
+  EXPECT_NE(html.find("<td class=\"total\">8.0 ms from notice</td>"), std::string::npos);
+  EXPECT_NE(html.find("A total \u201cfrom notice\u201d begins"), std::string::npos);
+  EXPECT_EQ(FirstUnbalancedTag(html), "");
+}
+
 TEST(ReportHtml, TextFromOutsideCantBecomeMarkup) {
   std::string html = ReportHtml(SyntheticReport("<script>alert(1)</script>\" & '\x01"));
   EXPECT_EQ(html.find("<script"), std::string::npos);

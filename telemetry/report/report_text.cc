@@ -41,18 +41,20 @@ std::string Ranks(const std::vector<int32_t>& ranks) {
 std::string Recoveries(const RunReport& report) {
   std::vector<std::vector<std::string>> rows = {
       {"recovery (ms): rank", "step", "detect", "agree", "rewire", "total", "| replay apart"}};
-  bool from_detection = false;
+  bool any_from_notice = false;
   for (const Recovery& recovery : report.recoveries) {
-    from_detection |= recovery.timed_from == LossTimedFrom::kDetection;
+    bool from_notice = recovery.timed_from == LossTimedFrom::kDetection;
+    any_from_notice |= from_notice;
     rows.push_back({Ranks(recovery.lost_ranks), std::to_string(recovery.torn_step),
-                    recovery.timed_from == LossTimedFrom::kDetection
-                        ? "-"
-                        : FormatFixed(recovery.detect_ms, 1),
+                    from_notice ? "-" : FormatFixed(recovery.detect_ms, 1),
                     FormatFixed(recovery.agree_ms, 1), FormatFixed(recovery.rewire_ms, 1),
-                    FormatFixed(recovery.total_ms, 1), OrDash(recovery.replay_ms, 1)});
+                    FormatFixed(recovery.total_ms, 1) + (from_notice ? " from notice" : ""),
+                    OrDash(recovery.replay_ms, 1)});
   }
   std::string text = Table(rows);
-  if (from_detection) text += "   (no detect: when the worker died isn't on record)\n";
+  if (any_from_notice) {
+    text += "   (from notice: no detect, for when the worker was lost isn't on record)\n";
+  }
   return text;
 }
 

@@ -204,7 +204,9 @@ TEST_F(Report, ACrashWithoutAnyRecordOfItIsTimedFromItsDetectionAndSaysSo) {
   EXPECT_EQ(report.recoveries[0].timed_from, LossTimedFrom::kDetection);
   EXPECT_DOUBLE_EQ(report.recoveries[0].total_ms, 8);
   EXPECT_NE(Verdict(report).find("(from when it was noticed)"), std::string::npos);
-  EXPECT_NE(ReportText(report).find("no detect"), std::string::npos);
+  std::string text = ReportText(report);
+  EXPECT_NE(text.find("-    3.0     5.0  8.0 from notice"), std::string::npos) << text;
+  EXPECT_NE(text.find("(from notice: no detect, "), std::string::npos) << text;
 }
 
 TEST_F(Report, ACrashIsNotTimedFromAnEarlierExitOfItsMember) {
