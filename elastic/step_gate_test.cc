@@ -78,6 +78,19 @@ TEST_F(StepGateTest, OpenWakesWhoWaitsForAnotherWorld) {
   EXPECT_EQ(seen, 2u);
 }
 
+TEST_F(StepGateTest, WhatOpensAfterTheEndIsntKept) {
+  auto world = MakeWorld(1);
+  std::weak_ptr<ConnectedWorld> first = world;
+  gate_.Open(std::move(world));
+  gate_.End(Aborted("the worker ends"));
+  EXPECT_TRUE(first.expired());
+  auto late = MakeWorld(2);
+  std::weak_ptr<ConnectedWorld> second = late;
+  gate_.Open(std::move(late));
+  EXPECT_TRUE(second.expired());
+  EXPECT_FALSE(gate_.BeginApply(2));
+}
+
 TEST_F(StepGateTest, EndWakesTheWaiterWithItsReason) {
   Status why;
   std::thread waiter([&] { why = gate_.Await().status(); });

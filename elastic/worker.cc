@@ -101,8 +101,12 @@ Result<std::unique_ptr<Worker>> Worker::Start(UniqueFd agent_socket, Options opt
 }
 
 Worker::~Worker() {
-  gate_.End(Aborted("the worker ends"));
   loop_thread_.RunAndWait([this] {
+    // What is still posted here, and what others post until the loop ends, finds nothing to do.
+    ended_ = true;
+    ending_ = true;
+    // No world opens after this, and the open one goes before the engine does.
+    gate_.End(Aborted("the worker ends"));
     if (session_ != nullptr) session_->Send(rendezvous::Goodbye{});
     session_.reset();
     connections_.reset();
@@ -135,11 +139,11 @@ void Worker::ReportFailure(Generation generation, const Status& why) {
 }
 
 void Worker::ReportDone() {
-  loop_thread_.RunInLoop([this] { session_->Send(rendezvous::Done{}); });
+  loop_thread_.RunInLoop([this] { Send(rendezvous::Done{}); });
 }
 
 void Worker::ReportProgress(const rendezvous::Progress& progress) {
-  loop_thread_.RunInLoop([this, progress] { session_->Send(progress); });
+  loop_thread_.RunInLoop([this, progress] { Send(progress); });
 }
 
 void Worker::OnFreeze(const rendezvous::Freeze& freeze) {
@@ -150,13 +154,14 @@ void Worker::OnFreeze(const rendezvous::Freeze& freeze) {
   gate_.Shut(StaleGeneration("generation " + std::to_string(freeze.generation) + " is agreed on"),
              [this, generation = freeze.generation](rendezvous::WorkerState state) {
                auto answer = [this, generation, state] {
-                 session_->Send(rendezvous::Frozen{generation, state});
+                 Send(rendezvous::Frozen{generation, state});
                };
                loop_thread_.OnLoop() ? answer() : loop_thread_.RunInLoop(answer);
              });
 }
 
 void Worker::OnInstall(const rendezvous::Install& install) {
+  if (ending_) return;
   TimePoint decided = clock_.Now();
   VLOG(1) << "installing " << *install.decision;
   connections_->Connect(*install.decision,
@@ -168,6 +173,7 @@ void Worker::OnInstall(const rendezvous::Install& install) {
 
 void Worker::OnConnected(rendezvous::DecisionRef decision, TimePoint decided,
                          Result<std::vector<PeerConnections::SharedTransport>> transports) {
+  if (ending_) return;
   auto world = std::make_shared<ConnectedWorld>();
   world->decision = decision;
   world->world = decision->world();
@@ -230,7 +236,11 @@ void Worker::SendFailure(Generation generation, MemberProcess suspect, const Sta
   if (generation < world_.generation || ended_) return;
   // It was ended here, because the agent already asks for another.
   if (why.code() == StatusCode::kStaleGeneration) return;
-  session_->Send(rendezvous::Failure{generation, suspect, why.ToString()});
+  Send(rendezvous::Failure{generation, suspect, why.ToString()});
+}
+
+void Worker::Send(const rendezvous::WorkerMessage& message) {
+  if (session_ != nullptr) session_->Send(message);
 }
 
 }  // namespace closeranks::elastic

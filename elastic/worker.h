@@ -80,6 +80,8 @@ class Worker {
   void OnEnded(const rendezvous::Ended& ended);
   void OnPeerLost(const MemberProcess& peer, const Status& why);
   void SendFailure(Generation generation, MemberProcess suspect, const Status& why);
+  // Nothing once this worker ends.
+  void Send(const rendezvous::WorkerMessage& message);
 
   Options options_;
   const Clock& clock_;
@@ -105,6 +107,7 @@ class Worker {
   World world_;           // the newest that was opened
   TimePoint detected_{};  // the first sign of a loss since the last world
   bool ended_ = false;    // nothing more will come from the agent
+  bool ending_ = false;   // this worker is being destroyed
 };
 
 }  // namespace closeranks::elastic
