@@ -10,6 +10,7 @@ RestartPolicy::Verdict RestartPolicy::OnExit(TimePoint now, const ExitResult& re
   }
   while (!restarts_.empty() && now - restarts_.front() > options_.window) restarts_.pop_front();
   if (static_cast<int>(restarts_.size()) >= options_.max_restarts) {
+    if (options_.max_restarts == 0) return {false, {}, "--max-restarts=0 allows no restart"};
     return {false,
             {},
             "it was restarted " + std::to_string(options_.max_restarts) +

@@ -30,5 +30,12 @@ TEST(RestartPolicy, AFinalExitCodeIsNotRestarted) {
   EXPECT_TRUE(policy.OnExit({}, {static_cast<int>(ExitCode::kError), 0}).restart);
 }
 
+TEST(RestartPolicy, NoRestartAtAllIsSaidSo) {
+  RestartPolicy policy({.max_restarts = 0});
+  RestartPolicy::Verdict verdict = policy.OnExit({}, {0, SIGSEGV});
+  EXPECT_FALSE(verdict.restart);
+  EXPECT_EQ(verdict.reason, "--max-restarts=0 allows no restart");
+}
+
 }  // namespace
 }  // namespace closeranks::launcher
