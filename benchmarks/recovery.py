@@ -77,8 +77,8 @@ def page(record):
                      + " | ".join(cells) + " |")
     probes = [row["probe_ns"] for row in record["rows"]]
     lines += ["", f"{record['date']}, commit {record['commit']}, {record['machine']}; a flag's "
-              f"round trip between two processes took {min(probes):.0f} to {max(probes):.0f} ns; the "
-              f"load average at the start was {record['load_average_at_start']:.1f}.",
+              f"round trip between two processes took {min(probes):.0f} to {max(probes):.0f} ns; "
+              f"the load average at the start was {record['load_average_at_start']:.1f}.",
               "", f"    {record['command']}", ""]
     return "\n".join(lines)
 
