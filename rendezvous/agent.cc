@@ -52,6 +52,7 @@ void Agent::AttachWorker(std::unique_ptr<net::Link> link) {
              if (!expected) owner_.kill_worker("it closed its session");
            }});
   worker_ends_ = false;
+  worker_was_told_ = false;
   SendToWorker(options_.welcome);
 }
 
@@ -130,6 +131,7 @@ void Agent::OnWorkerMessage(const WorkerMessage& message) {
   if (auto* hello = std::get_if<Hello>(&message)) {
     worker_ = hello->worker;
     owner_.on_hello(*hello);
+    worker_suspected_ = false;
     CheckWorkerIsHeard();
   } else if (auto* ready = std::get_if<Ready>(&message)) {
     membership_.OnWorkerReady(now, worker_, ready->card, ready->state);
@@ -150,7 +152,7 @@ void Agent::OnWorkerMessage(const WorkerMessage& message) {
 
 void Agent::SendToWorker(const AgentMessage& message, UniqueFd passed) {
   if (worker_link_ == nullptr) return;
-  if (std::holds_alternative<Ended>(message)) worker_ends_ = true;
+  if (std::holds_alternative<Ended>(message)) worker_ends_ = worker_was_told_ = true;
   worker_link_->Send({.kind = net::FrameKind::kControl}, Encode(message), std::move(passed));
 }
 
@@ -194,13 +196,18 @@ void Agent::Execute(const WorkerCommand& command) {
 // A worker that is stopped, or whose machine starves it, is ended for certain rather than waited
 // for.
 void Agent::CheckWorkerIsHeard() {
+  TimePoint now = timers_.Now();
   TimePoint due = worker_heard_ + options_.worker_timeout;
-  if (timers_.Now() >= due) {
+  bool is_due = now >= due;
+  if (is_due && std::exchange(worker_suspected_, true)) {
     owner_.kill_worker("it wasn't heard for " +
                        std::to_string(static_cast<int>(ToMilliseconds(options_.worker_timeout))) +
                        " ms");
     return;
   }
+  // Maybe it was this process that stood still, and what the worker sent is yet to be read.
+  if (is_due) due = now + options_.worker_timeout / 4;
+  worker_suspected_ = is_due;
   worker_check_ = timers_.RunAt(due, [this] { CheckWorkerIsHeard(); });
 }
 

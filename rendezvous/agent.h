@@ -78,6 +78,8 @@ class Agent {
   MemberId member() const { return options_.membership.self; }
   // The worker is about to end by itself, and is to be left its exit code.
   bool worker_ends() const { return worker_ends_; }
+  // The worker was told that the job, or its part in it, is over.
+  bool worker_was_told() const { return worker_was_told_; }
   // Whether a worker is attached that said hello, and isn't dying.
   bool has_worker() const { return !worker_.IsNone(); }
   // The rank of the attached worker in the newest agreed world, or -1.
@@ -101,7 +103,9 @@ class Agent {
   std::unique_ptr<net::Link> worker_link_;  // null: no worker
   Incarnation worker_;                      // none until it said hello
   TimePoint worker_heard_{};
-  bool worker_ends_ = false;  // it was told that nothing more will come, or said goodbye
+  bool worker_suspected_ = false;  // it wasn't heard for too long, at the last check
+  bool worker_ends_ = false;       // it was told that nothing more will come, or said goodbye
+  bool worker_was_told_ = false;
   net::TimerId worker_check_ = net::kNoTimer;
   std::string last_reason_;  // what it waited for or did, before its part ended
 };
