@@ -21,13 +21,25 @@ namespace {
 sigset_t HandledSignals() {
   sigset_t set;
   sigemptyset(&set);
-  for (int signal : {SIGCHLD, SIGTERM, SIGINT}) sigaddset(&set, signal);
+  for (int signal : {SIGCHLD, SIGTERM, SIGINT, SIGQUIT}) sigaddset(&set, signal);
+  // What nohup has ignored is to stay so.
+  struct sigaction hang_up {};
+  sigaction(SIGHUP, nullptr, &hang_up);
+  if (hang_up.sa_handler != SIG_IGN) sigaddset(&set, SIGHUP);
   return set;
 }
 
 ExitResult FromWaitStatus(int status) {
   if (WIFSIGNALED(status)) return {0, WTERMSIG(status)};
   return {WEXITSTATUS(status), 0};
+}
+
+// A full disk may be mended; a folder that can't be written is the wrong one.
+Status ReportStatus(const std::string& folder, const Status& why) {
+  std::string message =
+      "--report=" + folder + ": " + why.message() + "; choose a folder that can be written";
+  if (why.code() == StatusCode::kResourceExhausted) return ResourceExhausted(std::move(message));
+  return InvalidArgument(std::move(message));
 }
 
 std::string Joined(const std::vector<std::string>& words) {
@@ -72,10 +84,13 @@ Result<int> Supervisor::Run() {
 
 Status Supervisor::Prepare() {
   if (!options_.report_folder.empty()) {
-    RETURN_IF_ERROR(telemetry::PrepareReportFolder(files_, options_.report_folder));
-    ASSIGN_OR_RETURN(events_,
-                     telemetry::EventLog::Open(
-                         files_, telemetry::SupervisorEventsPath(options_.report_folder), clock_));
+    const std::string& folder = options_.report_folder;
+    Status made = telemetry::PrepareReportFolder(files_, folder);
+    if (!made.ok()) return ReportStatus(folder, made);
+    auto events =
+        telemetry::EventLog::Open(files_, telemetry::SupervisorEventsPath(folder), clock_);
+    if (!events.ok()) return ReportStatus(folder, events.status());
+    events_ = *std::move(events);
   }
   sigset_t handled = HandledSignals();
   signals_ = UniqueFd(signalfd(-1, &handled, SFD_NONBLOCK | SFD_CLOEXEC));
@@ -195,7 +210,12 @@ void Supervisor::OnExit(Slot& slot, const ExitResult& result) {
   RestartPolicy::Verdict verdict;
   if (!stopping_ && !job_ended_ && !slot.ending.has_value())
     verdict = slot.policy.OnExit(clock_.Now(), result);
-  if (!in_order) {
+  bool premature = in_order && !stopping_ && !job_ended_ && !slot.ending.has_value() &&
+                   host_->has_started() && !host_->agent(slot.member)->worker_was_told();
+  if (premature) {
+    LOG(WARNING) << "the worker of member " << slot.member
+                 << " ended with exit code 0 before the job's end";
+  } else if (!in_order) {
     LOG(WARNING) << "the worker of member " << slot.member << " " << result.ToString()
                  << (verdict.reason.empty() ? "" : "; " + verdict.reason);
   }
@@ -206,12 +226,13 @@ void Supervisor::OnExit(Slot& slot, const ExitResult& result) {
       LOG(ERROR) << started;
       slot.finished = true;
       slot.exit_code = static_cast<int>(ExitCodeFor(started));
+      if (!stopping_ && !job_ended_ && !host_->has_started()) GiveUpStart(slot);
     });
     return;
   }
   slot.finished = true;
-  slot.exit_code = FinalCode(slot, result);
-  if (!in_order && !stopping_ && !host_->has_started()) GiveUpStart(slot);
+  slot.exit_code = premature ? static_cast<int>(ExitCode::kError) : FinalCode(slot, result);
+  if (!stopping_ && !job_ended_ && !host_->has_started()) GiveUpStart(slot);
 }
 
 // The first world needs everyone, so without this member nobody here has anything to wait for.

@@ -24,8 +24,8 @@
 
 namespace closeranks::launcher {
 
-// Single-threaded. The calling thread's SIGCHLD, SIGTERM and SIGINT are taken over while Run is in
-// progress.
+// Single-threaded. The calling thread's SIGCHLD, SIGTERM, SIGINT, SIGQUIT and SIGHUP (unless
+// ignored) are taken over while Run is in progress.
 class Supervisor {
  public:
   struct Options {

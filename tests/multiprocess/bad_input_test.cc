@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <string>
 
 #include "base/random.h"
@@ -89,6 +90,8 @@ TEST(BadInput, FlagsThatAreWrongAreNamed) {
   refused({"--key_file=/nonexistent"}, "--key-file=/nonexistent");
   ReportFolder folder;
   refused({"--key_file=" + folder.Write("key", "short\n")}, "has 5 bytes, expected at least 16");
+  refused({"--report=/proc/x"}, "--report=/proc/x: ");
+  refused({"--report=/proc/x"}, "choose a folder that can be written");
   ExpectRefused({"--n=1"}, kUsage, "there is no program to run");
   ExpectRefused({"--", "/nonexistent"}, kUsage, "can't run '/nonexistent'");
 }
@@ -186,6 +189,18 @@ TEST(BadInput, AWorkerThatCantStartEndsTheStart) {
   JobProcess job(RunFlags(folder, 3, {"--max_restarts=2"},
                           {"--faults=1:start:kill:0,1:start:exit:0,1:join:kill:0"}));
   EXPECT_EQ(job.Wait(), 7) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "can't start without member 1"), 2) << job.output();
+  ExpectNoProcessLeft(folder);
+}
+
+TEST(BadInput, AWorkerThatEndsBeforeTheStartEndsTheStart) {
+  ReportFolder folder;
+  const std::string one_ends = "if [ \"$RANK\" = 1 ]; then exit 0; fi; exec \"$0\" \"$@\"";
+  Words flags = RunFlags(folder, 3, {}, {});
+  auto program = std::find(flags.begin(), flags.end(), "--") + 1;
+  flags.insert(program, {"sh", "-c", one_ends});
+  JobProcess job(flags);
+  EXPECT_EQ(job.Wait(), 80) << job.output();
   EXPECT_EQ(CountLines(job.output(), "can't start without member 1"), 2) << job.output();
   ExpectNoProcessLeft(folder);
 }

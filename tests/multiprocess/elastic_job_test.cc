@@ -2,7 +2,9 @@
 // counts once and the result is that of an undisturbed run.
 #include <signal.h>
 
+#include <chrono>
 #include <string>
+#include <thread>
 
 #include "gtest/gtest.h"
 #include "tests/multiprocess/job_process.h"
@@ -129,8 +131,34 @@ TEST(ElasticJob, ACrashLoopEndsWithItsCodeAndTheOthersFinish) {
   EXPECT_EQ(ExpectTrained(folder, 3), Undisturbed()) << job.output();
 }
 
+TEST(ElasticJob, AWorkerThatEndsEarlyIsAnErrorAndTheOthersFinish) {
+  ReportFolder folder;
+  JobProcess job(RunFlags(folder, 3, {}, {"--faults=1:part:finish:5"}));
+  EXPECT_EQ(job.Wait(), 1) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "exit code 0 before the job's end"), 1) << job.output();
+  ExpectNoProcessLeft(folder);
+  EXPECT_EQ(ExpectTrained(folder, 2), Undisturbed()) << job.output();
+}
+
 TEST(ElasticJob, AStoppedWorkerIsEndedAndTheOthersGoOn) {
   EXPECT_EQ(Train(4, {"--worker_timeout=1"}, {"--faults=2:part:stop:5"}), Undisturbed());
+}
+
+TEST(ElasticJob, AStoppedSupervisorEndsNobodyWhenItGoesOn) {
+  ReportFolder folder;
+  testing_job::Barrier barrier(folder);
+  JobProcess job(RunFlags(folder, 3, {"--worker_timeout=2"},
+                          {"--pause_step=5", "--pause_at=" + barrier.path()}));
+  for (int worker = 0; worker < 3; ++worker) ASSERT_TRUE(job.WaitForOutput("pauses"));
+  job.Signal(SIGSTOP);
+  std::this_thread::sleep_for(std::chrono::seconds(3));
+  job.Signal(SIGCONT);
+  barrier.Open();
+  EXPECT_EQ(job.Wait(), 0) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "ending the worker"), 0) << job.output();
+  EXPECT_EQ(testing_job::Worlds(folder), 1) << job.output();
+  EXPECT_EQ(ExpectTrained(folder, 3), Undisturbed()) << job.output();
+  ExpectNoProcessLeft(folder);
 }
 
 TEST(ElasticJob, WhoIsLostOnceTheEndIsAgreedOnCostsNothing) {
@@ -139,7 +167,7 @@ TEST(ElasticJob, WhoIsLostOnceTheEndIsAgreedOnCostsNothing) {
 }
 
 TEST(ElasticJob, TerminatingTheSupervisorEndsEverything) {
-  for (int signal : {SIGTERM, SIGINT}) {
+  for (int signal : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) {
     ReportFolder folder;
     JobProcess job(RunFlags(folder, 3, {"--progress"}, {"--faults=0:part:hang:5"}));
     ASSERT_TRUE(job.WaitForOutput("epoch"));

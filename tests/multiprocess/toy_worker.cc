@@ -44,7 +44,7 @@ DEFINE_string(pause_at, "", "a named pipe");
 DEFINE_string(faults, "",
               "MEMBER:POINT:ACTION:STEP,...; points: start join world part apply save load commit "
               "end (the step of world is its generation, of the others without a step 0); "
-              "actions: kill stop exit hang");
+              "actions: kill stop exit hang finish");
 
 namespace closeranks {
 namespace {
@@ -87,6 +87,7 @@ class Faults {
       bool is_first = files_.CreateExclusively(mark, "").ok();
       if (!is_first && fault.action == "exit") _exit(7);
       if (!is_first) continue;
+      if (fault.action == "finish") _exit(0);
       if (fault.action == "kill") raise(SIGKILL);
       if (fault.action == "stop") raise(SIGSTOP);
       if (fault.action == "hang") {
