@@ -49,6 +49,9 @@ DEFINE_string(faults, "",
 namespace closeranks {
 namespace {
 
+// The program ends well in the middle of it all, as far as it knows.
+struct Finished {};
+
 struct ToyFault {
   MemberId member = -1;
   std::string point;
@@ -87,7 +90,7 @@ class Faults {
       bool is_first = files_.CreateExclusively(mark, "").ok();
       if (!is_first && fault.action == "exit") _exit(7);
       if (!is_first) continue;
-      if (fault.action == "finish") _exit(0);
+      if (fault.action == "finish") throw Finished();
       if (fault.action == "kill") raise(SIGKILL);
       if (fault.action == "stop") raise(SIGSTOP);
       if (fault.action == "hang") {
@@ -261,7 +264,12 @@ int Main(int argc, char** argv) {
   google::ParseCommandLineFlags(&argc, &argv, /*remove_flags=*/true);
   ExitCode exit_code = ExitCode::kOk;
   auto environment = ReadEnvironment();
-  Status status = environment.ok() ? Train(*environment, exit_code) : environment.status();
+  Status status = environment.status();
+  try {
+    if (environment.ok()) status = Train(*environment, exit_code);
+  } catch (const Finished&) {
+    return 0;
+  }
   if (status.ok()) return static_cast<int>(exit_code);
   LOG(ERROR) << status;
   return static_cast<int>(exit_code != ExitCode::kOk ? exit_code : ExitCodeFor(status));
