@@ -16,7 +16,7 @@ enum class ExitCode : int {
   kUsage = 2,             // unknown or contradictory flags, bad input
   kLeft = 80,             // asked to leave (SIGTERM), handed over and left
   kReplaced = 81,         // a newer process of the same member was admitted
-  kQuorumLost = 82,       // too few members for too long; start again from the checkpoint
+  kQuorumLost = 82,       // too few members, or none with the state: start the job again
   kJoinTimeout = 83,      // too few members came, or none let this one in
   kMismatch = 84,         // another build or configuration than the job's
   kUnauthenticated = 85,  // not the job's key

@@ -19,7 +19,6 @@ Status EndStatus(const rendezvous::Ended& ended) {
       return OkStatus();
     case ExitCode::kReplaced:
       return StaleGeneration("this process was replaced: " + ended.reason);
-    case ExitCode::kQuorumLost:
     case ExitCode::kJoinTimeout:
       return Timeout(ended.reason);
     default:

@@ -48,6 +48,9 @@ std::string Joined(const std::vector<std::string>& words) {
   return text;
 }
 
+// Of two exit codes, the one of the higher severity.
+int Worse(int a, int b) { return FindExitCode(b).severity > FindExitCode(a).severity ? b : a; }
+
 }  // namespace
 
 Supervisor::Supervisor(Options options, const Clock& clock, Random& random, Files& files)
@@ -70,11 +73,7 @@ Result<int> Supervisor::Run() {
   if (prepared.ok()) HangUp();
   live_.End();
   int worst = static_cast<int>(ExitCode::kOk);
-  for (const auto& [member, slot] : slots_) {
-    if (FindExitCode(slot.exit_code).severity > FindExitCode(worst).severity) {
-      worst = slot.exit_code;
-    }
-  }
+  for (const auto& [member, slot] : slots_) worst = Worse(worst, slot.exit_code);
   slots_.clear();  // ends what is still running
   sigprocmask(SIG_SETMASK, &before, nullptr);
   RETURN_IF_ERROR(prepared);
@@ -247,8 +246,11 @@ void Supervisor::GiveUpStart(const Slot& gone) {
 }
 
 int Supervisor::FinalCode(const Slot& slot, const ExitResult& result) const {
-  // The worker needn't have heard of it, or not of all of it.
-  if (slot.ending.has_value()) return static_cast<int>(*slot.ending);
+  if (slot.ending.has_value()) {
+    // The worker needn't have heard of it, or not of all of it; and what it found may be worse.
+    const int ending = static_cast<int>(*slot.ending);
+    return result.signal == 0 ? Worse(ending, result.code) : ending;
+  }
   if (result.signal == 0) return result.code;
   // A worker that was killed once the job's end was agreed on lost nothing.
   if (job_ended_) return static_cast<int>(ExitCode::kOk);
@@ -320,9 +322,12 @@ void Supervisor::InjectFault(StepNumber step) {
 
 void Supervisor::OnEnding(MemberId member, const rendezvous::Agent::Ending& ending) {
   if (ending.outcome != rendezvous::Outcome::kEnded) {
+    if (stopping_) return;  // it ends as it was told to
     const ExitCodeRow& row = FindExitCode(static_cast<int>(ending.exit_code));
-    LOG(ERROR) << "member " << member << ": " << rendezvous::OutcomeName(ending.outcome) << ": "
-               << ending.reason << (row.remedy.empty() ? "" : "; ") << row.remedy;
+    std::string text = std::string(rendezvous::OutcomeName(ending.outcome)) + ": " + ending.reason;
+    if (!row.remedy.empty()) text += "; " + std::string(row.remedy);
+    // Members that end alike are told of once.
+    if (told_endings_.insert(text).second) LOG(ERROR) << "member " << member << ": " << text;
     EndMember(slots_.at(member), ending.exit_code);
     return;
   }
@@ -372,7 +377,7 @@ void Supervisor::EndMember(Slot& slot, ExitCode code) {
 void Supervisor::HangUp() {
   bool patient = true;
   net::TimerId limit = loop_.RunAfter(options_.linger, [&patient] { patient = false; });
-  while (patient && job_ended_ && !host_->EveryoneKnowsTheEnd()) loop_.PollOnce(Duration::max());
+  while (patient && !host_->EveryoneKnowsTheEnd()) loop_.PollOnce(Duration::max());
   host_->HangUp();
   while (patient && host_->HasLinks()) loop_.PollOnce(Duration::max());
   loop_.Cancel(limit);

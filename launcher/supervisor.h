@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -104,6 +105,7 @@ class Supervisor {
   bool fault_armed_ = false;  // its moment has come
   bool stopping_ = false;
   bool job_ended_ = false;
+  std::set<std::string> told_endings_;
 };
 
 }  // namespace closeranks::launcher

@@ -12,6 +12,7 @@ ExitCode ExitCodeOf(Outcome outcome) {
     case Outcome::kReplaced:
       return ExitCode::kReplaced;
     case Outcome::kQuorumLost:
+    case Outcome::kStateLost:
       return ExitCode::kQuorumLost;
     case Outcome::kJoinTimedOut:
       return ExitCode::kJoinTimeout;
@@ -170,6 +171,9 @@ void Agent::Drain() {
   }
   if (outputs.outcome.has_value()) {
     const ExitCode code = ExitCodeOf(*outputs.outcome);
+    if (*outputs.outcome == Outcome::kStateLost) {
+      last_reason_ = "every worker that had it is gone, as is told above";
+    }
     SendToWorker(Ended{code, std::string(OutcomeName(*outputs.outcome)) + ": " + last_reason_});
     owner_.on_outcome({*outputs.outcome, code, last_reason_});
   }
@@ -186,9 +190,6 @@ void Agent::Execute(const WorkerCommand& command) {
       break;
     case WorkerCommand::Kind::kKill:
       owner_.kill_worker("it didn't stop in time for a new generation");
-      break;
-    case WorkerCommand::Kind::kEnd:
-      SendToWorker(Ended{ExitCode::kOk, "the job is done"});
       break;
   }
 }

@@ -73,7 +73,9 @@ Agent::Owner AgentHost::Wrap(Agent::Owner owner) {
   owner.send = [this](const Envelope& envelope) { Send(envelope); };
   owner.on_outcome = [this, tell = std::move(owner.on_outcome)](const Agent::Ending& ending) {
     Agent::Ending explained = ending;
-    if (ending.outcome == Outcome::kEnded) links_->JobEnded();
+    if (ending.outcome == Outcome::kEnded || ending.outcome == Outcome::kStateLost) {
+      links_->JobEnded();
+    }
     if (ending.outcome == Outcome::kJoinTimedOut) {
       explained.reason += DescribeMissing();
       Status refusal = links_->refusal();
@@ -104,7 +106,7 @@ bool AgentHost::has_started() const {
 bool AgentHost::EveryoneKnowsTheEnd() const {
   for (const auto& [member, agent] : agents_) {
     const DecisionRef& decision = agent->membership().decision();
-    if (decision == nullptr || !decision->job_ended) continue;
+    if (decision == nullptr || !decision->job_ended()) continue;
     for (const ListedMember& listed : decision->members) {
       if (agents_.contains(listed.member)) continue;
       auto known = known_to_.find({listed.member, listed.supervisor});

@@ -120,6 +120,7 @@ Status Decision::Validate() const {
       return Contradiction(*this, "the history is not in ascending order");
     }
   }
+  if (end > JobEnd::kStateLost) return Contradiction(*this, "an unknown kind of end");
   if (floor > resume.applied) return Contradiction(*this, "the floor is above the resume step");
   return OkStatus();
 }
@@ -170,7 +171,7 @@ void Encode(const Decision& decision, ByteWriter& writer) {
     writer.Put(absent.supervisor);
     writer.Put(absent.worker);
   }
-  writer.Put(static_cast<uint8_t>(decision.job_ended));
+  writer.Put(static_cast<uint8_t>(decision.end));
 }
 
 Decision DecodeDecision(ByteReader& reader) {
@@ -201,7 +202,7 @@ Decision DecodeDecision(ByteReader& reader) {
     absent.supervisor = reader.GetIncarnation();
     absent.worker = reader.GetIncarnation();
   }
-  decision.job_ended = reader.Get<uint8_t>() != 0;
+  decision.end = static_cast<JobEnd>(reader.Get<uint8_t>());
   return decision;
 }
 
@@ -221,7 +222,8 @@ std::ostream& operator<<(std::ostream& out, const Decision& decision) {
     out << ")";
   }
   out << " resume " << decision.resume << " floor " << decision.floor;
-  if (decision.job_ended) out << " (the job's end)";
+  if (decision.end == JobEnd::kDone) out << " (the job's end)";
+  if (decision.end == JobEnd::kStateLost) out << " (the job's end: its state is lost)";
   return out;
 }
 

@@ -64,6 +64,12 @@ enum class CatchUp {
   kTransfer,      // everything has to be sent
 };
 
+enum class JobEnd : uint8_t {
+  kNone,
+  kDone,       // the work is done, or everybody left in good order
+  kStateLost,  // no worker is left that could hand the job's state to another
+};
+
 struct Decision {
   Incarnation lineage;  // drawn by whoever proposed generation 1; decisions of two never compare
   Generation generation = 0;
@@ -77,10 +83,11 @@ struct Decision {
   // readmitted.
   std::vector<MemberProcess> displaced;
   std::vector<AbsentMember> absent;
-  bool job_ended = false;
+  JobEnd end = JobEnd::kNone;
 
   bool operator==(const Decision&) const = default;
 
+  bool job_ended() const { return end != JobEnd::kNone; }
   // The listed workers; spares and witnesses have no rank.
   World world() const;
   const ListedMember* Find(MemberId member) const;

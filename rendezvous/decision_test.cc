@@ -99,7 +99,7 @@ TEST(Decision, SurvivesTheWire) {
   Decision decision = MakeDecision(4);
   decision.displaced = {{3, {1, 2}}};
   decision.absent = {{5, {3, 4}, {5, 6}}};
-  decision.job_ended = true;
+  decision.end = JobEnd::kDone;
   ByteWriter writer;
   Encode(decision, writer);
   const std::string bytes = writer.bytes();

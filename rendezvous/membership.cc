@@ -23,6 +23,8 @@ std::string_view OutcomeName(Outcome outcome) {
       return "replaced";
     case Outcome::kQuorumLost:
       return "quorum lost";
+    case Outcome::kStateLost:
+      return "training state lost";
     case Outcome::kJoinTimedOut:
       return "join timed out";
     case Outcome::kLeft:

@@ -8,9 +8,8 @@
 // `now` must not go backwards; it may jump.
 //
 // What the owner must keep to:
-// - One Membership for a drawn supervisor incarnation; a new process draws a new one. Its memory is
-// its
-//   vote, and a copy of it from before a restart must not vote.
+// - One Membership for a drawn supervisor incarnation; a new process draws a new one. Its memory
+//   is its vote, and a copy of it from before a restart must not vote.
 // - OnWorkerGone only for a process that was reaped (or was never started): it is certain.
 // - OnWorkerFrozen only when the worker applies and acknowledges nothing until its next Install.
 // - A message is handed to OnMessage only if its `from` is who the link's handshake proved.
@@ -43,21 +42,28 @@ namespace closeranks::rendezvous {
 struct MembershipOptions {
   MemberId self = -1;
   Incarnation supervisor;
-  int starting_members =
-      1;                 // generation 1 is made by members 0 .. starting_members - 1, all of them
+  // Generation 1 is made by members 0 .. starting_members - 1, all of them.
+  int starting_members = 1;
   bool witness = false;  // votes, and never has a worker
 
   // The defaults are for one host.
   Duration heartbeat_interval = std::chrono::milliseconds(150);
-  Duration peer_timeout = std::chrono::milliseconds(1000);  // unheard for so long: unreachable
-  Duration answer_timeout =
-      std::chrono::milliseconds(400);  // a proposer's wait for who seems alive
-  Duration resend_interval = std::chrono::milliseconds(50);  // of what a ballot lacks an answer to
-  Duration takeover_delay = std::chrono::milliseconds(200);  // for each place behind the proposer
-  Duration join_settle = std::chrono::milliseconds(50);  // so that joiners come in one generation
-  Duration freeze_timeout = std::chrono::milliseconds(2000);  // then the worker is killed
-  Duration quorum_timeout = std::chrono::seconds(60);         // held for so long: quorum lost
-  Duration join_timeout = std::chrono::seconds(300);          // not listed for so long
+  // Unheard for so long: unreachable.
+  Duration peer_timeout = std::chrono::milliseconds(1000);
+  // A proposer's wait for who seems alive.
+  Duration answer_timeout = std::chrono::milliseconds(400);
+  // Of what a ballot lacks an answer to.
+  Duration resend_interval = std::chrono::milliseconds(50);
+  // For each place behind the proposer.
+  Duration takeover_delay = std::chrono::milliseconds(200);
+  // So that joiners come in one generation.
+  Duration join_settle = std::chrono::milliseconds(50);
+  // Then a worker that doesn't freeze is killed.
+  Duration freeze_timeout = std::chrono::milliseconds(2000);
+  // Held for so long: quorum lost.
+  Duration quorum_timeout = std::chrono::seconds(60);
+  // Not listed for so long.
+  Duration join_timeout = std::chrono::seconds(300);
 
   static MembershipOptions BetweenPods();
 };
@@ -72,22 +78,22 @@ struct WorkerCommand {
     kFreeze,   // stop applying and acknowledging for good; answer with OnWorkerFrozen
     kInstall,  // enter `decision`'s world; what that needs is decision->NeededBy(state)
     kKill,     // it did not freeze in time: kill and reap it, then OnWorkerGone
-    kEnd,      // the job's end is decided: `decision`
   };
   Kind kind = Kind::kFreeze;
   Incarnation worker;         // the worker it is meant for
-  Generation generation = 0;  // kFreeze, kKill: the one being prepared; else the decision's
-  DecisionRef decision;       // kInstall, kEnd
+  Generation generation = 0;  // kFreeze, kKill: the one being prepared
+  DecisionRef decision;       // kInstall
 };
 
-// What the whole agent does next, given once. After it the Membership answers nothing, but for
-// kEnded, where it goes on telling others about the end for as long as it lives.
+// What the whole agent does next, given once. After it the Membership answers nothing, but for the
+// decided ends kEnded and kStateLost, which it goes on telling others for as long as it lives.
 enum class Outcome {
   kReplaced,      // another process of this member is listed
   kQuorumLost,    // held for quorum_timeout: start again from the checkpoint
+  kStateLost,     // the job's end is decided: no worker that holds its history is left
   kJoinTimedOut,  // the start lacked somebody, or nobody let this one in
   kLeft,          // OnLeaving was called, and the generation without this member is installed
-  kEnded,         // the end of the job is decided, and stored by a quorum
+  kEnded,         // the end of the job is decided: its work is done
 };
 std::string_view OutcomeName(Outcome outcome);
 
@@ -193,7 +199,9 @@ class Membership {
   void DescribePhase();
   void SetDeadline();
   void Finish(Outcome outcome);
-  bool IsOver() const { return outcome_.has_value() && outcome_ != Outcome::kEnded; }
+  bool IsOver() const {
+    return outcome_.has_value() && outcome_ != Outcome::kEnded && outcome_ != Outcome::kStateLost;
+  }
 
   // membership_learner.cc: what is known, stored and installed, and telling others.
   void Handle(const Message& message);

@@ -91,7 +91,7 @@ void Membership::Handle(const Message& message) {
     return Learn(decided->decision, {});
   }
   if (!IsOfThisGeneration(message)) return;
-  if (decision_ != nullptr && decision_->job_ended) return;
+  if (decision_ != nullptr && decision_->job_ended()) return;
   if (const auto* prepare = std::get_if<PrepareMessage>(&message.body)) {
     HandlePrepare(message, *prepare);
   } else if (const auto* promise = std::get_if<PromiseMessage>(&message.body)) {
@@ -165,6 +165,8 @@ void Membership::Learn(const DecisionRef& decision, const std::vector<MemberProc
   } else if (ever_listed_) {
     return;  // another lineage's: this one ends by itself, when its quorum is lost
   }
+  // Whoever was never in a job that is lost waits for its members to go, and starts anew.
+  if (decision_ == nullptr && decision->end == JobEnd::kStateLost) return;
   // Everything that was begun on an older decision ends here.
   decision_ = decision;
   installed_ = false;
@@ -212,12 +214,8 @@ void Membership::UpdateInstalled() {
   }
   // After the end there is no generation that could miss the votes of who isn't listed in it.
   const bool may_end = installed_ || SelfListed() == nullptr;
-  if (decision_->job_ended && may_end && !outcome_.has_value()) {
-    if (worker_.phase != Worker::Phase::kNone) {
-      outputs_.commands.push_back(
-          {WorkerCommand::Kind::kEnd, worker_.incarnation, decision_->generation, decision_});
-    }
-    return Finish(Outcome::kEnded);
+  if (decision_->job_ended() && may_end && !outcome_.has_value()) {
+    return Finish(decision_->end == JobEnd::kDone ? Outcome::kEnded : Outcome::kStateLost);
   }
   if (installed_) InstallWorker();
 }
@@ -228,7 +226,7 @@ void Membership::InstallWorker() {
   // A promise for the next generation is never withdrawn: its worker stays stopped until that is
   // made.
   if (worker_.told_to_install == decision_->generation || !acceptor_.promised().IsNone() ||
-      decision_->job_ended) {
+      decision_->job_ended()) {
     return;
   }
   CHECK(worker_.phase == Worker::Phase::kStopped);

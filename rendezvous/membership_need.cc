@@ -16,7 +16,7 @@ void Membership::UpdateNeed() {
   std::optional<Need> need;
   if (decision_ == nullptr) {
     if (SelfVotes()) need = FindNeedToStart();
-  } else if (SelfListed() != nullptr && !decision_->job_ended) {
+  } else if (SelfListed() != nullptr && !decision_->job_ended()) {
     need = FindNeed();
   }
   if (!need.has_value()) {

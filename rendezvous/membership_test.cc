@@ -355,15 +355,40 @@ TEST_F(MembershipTest, TheEndOfTheJobIsADecision) {
   EXPECT_FALSE(agents_[0].outcome.has_value());
   agents_[2].membership->OnWorkerDone(now_, agents_[2].worker);
   Settle();
-  for (MemberId member : {0, 1, 2}) {
-    EXPECT_EQ(agents_[member].outcome, Outcome::kEnded);
-    EXPECT_EQ(agents_[member].commands.back().kind, Kind::kEnd);
-  }
+  for (MemberId member : {0, 1, 2}) EXPECT_EQ(agents_[member].outcome, Outcome::kEnded);
   // Who comes late is told.
   KillAgent(2);
   Start(2, 3);
   Pass(milliseconds(500));
   EXPECT_EQ(agents_[2].outcome, Outcome::kEnded);
+}
+
+TEST_F(MembershipTest, LosingTheLastWorkerWithTheStateEndsTheJobAtOnceAndEverywhere) {
+  StartAll(2);
+  KillWorker(0);
+  EXPECT_EQ(InstalledBy(1), 2u);
+  KillWorker(1);
+  for (MemberId member : {0, 1}) EXPECT_EQ(agents_[member].outcome, Outcome::kStateLost);
+  // A process that was never in it doesn't end with it.
+  KillAgent(1);
+  Start(1, 2);
+  Pass(milliseconds(500));
+  EXPECT_FALSE(agents_[1].outcome.has_value());
+}
+
+TEST_F(MembershipTest, WhileAnAgentIsOutOfReachItsWorkerMayHaveTheStateAndIsWaitedFor) {
+  StartAll(3);
+  Cut(0, 2);
+  Cut(1, 2);
+  for (MemberId member : {0, 1}) {  // at the same moment
+    const Incarnation worker = std::exchange(agents_[member].worker, {});
+    agents_[member].membership->OnWorkerGone(now_, worker);
+  }
+  Pass(seconds(4));
+  for (MemberId member : {0, 1}) EXPECT_FALSE(agents_[member].outcome.has_value());
+  EXPECT_EQ(agents_[0].membership->phase(), Membership::Phase::kHeld);
+  Pass(seconds(2));
+  for (MemberId member : {0, 1}) EXPECT_EQ(agents_[member].outcome, Outcome::kQuorumLost);
 }
 
 TEST_F(MembershipTest, WithALinkCutBetweenTwoTheThirdAndTheLowerGoOn) {

@@ -182,6 +182,23 @@ bool AllDone(const std::vector<Candidate>& candidates, const WorkerState& resume
   return true;
 }
 
+bool EveryVoterAnswered(const Decision& base, const std::vector<Answer>& answers) {
+  return std::all_of(base.members.begin(), base.members.end(), [&](const ListedMember& listed) {
+    const MemberProcess voter{listed.member, listed.supervisor};
+    return std::any_of(answers.begin(), answers.end(),
+                       [&](const Answer& answer) { return answer.from == voter; });
+  });
+}
+
+// The end of a job of which nobody holds the history. Every voter of `base` said so of its worker,
+// and a worker that stopped never becomes a holder again: waiting wouldn't bring one back.
+Choice StateLost(const Decision& base) {
+  Decision last = base;
+  last.generation = base.generation + 1;
+  last.end = JobEnd::kStateLost;
+  return Checked(std::move(last));
+}
+
 }  // namespace
 
 DecisionRef ObligedValue(const std::vector<Answer>& voters) {
@@ -231,6 +248,7 @@ Choice NextValue(const Decision& base, const std::vector<Answer>& answers) {
     floor = std::min(floor.value_or(candidate.applied()), candidate.applied());
   }
   if (!floor.has_value()) {
+    if (EveryVoterAnswered(base, answers)) return StateLost(base);
     return {nullptr, "none of those who answered has a worker that holds the job's history"};
   }
   std::vector<Candidate> staying = candidates;
@@ -249,7 +267,7 @@ Choice NextValue(const Decision& base, const std::vector<Answer>& answers) {
   next.floor = *floor;
   next.history = ExtendHistory(base, next.resume);
   SettlePredecessors(base, next);
-  next.job_ended = all_leave || AllDone(candidates, next.resume);
+  if (all_leave || AllDone(candidates, next.resume)) next.end = JobEnd::kDone;
   CHECK_GE(next.floor, base.floor);
   return Checked(std::move(next));
 }

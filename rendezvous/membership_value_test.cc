@@ -75,9 +75,23 @@ TEST(NextValue, AJoinerDoesNotCountAsAHolderWhateverItHas) {
 TEST(NextValue, WithoutAHolderThereIsNone) {
   Answer restarted = AnswerOf(0, At(12));
   restarted.promise.agent.worker = {7, 7};
-  const Choice choice = NextValue(Base(2), {restarted, AnswerOf(1, std::nullopt)});
-  EXPECT_EQ(choice.value, nullptr);
+  const Choice choice = NextValue(Base(3), {restarted, AnswerOf(1, std::nullopt)});
+  EXPECT_EQ(choice.value, nullptr) << "the third may have it";
   EXPECT_FALSE(choice.hold_reason.empty());
+}
+
+TEST(NextValue, WhenNoneOfAllTheVotersHasAHolderTheJobEnds) {
+  const Decision base = Base(2);
+  Answer restarted = AnswerOf(0, At(12));
+  restarted.promise.agent.worker = {7, 7};
+  const Choice choice = NextValue(base, {restarted, AnswerOf(1, std::nullopt)});
+  ASSERT_NE(choice.value, nullptr);
+  EXPECT_EQ(choice.value->end, JobEnd::kStateLost);
+  EXPECT_EQ(choice.value->generation, base.generation + 1);
+  EXPECT_TRUE(choice.value->Validate().ok());
+  Answer successor = AnswerOf(1, std::nullopt);
+  successor.from.incarnation = {1, 77};
+  EXPECT_EQ(NextValue(base, {restarted, successor}).value, nullptr) << "it says nothing of the old";
 }
 
 TEST(NextValue, GoingBackCutsTheHistory) {
@@ -122,16 +136,16 @@ TEST(NextValue, ALeaverIsVotedOutUnlessItHasTheOnlyHistory) {
 TEST(NextValue, WhenEverybodyLeavesTheJobEnds) {
   Answer a = AnswerOf(0, At(11)), b = AnswerOf(1, At(11));
   a.promise.agent.leaving = b.promise.agent.leaving = true;
-  EXPECT_TRUE(NextValue(Base(2), {a, b}).value->job_ended);
+  EXPECT_TRUE(NextValue(Base(2), {a, b}).value->job_ended());
 }
 
 TEST(NextValue, TheJobEndsWhenEveryWorkerThatLivesHasDoneItsLastStep) {
   Answer a = AnswerOf(0, At(11)), b = AnswerOf(1, At(11));
   a.promise.agent.done = true;
-  EXPECT_FALSE(NextValue(Base(3), {a, b}).value->job_ended);
+  EXPECT_FALSE(NextValue(Base(3), {a, b}).value->job_ended());
   b.promise.agent.done = true;
-  EXPECT_TRUE(NextValue(Base(3), {a, b}).value->job_ended);
-  EXPECT_TRUE(NextValue(Base(3), {a}).value->job_ended);
+  EXPECT_TRUE(NextValue(Base(3), {a, b}).value->job_ended());
+  EXPECT_TRUE(NextValue(Base(3), {a}).value->job_ended());
 }
 
 TEST(NextValue, WithACutLinkTheLargestConnectedSetGoesOn) {

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "gtest/gtest.h"
 #include "tests/multiprocess/job_process.h"
@@ -129,6 +130,17 @@ TEST(ElasticJob, ACrashLoopEndsWithItsCodeAndTheOthersFinish) {
   EXPECT_EQ(job.Wait(), 7) << job.output();
   ExpectNoProcessLeft(folder);
   EXPECT_EQ(ExpectTrained(folder, 3), Undisturbed()) << job.output();
+}
+
+TEST(ElasticJob, LosingTheLastWorkerWithTheStateIsToldAtOnce) {
+  for (const auto& [n, kill] : {std::pair{1, "--kill=0@7"}, std::pair{3, "--kill=0,1,2@7"}}) {
+    ReportFolder folder;
+    // It would be told in the end in any case; not before this test gives up.
+    JobProcess job(RunFlags(folder, n, {kill, "--quorum_timeout=3600"}, {}));
+    EXPECT_EQ(job.Wait(), 82) << job.output();
+    EXPECT_EQ(CountLines(job.output(), "start the job again"), 1) << job.output();
+    ExpectNoProcessLeft(folder);
+  }
 }
 
 TEST(ElasticJob, AWorkerThatEndsEarlyIsAnErrorAndTheOthersFinish) {

@@ -36,7 +36,7 @@ void MembershipChecker::AgentIs(const MemberProcess& agent,
       Fail(Text(agent, " left the lineage that it was listed in"));
     }
     newest->second = key;
-    NewDecision(decision);
+    Decided(decision);
     for (const ListedMember& listed : decision->members) {
       if (listed.member == agent.member && listed.supervisor == agent.incarnation) {
         listed_once_[agent] = true;
@@ -65,7 +65,7 @@ void MembershipChecker::AgentIs(const MemberProcess& agent,
   }
 }
 
-void MembershipChecker::NewDecision(const DecisionRef& decision) {
+void MembershipChecker::Decided(const DecisionRef& decision) {
   const DecisionKey key{decision->lineage, decision->generation};
   auto [place, is_new] = decisions_.try_emplace(key);
   Known& known = place->second;
@@ -80,11 +80,8 @@ void MembershipChecker::NewDecision(const DecisionRef& decision) {
   if (Status status = decision->Validate(); !status.ok()) Fail(status.ToString());
   CheckDisplaced(*decision);
   if (decision->generation == 1) return;
-  // The one just before may have been made and superseded within one event, before any step of it.
-  auto before = place == decisions_.begin() ? decisions_.end() : std::prev(place);
-  if (before == decisions_.end() || before->first.first != decision->lineage) {
-    return Fail(Text(*decision, " without a known predecessor"));
-  }
+  auto before = decisions_.find({decision->lineage, decision->generation - 1});
+  if (before == decisions_.end()) return Fail(Text(*decision, " without a known predecessor"));
   if (decision->floor < before->second.decision->floor) Fail(Text(*decision, " lowers the floor"));
   // The line: what came before, up to the resume step.
   const StepHistory& line = before->second.line;
@@ -98,6 +95,11 @@ void MembershipChecker::NewDecision(const DecisionRef& decision) {
     known.line.assign(line.begin(), line.begin() + static_cast<ptrdiff_t>(resume) + 1);
   }
   CheckStableOnLine(known);
+}
+
+const Decision* MembershipChecker::Before(const Decision& decision) const {
+  auto before = decisions_.find({decision.lineage, decision.generation - 1});
+  return before == decisions_.end() ? nullptr : before->second.decision.get();
 }
 
 // Whoever was listed when its member is listed with another process is displaced for good.
@@ -121,6 +123,7 @@ void MembershipChecker::CheckDisplaced(const Decision& decision) {
 }
 
 void MembershipChecker::CheckStableOnLine(const Known& known) {
+  if (known.decision->end == rendezvous::JobEnd::kStateLost) return;  // nothing goes on from it
   const Lineage& lineage = lineages_[known.decision->lineage];
   if (!lineage.any_stable) return;
   if (known.decision->resume.applied < lineage.stable ||

@@ -37,6 +37,8 @@ class MembershipChecker {
   // That agent has ended, or its member runs twice, so that it doesn't count against another
   // lineage.
   void Ended(const MemberProcess& agent) { ended_.insert(agent); }
+  // An agent tells others of `decision`.
+  void Decided(const rendezvous::DecisionRef& decision);
   // After each event at that agent.
   void AgentIs(const MemberProcess& agent, const rendezvous::Membership& membership);
   void InstallCommanded(const MemberProcess& agent, const rendezvous::WorkerCommand& command,
@@ -47,6 +49,8 @@ class MembershipChecker {
   // It applied the last step of `history`, in `decision`'s world.
   void Applied(const rendezvous::Decision& decision, const Incarnation& worker,
                const StepHistory& history);
+  // The decision that `decision` follows; null: it was never seen.
+  const rendezvous::Decision* Before(const rendezvous::Decision& decision) const;
   size_t decisions() const { return decisions_.size(); }
   size_t stable_steps() const;
 
@@ -66,7 +70,6 @@ class MembershipChecker {
     std::map<MemberId, MemberProcess> last_supervisor, last_worker;  // that was listed
   };
 
-  void NewDecision(const rendezvous::DecisionRef& decision);
   void CheckDisplaced(const rendezvous::Decision& decision);
   void Holds(Known& known, const Incarnation& worker, StepNumber step);
   void CheckStableOnLine(const Known& known);

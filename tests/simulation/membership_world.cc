@@ -217,6 +217,12 @@ void MembershipWorld::TellAgent(int number, Action action) {
 void MembershipWorld::Drain(int index) {
   Pod& pod = *pods_[index];
   const MembershipOutputs outputs = pod.membership->TakeOutputs();
+  // Also those that were superseded within the same event.
+  for (const Envelope& envelope : outputs.messages) {
+    if (const auto* decided = std::get_if<rendezvous::DecidedMessage>(&envelope.message.body)) {
+      checker_.Decided(decided->decision);
+    }
+  }
   checker_.AgentIs(pod.process, *pod.membership);
   for (const Envelope& envelope : outputs.messages) Deliver(index, envelope);
   for (const WorkerCommand& command : outputs.commands) Obey(index, command);
@@ -266,12 +272,6 @@ void MembershipWorld::Obey(int index, const WorkerCommand& command) {
       Trace(Label(index) + " kills its worker, which did not freeze");
       KillWorker(index, Between(50'000, 300'000));
       return;
-    case WorkerCommand::Kind::kEnd:
-      CommandWorker(number, Duration(0), [this, number] {
-        workers_[number]->stopped = true;
-        workers_[number]->stage = Stage::kIdle;
-      });
-      return;
   }
 }
 
@@ -280,6 +280,24 @@ void MembershipWorld::Over(int index, Outcome outcome) {
   pod.outcome = outcome;
   Trace(Label(index) + ": " + std::string(rendezvous::OutcomeName(outcome)) +
         (outcome == Outcome::kQuorumLost ? ": " + pod.membership->reason() : ""));
+  if (outcome == Outcome::kEnded || outcome == Outcome::kStateLost) {
+    if (pod.worker >= 0) {
+      CommandWorker(pod.worker, Duration(0), [this, number = pod.worker] {
+        workers_[number]->stopped = true;
+        workers_[number]->stage = Stage::kIdle;
+      });
+    }
+  }
+  if (outcome == Outcome::kStateLost) {
+    CheckStateLost(*pod.membership->decision());
+    // Its agent stays for a while, to tell others.
+    const bool comes_back = character_.restarts && pod.reachable_by_name;
+    After(std::chrono::seconds(3), [this, index, comes_back, member = pod.process.member] {
+      KillPod(index, "the state is lost");
+      if (comes_back && NewestPod(member) < 0) StartPod(member);
+    });
+    return;
+  }
   if (outcome == Outcome::kEnded) {
     a_job_has_ended_ = true;
     // Its agent stays for a while, to tell others.
@@ -299,6 +317,23 @@ void MembershipWorld::Over(int index, Outcome outcome) {
   After(Between(100'000, 800'000), [this, member] {
     if (NewestPod(member) < 0) StartPod(member);
   });
+}
+
+// Nobody may live who could go on with the job: a worker that the generation before lists, and that
+// holds its history.
+void MembershipWorld::CheckStateLost(const rendezvous::Decision& last) {
+  const rendezvous::Decision* before = checker_.Before(last);
+  if (before == nullptr) return checker_.Fail("a state is lost that nobody had");
+  for (const rendezvous::ListedMember& listed : before->members) {
+    auto found = worker_by_incarnation_.find(listed.worker);
+    if (found == worker_by_incarnation_.end()) continue;
+    const Worker& worker = *workers_[found->second];
+    const auto state = StateOf(worker);
+    if (!worker.alive || !state.has_value() || !before->Holds(*state)) continue;
+    std::ostringstream text;
+    text << "the job is given up as lost, and " << listed.worker << " holds its history: " << last;
+    checker_.Fail(text.str());
+  }
 }
 
 bool MembershipWorld::IsBlocked(int from, int to) const {

@@ -133,6 +133,7 @@ class MembershipWorld {
   void ScheduleTick(int pod);
   void Obey(int pod, const rendezvous::WorkerCommand& command);
   void Over(int pod, rendezvous::Outcome outcome);
+  void CheckStateLost(const rendezvous::Decision& last);
   void Deliver(int from, const rendezvous::Envelope& envelope);
   TimePoint LocalTime(const Pod& pod) const { return now_ + pod.clock_offset; }
   bool IsBlocked(int from, int to) const;
