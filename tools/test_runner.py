@@ -37,6 +37,8 @@ KINDS = {
     "gpu": "an NVIDIA GPU and its driver",
     "e2e": "",
 }
+# Beside the targets of a kind; they call Bazel themselves.
+SCRIPTS = {"e2e": ["tests/e2e/demo_test.py"]}
 QUICK = ["tidy", "unit", "schedules", "simulation", "multiprocess"]
 # Not a tag of its own: these kinds once more, under each of these configurations of .bazelrc.
 SANITIZED = ["unit", "schedules", "simulation", "multiprocess"]
@@ -60,45 +62,42 @@ class Totals:
         self.skips = []
 
 
-class Bazel:
-    def __init__(self, output_base):
-        self.startup = ["--output_base=" + output_base] if output_base else []
-
-    def call(self, *arguments, **keywords):
-        return subprocess.run(["bazel", *self.startup, *arguments], cwd=ROOT, **keywords)
-
-    def query(self, expression, output):
-        answer = self.call("query", "--noshow_progress", "--ui_event_filters=-info,-warning",
-                           "--output=" + output, expression, stdout=subprocess.PIPE, text=True)
-        if answer.returncode != 0:
-            sys.exit("test: bazel query failed (above): a BUILD file is wrong")
-        return answer.stdout
-
-    def test(self, labels, options, events):
-        """Runs `labels`; Bazel's events go to the file `events`."""
-        with tempfile.NamedTemporaryFile("w", suffix=".targets") as patterns:
-            patterns.write("\n".join(labels))
-            patterns.flush()
-            command = ["test", "--keep_going", "--test_output=summary", "--test_summary=none",
-                       "--ui_event_filters=-info", "--noshow_loading_progress", *options,
-                       "--build_event_json_file=" + str(events),
-                       "--target_pattern_file=" + patterns.name]
-            if sys.stdout.isatty():
-                self.call(*command)
-                return
-            command += ["--color=no", "--curses=no", "--show_progress_rate_limit=30"]
-            bazel = subprocess.Popen(["bazel", *self.startup, *command], cwd=ROOT, text=True,
-                                     errors="replace", stdout=subprocess.PIPE,
-                                     stderr=subprocess.STDOUT)
-            for line in bazel.stdout:
-                if line.strip() and not line.startswith(BAZEL_CHATTER):
-                    print(line, end="", flush=True)
-            bazel.wait()
+def call_bazel(*arguments, **keywords):
+    return subprocess.run(["bazel", *arguments], cwd=ROOT, **keywords)
 
 
-def find_targets(bazel):
+def query_bazel(expression, output):
+    answer = call_bazel("query", "--noshow_progress", "--ui_event_filters=-info,-warning",
+                        "--output=" + output, expression, stdout=subprocess.PIPE, text=True)
+    if answer.returncode != 0:
+        sys.exit("test: bazel query failed (above): a BUILD file is wrong")
+    return answer.stdout
+
+
+def test_with_bazel(labels, options, events):
+    """Runs `labels`; Bazel's events go to the file `events`."""
+    with tempfile.NamedTemporaryFile("w", suffix=".targets") as patterns:
+        patterns.write("\n".join(labels))
+        patterns.flush()
+        command = ["test", "--keep_going", "--test_output=summary", "--test_summary=none",
+                   "--ui_event_filters=-info", "--noshow_loading_progress", *options,
+                   "--build_event_json_file=" + str(events),
+                   "--target_pattern_file=" + patterns.name]
+        if sys.stdout.isatty():
+            call_bazel(*command)
+            return
+        command += ["--color=no", "--curses=no", "--show_progress_rate_limit=30"]
+        bazel = subprocess.Popen(["bazel", *command], cwd=ROOT, text=True, errors="replace",
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        for line in bazel.stdout:
+            if line.strip() and not line.startswith(BAZEL_CHATTER):
+                print(line, end="", flush=True)
+        bazel.wait()
+
+
+def find_targets():
     """All test targets of the tree that a person didn't mark `manual`."""
-    document = ElementTree.fromstring(bazel.query('kind(".*_test rule", //...)', "xml"))
+    document = ElementTree.fromstring(query_bazel('kind(".*_test rule", //...)', "xml"))
     targets = []
     for rule in document.iter("rule"):
         tags = [item.get("value") for item in rule.findall("./list[@name='tags']/string")]
@@ -217,12 +216,28 @@ def judge(label, kind, attempts, totals, note):
     totals.skips += [Skip(name(case), reason, kind) for case, reason in skipped]
 
 
-def run_group(bazel, kind, labels, options, note, totals):
+def run_script(script, kind, totals):
+    """Runs a test that can't be one of Bazel's, because it calls Bazel itself."""
+    begin = time.monotonic()
+    print("== %s: %s" % (kind, script), flush=True)
+    result = subprocess.run([ROOT / script], cwd=ROOT, text=True, errors="replace",
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT)
+    if result.returncode == 0:
+        totals.passed += 1
+    else:
+        print("FAILED %s (exit code %d)\n%s\n" % (script, result.returncode, result.stdout))
+        totals.failures.append(script)
+    print("== %s: %s %s, %.0f s" % (kind, script, "failed" if result.returncode else "passed",
+                                    time.monotonic() - begin), flush=True)
+
+
+def run_group(kind, labels, options, note, totals):
     begin = time.monotonic()
     before = (totals.passed, len(totals.failures), len(totals.skips))
     with tempfile.TemporaryDirectory() as folder:
         events = pathlib.Path(folder) / "events.json"
-        bazel.test(labels, options, events)
+        test_with_bazel(labels, options, events)
         results = read_results(events)
     for label in labels:
         judge(label, kind, results.get(label, []), totals, note)
@@ -231,7 +246,7 @@ def run_group(bazel, kind, labels, options, note, totals):
         len(totals.skips) - before[2], len(labels), time.monotonic() - begin), flush=True)
 
 
-def run_kind(bazel, kind, targets, full, with_torch, totals):
+def run_kind(kind, targets, full, with_torch, totals):
     """False if the tree has no targets of this kind."""
     def labels_of(kinds, unwanted=()):
         return sorted(target.label for target in targets
@@ -248,7 +263,7 @@ def run_kind(bazel, kind, targets, full, with_torch, totals):
             if labels:
                 any_target = True
                 print("== sanitizers [%s]: %d targets" % (sanitizer, len(labels)), flush=True)
-                run_group(bazel, kind, labels, ["--config=" + sanitizer], " [%s]" % sanitizer,
+                run_group(kind, labels, ["--config=" + sanitizer], " [%s]" % sanitizer,
                           totals)
         return any_target
 
@@ -259,7 +274,9 @@ def run_kind(bazel, kind, targets, full, with_torch, totals):
     if kind == "fuzz":
         options = ["--config=fuzz"] + (FULL_FUZZ_ARGUMENTS if full else [])
     print("== %s: %d targets" % (kind, len(labels)), flush=True)
-    run_group(bazel, kind, labels, options, "", totals)
+    run_group(kind, labels, options, "", totals)
+    for script in SCRIPTS.get(kind, []):
+        run_script(script, kind, totals)
     return True
 
 
@@ -268,7 +285,6 @@ def main():
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=", ".join(KINDS))
     parser.add_argument("--quick", action="store_true", help=", ".join(QUICK))
     parser.add_argument("--full", action="store_true", help="also targets tagged `full`")
-    parser.add_argument("--output_base", help="Bazel's, for a second run beside another")
     arguments = parser.parse_args()
     for kind in arguments.kinds:
         if kind not in KINDS:
@@ -278,8 +294,7 @@ def main():
 
     begin = time.monotonic()
     totals = Totals()
-    bazel = Bazel(arguments.output_base)
-    targets = find_targets(bazel)
+    targets = find_targets()
     for target in targets:
         if not set(target.tags) & set(KINDS):
             print("FAILED %s: no kind among its tags, so ./test would never run it; add one of %s"
@@ -287,13 +302,13 @@ def main():
             totals.failures.append(target.label)
     with_torch = set()
     if "sanitizers" in kinds:
-        with_torch = set(bazel.query(
+        with_torch = set(query_bazel(
             'kind(".*_test rule", rdeps(//..., //third_party/torch))', "label").split())
     for kind in kinds:
-        if not run_kind(bazel, kind, targets, arguments.full, with_torch, totals):
+        if not run_kind(kind, targets, arguments.full, with_torch, totals):
             print("== %s: no targets, so nothing of this kind was run" % kind, flush=True)
     if os.environ.get("CI"):
-        bazel.call("shutdown")
+        call_bazel("shutdown")
 
     # The same reason is said once, with how many it stopped.
     by_reason = collections.defaultdict(list)
