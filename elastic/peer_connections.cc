@@ -48,7 +48,10 @@ Result<std::unique_ptr<PeerConnections>> PeerConnections::Open(net::EventLoop& l
   return connections;
 }
 
-PeerConnections::~PeerConnections() { GiveUp(); }
+PeerConnections::~PeerConnections() {
+  GiveUp();
+  for (const auto& [process, next_call] : dialling_) loop_.Cancel(next_call);
+}
 
 std::string PeerConnections::Card() const { return card_.Encode(); }
 
@@ -76,7 +79,8 @@ void PeerConnections::DialMissing() {
   for (const rendezvous::ListedMember& peer : attempt_->members) {
     bool mine_to_dial = peer.member < options_.self.process.member && !peer.worker.IsNone();
     MemberProcess process{peer.member, peer.worker};
-    if (mine_to_dial && !Reaches(process) && dialling_.insert(process).second) Dial(peer);
+    if (!mine_to_dial || Reaches(process)) continue;
+    if (dialling_.emplace(process, net::kNoTimer).second) Dial(peer);
   }
 }
 
@@ -137,10 +141,11 @@ void PeerConnections::Dial(const rendezvous::ListedMember& peer) {
 
 // The peer may not be listening yet, or be dying: again, as long as a world waits for it.
 void PeerConnections::DialAgain(const rendezvous::ListedMember& peer) {
-  loop_.RunAfter(kDialPause, [this, peer] {
-    const MemberProcess process{peer.member, peer.worker};
+  const MemberProcess process{peer.member, peer.worker};
+  dialling_[process] = loop_.RunAfter(kDialPause, [this, peer, process] {
     bool is_wanted = attempt_ != nullptr && world_.RankOf(process) >= 0 && !Reaches(process);
     if (is_wanted) {
+      dialling_[process] = net::kNoTimer;
       Dial(peer);
     } else {
       dialling_.erase(process);

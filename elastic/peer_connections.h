@@ -9,7 +9,6 @@
 #include <list>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -112,8 +111,8 @@ class PeerConnections {
   };
   std::map<MemberProcess, Connection> connections_;
   // Whom this side is about to reach: one call at a time, so that both sides mean the same
-  // connection.
-  std::set<MemberProcess> dialling_;
+  // connection. With the timer of the next call; kNoTimer while one is under way.
+  std::map<MemberProcess, net::TimerId> dialling_;
 };
 
 }  // namespace closeranks::elastic
