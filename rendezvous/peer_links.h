@@ -111,7 +111,7 @@ class PeerLinks {
   Options options_;
   Owner owner_;
   std::list<Peer> peers_;
-  std::list<std::unique_ptr<Introduction>> introductions_;
+  Introductions introductions_;
   std::unique_ptr<net::Resolver> resolver_;
   bool job_ended_ = false;
   bool hangs_up_ = false;
