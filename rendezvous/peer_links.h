@@ -28,8 +28,8 @@ namespace closeranks::rendezvous {
 class PeerLinks {
  public:
   struct Options {
-    Identity
-        self;  // process: the lowest member of this supervisor, and the supervisor's incarnation
+    // process: the lowest member of this supervisor, and the supervisor's incarnation.
+    Identity self;
     std::string key;
     std::map<MemberId, net::Address> peers;  // those with the same address share a supervisor
     Duration handshake_limit = std::chrono::seconds(5);

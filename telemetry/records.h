@@ -4,8 +4,8 @@
 //   events.<member>.<incarnation8>.jsonl  one for each worker process: start world transfer commit
 //                                         metric end
 //   events.supervisor.jsonl               the launcher's: run worker_started kill worker_exit end
-//   ledger.<member>.<incarnation8>.txt    one for each worker process: the samples of every stable
-//   step
+//   ledger.<member>.<incarnation8>.txt    one for each worker process: the samples of every
+//                                         stable step
 //
 // An event is an object on a line: "t" (when, int64 nanoseconds of the monotonic clock that all
 // processes of the host share), "event" (its name), then the fields of the struct below with the
