@@ -100,6 +100,7 @@ Status ErrnoStatus(int error_number, std::string_view what) {
     case ENOMEM:
     case ENOSPC:
     case EDQUOT:
+    case EFBIG:
     case EMFILE:
     case ENFILE:
       return ResourceExhausted(std::move(message));

@@ -37,8 +37,7 @@ Result<JobOptions> ParseJobOptions(int* argc, char*** argv) {
   if (FLAGS_logical_shards < 0 || FLAGS_logical_shards > 4096) {
     return Unexpected("logical-shards", std::to_string(FLAGS_logical_shards), "0 to 4096");
   }
-  if (FLAGS_logical_shards > 0 && options.mode == Mode::kFast &&
-      !google::GetCommandLineFlagInfoOrDie("logical_shards").is_default) {
+  if (FLAGS_logical_shards > 0 && options.mode == Mode::kFast) {
     return InvalidArgument("--logical-shards needs --mode=exact, but the mode is fast");
   }
   options.logical_shards = FLAGS_logical_shards;

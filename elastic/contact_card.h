@@ -14,8 +14,8 @@ struct ContactCard {
   // network namespace.
   std::string host;
   std::string unix_name;  // where it listens for peers of its host
-  std::string
-      data_address;  // the pod's port, for the others: "host:port", empty when there is none
+  // The pod's port, for the others: "host:port", empty when there is none.
+  std::string data_address;
   bool operator==(const ContactCard&) const = default;
 
   std::string Encode() const;

@@ -43,7 +43,10 @@ void Ledger::Applied(StepNumber step, Generation generation, int epoch,
 
 Status Ledger::Stable(StepNumber step) {
   while (!unstable_.empty() && unstable_.front().step <= step) {
-    RETURN_IF_ERROR(file_->Append(unstable_.front().text));
+    if (Status written = file_->Append(unstable_.front().text); !written.ok()) {
+      return ResourceExhausted(written.message() +
+                               "; make room there, or choose another folder for the records");
+    }
     unstable_.pop_front();
   }
   return OkStatus();

@@ -52,7 +52,8 @@ class Ledger {
 
   // A step that was applied here; not written yet, as it may still turn out never to have happened.
   void Applied(StepNumber step, Generation generation, int epoch, std::span<const int64_t> ids);
-  // Every listed worker holds `step`: it and what is before it is written.
+  // Every listed worker holds `step`: it and what is before it is written. kResourceExhausted
+  // when it can't be: this worker has to end then, as a step without its record must not leave it.
   Status Stable(StepNumber step);
   // What was applied after `step` never happened.
   void ForgetAfter(StepNumber step);

@@ -42,5 +42,16 @@ TEST(Ledger, OnlyStableStepsAreWritten) {
   EXPECT_TRUE(files.Remove(path).ok());
 }
 
+TEST(Ledger, AFullDiskIsNamedWithItsRemedy) {
+  SystemFiles files;
+  auto ledger = Ledger::Open(files, "/dev/full");
+  ASSERT_TRUE(ledger.ok()) << ledger.status();
+  ledger->Applied(1, 1, 0, std::vector<int64_t>{4, 5});
+  Status written = ledger->Stable(1);
+  EXPECT_EQ(written.code(), StatusCode::kResourceExhausted) << written;
+  EXPECT_NE(written.message().find("/dev/full"), std::string::npos) << written;
+  EXPECT_NE(written.message().find("make room"), std::string::npos) << written;
+}
+
 }  // namespace
 }  // namespace closeranks::elastic

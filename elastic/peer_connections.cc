@@ -15,8 +15,6 @@ namespace {
 
 constexpr Duration kHandshakeLimit = std::chrono::seconds(5);
 constexpr Duration kDialPause = std::chrono::milliseconds(20);
-// Strangers can't make us hold more half-known connections than this.
-constexpr size_t kMaxIntroductions = 1024;
 
 std::string Named(const MemberProcess& process) {
   std::ostringstream out;
@@ -28,7 +26,11 @@ std::string Named(const MemberProcess& process) {
 
 PeerConnections::PeerConnections(net::EventLoop& loop, collectives::Engine& engine, Random& random,
                                  Options options)
-    : loop_(loop), engine_(engine), random_(random), options_(std::move(options)), network_(loop) {
+    : loop_(loop),
+      engine_(engine),
+      options_(std::move(options)),
+      network_(loop),
+      introductions_(loop, random, options_.self, options_.key, kHandshakeLimit) {
   card_.host = ThisHost();
   card_.unix_name = "closeranks-" + options_.self.process.incarnation.ToString();
   card_.data_address = options_.data_address;
@@ -48,7 +50,10 @@ Result<std::unique_ptr<PeerConnections>> PeerConnections::Open(net::EventLoop& l
   return connections;
 }
 
-PeerConnections::~PeerConnections() { GiveUp(); }
+PeerConnections::~PeerConnections() {
+  GiveUp();
+  for (const auto& [process, next_call] : dialling_) loop_.Cancel(next_call);
+}
 
 std::string PeerConnections::Card() const { return card_.Encode(); }
 
@@ -76,7 +81,8 @@ void PeerConnections::DialMissing() {
   for (const rendezvous::ListedMember& peer : attempt_->members) {
     bool mine_to_dial = peer.member < options_.self.process.member && !peer.worker.IsNone();
     MemberProcess process{peer.member, peer.worker};
-    if (mine_to_dial && !Reaches(process) && dialling_.insert(process).second) Dial(peer);
+    if (!mine_to_dial || Reaches(process)) continue;
+    if (dialling_.emplace(process, net::kNoTimer).second) Dial(peer);
   }
 }
 
@@ -137,10 +143,11 @@ void PeerConnections::Dial(const rendezvous::ListedMember& peer) {
 
 // The peer may not be listening yet, or be dying: again, as long as a world waits for it.
 void PeerConnections::DialAgain(const rendezvous::ListedMember& peer) {
-  loop_.RunAfter(kDialPause, [this, peer] {
-    const MemberProcess process{peer.member, peer.worker};
+  const MemberProcess process{peer.member, peer.worker};
+  dialling_[process] = loop_.RunAfter(kDialPause, [this, peer, process] {
     bool is_wanted = attempt_ != nullptr && world_.RankOf(process) >= 0 && !Reaches(process);
     if (is_wanted) {
+      dialling_[process] = net::kNoTimer;
       Dial(peer);
     } else {
       dialling_.erase(process);
@@ -149,19 +156,15 @@ void PeerConnections::DialAgain(const rendezvous::ListedMember& peer) {
 }
 
 void PeerConnections::Welcome(UniqueFd connection, bool same_host) {
-  if (introductions_.size() >= kMaxIntroductions) return;
   Introduce(std::move(connection), rendezvous::Handshake::Role::kResponder, same_host,
             [](const Status&) {});
 }
 
 void PeerConnections::Introduce(UniqueFd connection, rendezvous::Handshake::Role role,
                                 bool same_host, std::function<void(const Status&)> done) {
-  introductions_.emplace_back();
-  auto place = std::prev(introductions_.end());
-  *place = std::make_unique<rendezvous::Introduction>(
-      loop_, std::move(connection), role, options_.self, options_.key, random_, kHandshakeLimit,
-      [this, place, same_host, done](Result<rendezvous::Acquaintance> result) {
-        introductions_.erase(place);
+  introductions_.Begin(
+      std::move(connection), role,
+      [this, same_host, done = std::move(done)](Result<rendezvous::Acquaintance> result) {
         done(OnIntroduced(std::move(result), same_host));
         EndIfConnected();
       });

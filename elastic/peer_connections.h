@@ -6,10 +6,8 @@
 #define CLOSERANKS_ELASTIC_PEER_CONNECTIONS_H_
 
 #include <functional>
-#include <list>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -75,7 +73,6 @@ class PeerConnections {
     Connected connected;
     net::TimerId limit = net::kNoTimer;
   };
-  using Introductions = std::list<std::unique_ptr<rendezvous::Introduction>>;
 
   PeerConnections(net::EventLoop& loop, collectives::Engine& engine, Random& random,
                   Options options);
@@ -96,12 +93,11 @@ class PeerConnections {
 
   net::EventLoop& loop_;
   collectives::Engine& engine_;
-  Random& random_;
   Options options_;
   ContactCard card_;
   net::SocketNetwork network_;
   std::unique_ptr<net::Listener> listener_;
-  Introductions introductions_;
+  rendezvous::Introductions introductions_;
   World world_;  // of the last Connect
   bool ever_connected_ = false;
   std::unique_ptr<Attempt> attempt_;
@@ -112,8 +108,8 @@ class PeerConnections {
   };
   std::map<MemberProcess, Connection> connections_;
   // Whom this side is about to reach: one call at a time, so that both sides mean the same
-  // connection.
-  std::set<MemberProcess> dialling_;
+  // connection. With the timer of the next call; kNoTimer while one is under way.
+  std::map<MemberProcess, net::TimerId> dialling_;
 };
 
 }  // namespace closeranks::elastic

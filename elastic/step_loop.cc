@@ -30,10 +30,7 @@ Result<bool> StepLoop::NextStep() {
     todo_ = division[world_->rank];
     shard_owners_ = ShardOwners({batch_, options_.logical_shards}, division);
   }
-  if (!reduction_begun_) {
-    replica_.BeginReduction(world_->communicator, shard_owners_);
-    reduction_begun_ = true;
-  }
+  BeginReduction();
   observer_.OnStepBegin({step_, epoch_, batch_, global_loss_, world_.get()});
   return true;
 }
@@ -65,8 +62,7 @@ Status StepLoop::Commit() {
     RETURN_IF_ERROR(EnterNextWorld());
     if (ended_ || gate_.state().applied >= open_step) return OkStatus();  // caught up with it
     if (step_ != open_step || !todo_.empty()) return OkStatus();  // there is more to compute
-    replica_.BeginReduction(world_->communicator, shard_owners_);
-    reduction_begun_ = true;
+    BeginReduction();
   }
 }
 
@@ -229,6 +225,11 @@ void StepLoop::OpenStep(StepNumber step) {
   my_samples_ = StepSamples(batch_);
   reduction_begun_ = false;
   replica_.BeginStep(step);
+}
+
+void StepLoop::BeginReduction() {
+  if (std::exchange(reduction_begun_, true)) return;
+  replica_.BeginReduction(world_->communicator, shard_owners_);
 }
 
 Result<StepLoop::Outcome> StepLoop::ReduceAndApply() {

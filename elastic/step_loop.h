@@ -103,8 +103,9 @@ class StepLoop {
   Status SendState(const CatchUpPlan& plan);
   void PrepareStep(const CatchUpPlan& plan, int rank);
   void OpenStep(StepNumber step);
+  // By what to reduce the open step; once for each world that it is open in.
+  void BeginReduction();
   Result<Outcome> ReduceAndApply();
-  Status ReduceStep();
   // Bookkeeping after an update: the history's hash, the ledger.
   Status ApplyReduced(StepNumber step, Generation generation, const StepSamples& samples);
   // True when the error means that the world is changing, not that the run is broken.

@@ -29,10 +29,10 @@ constexpr StepNumber kSteps = kSamples / kBatch * kEpochs;
 
 // Where a test takes hold of a rank, on its training thread.
 struct Hooks {
-  std::function<bool(StepNumber)> part = [](StepNumber) {
-    return true;
-  };                                                            // false: the rank is lost
-  std::function<void(StepNumber)> reduced = [](StepNumber) {};  // before it asks whether to apply
+  // False: the rank is lost.
+  std::function<bool(StepNumber)> part = [](StepNumber) { return true; };
+  // Before it asks whether to apply.
+  std::function<void(StepNumber)> reduced = [](StepNumber) {};
   std::function<void(StepNumber)> committed = [](StepNumber) {};
 };
 

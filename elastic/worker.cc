@@ -33,8 +33,8 @@ Worker::Worker(Options options, const Clock& clock, Random& random)
       clock_(clock),
       random_(random),
       gate_(rendezvous::WorkerState{}),
-      loop_thread_(clock, "elastic"),
-      engine_(clock) {
+      engine_(clock),
+      loop_thread_(clock, "elastic") {
   process_.incarnation = Incarnation::Draw(random_);
   engine_.SetOnPeerLost([this](const MemberProcess& peer, const Status& why) {
     TimePoint now = clock_.Now();
@@ -100,11 +100,9 @@ Result<std::unique_ptr<Worker>> Worker::Start(UniqueFd agent_socket, Options opt
 }
 
 Worker::~Worker() {
+  // On the loop, whose next event may be a new world: the open one has to go before the engine
+  // does, and none may open after it. What is posted later finds neither session nor connections.
   loop_thread_.RunAndWait([this] {
-    // What is still posted here, and what others post until the loop ends, finds nothing to do.
-    ended_ = true;
-    ending_ = true;
-    // No world opens after this, and the open one goes before the engine does.
     gate_.End(Aborted("the worker ends"));
     if (session_ != nullptr) session_->Send(rendezvous::Goodbye{});
     session_.reset();
@@ -160,7 +158,6 @@ void Worker::OnFreeze(const rendezvous::Freeze& freeze) {
 }
 
 void Worker::OnInstall(const rendezvous::Install& install) {
-  if (ending_) return;
   TimePoint decided = clock_.Now();
   VLOG(1) << "installing " << *install.decision;
   connections_->Connect(*install.decision,
@@ -172,7 +169,6 @@ void Worker::OnInstall(const rendezvous::Install& install) {
 
 void Worker::OnConnected(rendezvous::DecisionRef decision, TimePoint decided,
                          Result<std::vector<PeerConnections::SharedTransport>> transports) {
-  if (ending_) return;
   auto world = std::make_shared<ConnectedWorld>();
   world->decision = decision;
   world->world = decision->world();

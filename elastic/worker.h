@@ -97,9 +97,7 @@ class Worker {
   std::optional<Status> start_;
 
   std::vector<std::unique_ptr<Lifeline>> lifelines_;
-  net::LoopThread loop_thread_;
   collectives::Engine engine_;
-  std::unique_ptr<collectives::ProgressThread> progress_thread_;
 
   // Of the loop's thread.
   std::unique_ptr<rendezvous::WorkerSession> session_;
@@ -107,7 +105,10 @@ class Worker {
   World world_;           // the newest that was opened
   TimePoint detected_{};  // the first sign of a loss since the last world
   bool ended_ = false;    // nothing more will come from the agent
-  bool ending_ = false;   // this worker is being destroyed
+
+  // Last, so that they go first: the progress thread posts to the loop's, which uses all the rest.
+  net::LoopThread loop_thread_;
+  std::unique_ptr<collectives::ProgressThread> progress_thread_;
 };
 
 }  // namespace closeranks::elastic

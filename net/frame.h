@@ -54,9 +54,9 @@ std::string_view FrameKindName(FrameKind kind);
 
 // Flags of net's own. Other bits of the low byte must be 0.
 inline constexpr uint16_t kFrameUnchecked = 0x0001;  // payload_checksum is 0 and isn't looked at
-inline constexpr uint16_t kFrameCarriesFd =
-    0x0002;                                         // a descriptor rides with it; set by Link::Send
-inline constexpr uint16_t kFrameOwnFlags = 0x00ff;  // net's
+// A descriptor rides with it; set by Link::Send.
+inline constexpr uint16_t kFrameCarriesFd = 0x0002;
+inline constexpr uint16_t kFrameOwnFlags = 0x00ff;   // net's
 inline constexpr uint16_t kFrameUserFlags = 0xff00;  // the kind's owner's
 
 struct FrameHeader {

@@ -73,4 +73,19 @@ void Introduction::Send(std::string message) {
   link_.Send({.kind = net::FrameKind::kHello}, std::move(message));
 }
 
+Introductions::Introductions(net::EventLoop& loop, Random& random, Identity self, std::string key,
+                             Duration limit)
+    : loop_(loop), random_(random), self_(std::move(self)), key_(std::move(key)), limit_(limit) {}
+
+void Introductions::Begin(UniqueFd connection, Handshake::Role role, Introduction::Done done) {
+  if (role == Handshake::Role::kResponder && under_way_.size() >= kMost) return;
+  auto place = under_way_.emplace(under_way_.end());
+  *place = std::make_unique<Introduction>(
+      loop_, std::move(connection), role, self_, key_, random_, limit_,
+      [this, place, done = std::move(done)](Result<Acquaintance> result) {
+        under_way_.erase(place);
+        done(std::move(result));
+      });
+}
+
 }  // namespace closeranks::rendezvous

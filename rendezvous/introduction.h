@@ -3,8 +3,10 @@
 #define CLOSERANKS_RENDEZVOUS_INTRODUCTION_H_
 
 #include <functional>
+#include <list>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "base/clock.h"
 #include "base/status.h"
@@ -47,6 +49,30 @@ class Introduction {
   net::TimerId limit_;
   std::optional<Status> refused_;
   Done done_;
+};
+
+// The introductions of one process that are under way. Single-threaded, on the loop.
+class Introductions {
+ public:
+  // Strangers can't make us hold more half-known connections than this.
+  static constexpr size_t kMost = 256;
+
+  // Each ends within `limit` and a moment. Everything by reference outlives it.
+  Introductions(net::EventLoop& loop, Random& random, Identity self, std::string key,
+                Duration limit);
+
+  // `done` is called once, unless this goes before or is cleared; it may destroy this. Who calls
+  // (for whom this side is the responder) when there are kMost of them is turned away unheard.
+  void Begin(UniqueFd connection, Handshake::Role role, Introduction::Done done);
+  void Clear() { under_way_.clear(); }
+
+ private:
+  net::EventLoop& loop_;
+  Random& random_;
+  const Identity self_;
+  const std::string key_;
+  const Duration limit_;
+  std::list<std::unique_ptr<Introduction>> under_way_;
 };
 
 }  // namespace closeranks::rendezvous

@@ -10,8 +10,6 @@
 namespace closeranks::rendezvous {
 namespace {
 
-// Strangers can't make us hold more half-known connections than this.
-constexpr size_t kMaxIntroductions = 256;
 // To processes that say they are the same member's supervisor.
 constexpr size_t kMaxLines = 4;
 constexpr size_t kMaxSeen = 32;
@@ -35,6 +33,7 @@ PeerLinks::PeerLinks(net::EventLoop& loop, net::SocketNetwork& network, Random& 
       random_(random),
       options_(std::move(options)),
       owner_(std::move(owner)),
+      introductions_(loop, random, options_.self, options_.key, options_.handshake_limit),
       resolver_(std::make_unique<net::SystemResolver>(loop)) {
   for (const auto& [member, address] : options_.peers) {
     auto same = std::find_if(peers_.begin(), peers_.end(),
@@ -69,7 +68,7 @@ void PeerLinks::Send(const Envelope& envelope) {
 }
 
 void PeerLinks::Accept(UniqueFd connection) {
-  if (hangs_up_ || introductions_.size() >= kMaxIntroductions) return;
+  if (hangs_up_) return;
   Introduce(std::move(connection), Handshake::Role::kResponder, nullptr);
 }
 
@@ -94,7 +93,7 @@ Status PeerLinks::refusal() const {
 
 void PeerLinks::HangUp() {
   hangs_up_ = true;
-  introductions_.clear();
+  introductions_.Clear();
   for (Peer& peer : peers_) {
     loop_.Cancel(peer.retry);
     for (Line& line : peer.lines) line.link->FinishSending();
@@ -161,14 +160,9 @@ void PeerLinks::NoteTrouble(Peer& peer, const Status& why) {
 }
 
 void PeerLinks::Introduce(UniqueFd connection, Handshake::Role role, Peer* dialled) {
-  introductions_.emplace_back();
-  auto place = std::prev(introductions_.end());
-  *place = std::make_unique<Introduction>(loop_, std::move(connection), role, options_.self,
-                                          options_.key, random_, options_.handshake_limit,
-                                          [this, place, dialled](Result<Acquaintance> result) {
-                                            introductions_.erase(place);
-                                            OnIntroduced(std::move(result), dialled);
-                                          });
+  introductions_.Begin(std::move(connection), role, [this, dialled](Result<Acquaintance> result) {
+    OnIntroduced(std::move(result), dialled);
+  });
 }
 
 void PeerLinks::OnIntroduced(Result<Acquaintance> result, Peer* dialled) {

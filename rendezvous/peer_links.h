@@ -28,8 +28,8 @@ namespace closeranks::rendezvous {
 class PeerLinks {
  public:
   struct Options {
-    Identity
-        self;  // process: the lowest member of this supervisor, and the supervisor's incarnation
+    // process: the lowest member of this supervisor, and the supervisor's incarnation.
+    Identity self;
     std::string key;
     std::map<MemberId, net::Address> peers;  // those with the same address share a supervisor
     Duration handshake_limit = std::chrono::seconds(5);
@@ -111,7 +111,7 @@ class PeerLinks {
   Options options_;
   Owner owner_;
   std::list<Peer> peers_;
-  std::list<std::unique_ptr<Introduction>> introductions_;
+  Introductions introductions_;
   std::unique_ptr<net::Resolver> resolver_;
   bool job_ended_ = false;
   bool hangs_up_ = false;

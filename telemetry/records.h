@@ -4,8 +4,8 @@
 //   events.<member>.<incarnation8>.jsonl  one for each worker process: start world transfer commit
 //                                         metric end
 //   events.supervisor.jsonl               the launcher's: run worker_started kill worker_exit end
-//   ledger.<member>.<incarnation8>.txt    one for each worker process: the samples of every stable
-//   step
+//   ledger.<member>.<incarnation8>.txt    one for each worker process: the samples of every
+//                                         stable step
 //
 // An event is an object on a line: "t" (when, int64 nanoseconds of the monotonic clock that all
 // processes of the host share), "event" (its name), then the fields of the struct below with the
@@ -50,10 +50,12 @@ Status PrepareReportFolder(Files& files, const std::string& folder);
 std::string LedgerLine(StepNumber step, Generation generation, int epoch,
                        std::span<const int64_t> samples);
 
-// Each is written with log.Write(ToRecord(event)).
+// Each is written with log.Write(ToRecord(event)). What stands in a line is said once, for writing
+// and for reading: kName, and ForEachField, which calls field(name, member) for each.
 
 // "start": this process knows what it will train. Before it joins.
 struct StartEvent {
+  static constexpr char kName[] = "start";
   MemberId member = -1;
   std::string incarnation;  // 32 hexadecimal digits
   std::string mode;         // "fast" or "exact"
@@ -64,10 +66,24 @@ struct StartEvent {
   uint64_t seed = 0;
   int logical_shards = 0;  // 0 in fast mode
   int ranks = 0;           // workers that the run was asked to start with
+  static void ForEachField(auto& event, auto field) {
+    field("member", event.member);
+    field("incarnation", event.incarnation);
+    field("mode", event.mode);
+    field("epochs", event.epochs);
+    field("batch", event.batch);
+    field("samples", event.samples);
+    field("steps", event.steps);
+    field("seed", event.seed);
+    field("logical_shards", event.logical_shards);
+    field("ranks", event.ranks);
+  }
+  bool operator==(const StartEvent&) const = default;
 };
 
 // "world": this process can use a new world. Written by each of its workers.
 struct WorldEvent {
+  static constexpr char kName[] = "world";
   Generation gen = 0;
   int rank = -1;  // of this process in this world
   int size = 0;
@@ -81,87 +97,159 @@ struct WorldEvent {
   TimePoint t_detected;        // this process noticed the loss; none for a join or a leave
   TimePoint t_decided;         // it learned the decision
   TimePoint t_rewired;         // collectives work in this world
+  static void ForEachField(auto& event, auto field) {
+    field("gen", event.gen);
+    field("rank", event.rank);
+    field("size", event.size);
+    field("members", event.members);
+    field("lost", event.lost);
+    field("lost_members", event.lost_members);
+    field("joined_members", event.joined_members);
+    field("resume_step", event.resume_step);
+    field("t_detected", event.t_detected);
+    field("t_decided", event.t_decided);
+    field("t_rewired", event.t_rewired);
+  }
+  bool operator==(const WorldEvent&) const = default;
 };
 
 // "transfer": a joiner received its state.
 struct TransferEvent {
+  static constexpr char kName[] = "transfer";
   Generation gen = 0;
   MemberId member = -1;  // the joiner
   int64_t bytes = 0;
   TimePoint t_begin;
   TimePoint t_end;
+  static void ForEachField(auto& event, auto field) {
+    field("gen", event.gen);
+    field("member", event.member);
+    field("bytes", event.bytes);
+    field("t_begin", event.t_begin);
+    field("t_end", event.t_end);
+  }
+  bool operator==(const TransferEvent&) const = default;
 };
 
 // "commit": a step was applied here. Repeated by each worker, and after a failure for a step that
 // had to be replayed; of several generations the greatest counts.
 struct CommitEvent {
+  static constexpr char kName[] = "commit";
   StepNumber step = 0;
   int epoch = 0;
   double loss = 0;      // mean over the whole batch
   Generation gen = 0;   // in which it was reduced
   int size = 0;         // of that generation's world
   int64_t samples = 0;  // in the whole batch of this step
+  static void ForEachField(auto& event, auto field) {
+    field("step", event.step);
+    field("epoch", event.epoch);
+    field("loss", event.loss);
+    field("gen", event.gen);
+    field("size", event.size);
+    field("samples", event.samples);
+  }
+  bool operator==(const CommitEvent&) const = default;
 };
 
 // "metric": a result that has a name, such as test_accuracy (from 0 to 1).
 struct MetricEvent {
+  static constexpr char kName[] = "metric";
   std::string name;
   double value = 0;
+  static void ForEachField(auto& event, auto field) {
+    field("name", event.name);
+    field("value", event.value);
+  }
+  bool operator==(const MetricEvent&) const = default;
 };
 
 // "end": this worker is done.
 struct EndEvent {
+  static constexpr char kName[] = "end";
   StepNumber step = 0;
   std::string weights_sha256;  // hexadecimal
   double seconds = 0;          // from its first world to now
+  static void ForEachField(auto& event, auto field) {
+    field("step", event.step);
+    field("weights_sha256", event.weights_sha256);
+    field("seconds", event.seconds);
+  }
+  bool operator==(const EndEvent&) const = default;
 };
 
 // "run": the launcher begins.
 struct RunEvent {
+  static constexpr char kName[] = "run";
   std::string command;
   int ranks = 0;
+  static void ForEachField(auto& event, auto field) {
+    field("command", event.command);
+    field("ranks", event.ranks);
+  }
+  bool operator==(const RunEvent&) const = default;
 };
 
 // "worker_started": a process was started for this member.
 struct WorkerStartedEvent {
+  static constexpr char kName[] = "worker_started";
   MemberId member = -1;
   std::string incarnation;  // empty when the worker draws it itself
   int pid = 0;
+  static void ForEachField(auto& event, auto field) {
+    field("member", event.member);
+    field("incarnation", event.incarnation);
+    field("pid", event.pid);
+  }
+  bool operator==(const WorkerStartedEvent&) const = default;
 };
 
-// "kill": the launcher is about to kill this worker on purpose.
+// "kill": the launcher is about to kill this worker on purpose. To be written with
+// log.Write(ToRecord(event), event.t).
 struct KillEvent {
+  static constexpr char kName[] = "kill";
   MemberId member = -1;
   int rank = -1;        // at that moment
   StepNumber step = 0;  // the one that it was in
   TimePoint t;          // right before kill(); written as the event's own "t"
+  static void ForEachField(auto& event, auto field) {
+    field("member", event.member);
+    field("rank", event.rank);
+    field("step", event.step);
+  }
+  bool operator==(const KillEvent&) const = default;
 };
 
 // "worker_exit": a process was reaped.
 struct WorkerExitEvent {
+  static constexpr char kName[] = "worker_exit";
   MemberId member = -1;
   std::string incarnation;  // as in worker_started
   int code = -1;            // the exit code, or -1
   int signal = 0;           // the signal that ended it, or 0
+  static void ForEachField(auto& event, auto field) {
+    field("member", event.member);
+    field("incarnation", event.incarnation);
+    field("code", event.code);
+    field("signal", event.signal);
+  }
+  bool operator==(const WorkerExitEvent&) const = default;
 };
 
 // "end" in the supervisor's file.
 struct SupervisorEndEvent {
+  static constexpr char kName[] = "end";
   int exit_code = 0;
+  static void ForEachField(auto& event, auto field) { field("exit_code", event.exit_code); }
+  bool operator==(const SupervisorEndEvent&) const = default;
 };
 
-Record ToRecord(const StartEvent& event);
-Record ToRecord(const WorldEvent& event);
-Record ToRecord(const TransferEvent& event);
-Record ToRecord(const CommitEvent& event);
-Record ToRecord(const MetricEvent& event);
-Record ToRecord(const EndEvent& event);
-Record ToRecord(const RunEvent& event);
-Record ToRecord(const WorkerStartedEvent& event);
-// To be written with log.Write(ToRecord(event), event.t).
-Record ToRecord(const KillEvent& event);
-Record ToRecord(const WorkerExitEvent& event);
-Record ToRecord(const SupervisorEndEvent& event);
+template <typename Event>
+Record ToRecord(const Event& event) {
+  Record record(Event::kName);
+  Event::ForEachField(event, [&](const char* name, const auto& value) { record.Set(name, value); });
+  return record;
+}
 
 }  // namespace closeranks::telemetry
 

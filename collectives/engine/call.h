@@ -27,8 +27,8 @@ struct Call {
   DataType type = DataType::kUint8;
   Reduction reduction = Reduction::kSum;
   Algorithm algorithm = Algorithm::kDisseminationBarrier;
-  uint32_t root =
-      0;  // kBroadcast: the root. kAllReduceShards: 32 bits of hash of who owns which shard.
+  // kBroadcast: the root. kAllReduceShards: 32 bits of hash of who owns which shard.
+  uint32_t root = 0;
   uint64_t count = 0;
 
   Fingerprint Encode() const;

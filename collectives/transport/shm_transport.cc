@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "collectives/transport/inbox.h"
+#include "collectives/transport/inbox_transport.h"
 #include "collectives/transport/shm_memory.h"
 #include "glog/logging.h"
 
@@ -21,38 +21,16 @@ namespace {
 // soon.
 constexpr int kPollSlots = 32;
 
-class ShmTransport final : public Transport {
+class ShmTransport final : public InboxTransport {
  public:
   ShmTransport(UniqueFd socket, const MemberProcess& peer, ShmMapping own)
-      : socket_(std::move(socket)), peer_(peer), own_(std::move(own)) {}
+      : InboxTransport(peer), socket_(std::move(socket)), own_(std::move(own)) {}
 
-  const MemberProcess& peer() const override { return peer_; }
   std::string_view name() const override { return "shm"; }
   Capabilities capabilities() const override { return {.polls_memory = true}; }
-  Counters counters() const override {
-    return {bytes_sent_, inbox_.bytes_received(), inbox_.dropped(), inbox_.bytes_held()};
-  }
 
-  // Memory of the caller's own can't be shared after the fact: nothing to do, and no view.
-  Result<MemoryHandle> Register(void* buffer, size_t bytes, MemoryKind kind, int) override {
-    if (kind != MemoryKind::kHost) return InvalidArgument("shm reaches host memory only");
-    return MemoryHandle{reinterpret_cast<uint64_t>(buffer), bytes};
-  }
-  void Unregister(MemoryHandle) override {}
-  const std::byte* View(MemoryHandle) override { return nullptr; }
-
-  Status Open(Generation generation, uint8_t channel, Receiver* receiver) override {
-    return inbox_.Open(generation, channel, receiver);
-  }
   void Quiesce(Generation generation, uint8_t channel) override;
   void Send(const Envelope& envelope, const std::byte* data, size_t bytes, Token token) override;
-  void Recv(Generation generation, uint64_t tag, std::byte* to, size_t bytes,
-            Token token) override {
-    inbox_.Post(generation, tag, to, bytes, token);
-  }
-  void RecvPieces(Generation generation, uint64_t tag, size_t bytes, Token token) override {
-    inbox_.Post(generation, tag, nullptr, bytes, token);
-  }
   void Notify(const Envelope& envelope, std::span<const std::byte> text) override;
   bool Poll(bool descriptor_ready) override;
 
@@ -60,7 +38,6 @@ class ShmTransport final : public Transport {
   bool wants_to_write() const override { return false; }
   bool PrepareToSleep() override;
   void Awake() override;
-  Status failure() const override { return failure_; }
 
  private:
   struct OutMessage {
@@ -93,18 +70,14 @@ class ShmTransport final : public Transport {
   void Fail(Status status);
 
   UniqueFd socket_;
-  const MemberProcess peer_;
   ShmMapping own_;
   ShmMapping peers_;  // none until the peer has passed it
-  Inbox inbox_;
   std::deque<OutMessage> out_;
   uint64_t published_ = 0;  // slots that we wrote
   uint64_t consumed_ = 0;   // of the peer's slots, those that we read
   uint64_t sleeps_ = 0;     // how often we slept; counts by 4
   uint64_t woken_ = 0;      // the peer's last sleep that we ended
   bool peer_closed_ = false;
-  uint64_t bytes_sent_ = 0;
-  Status failure_;
 };
 
 void ShmTransport::Send(const Envelope& envelope, const std::byte* data, size_t bytes,

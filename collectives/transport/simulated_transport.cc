@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "collectives/transport/inbox.h"
+#include "collectives/transport/inbox_transport.h"
 #include "glog/logging.h"
 
 namespace closeranks::collectives {
@@ -44,25 +44,13 @@ struct SimulatedLink::Direction {
   std::optional<TimePoint> end_due;  // the end of the stream
 };
 
-class SimulatedLink::End final : public Transport {
+class SimulatedLink::End final : public InboxTransport {
  public:
-  End(const MemberProcess& peer, Direction& in, Direction& out) : peer_(peer), in_(in), out_(out) {}
+  End(const MemberProcess& peer, Direction& in, Direction& out)
+      : InboxTransport(peer), in_(in), out_(out) {}
 
-  const MemberProcess& peer() const override { return peer_; }
   std::string_view name() const override { return "simulated"; }
   Capabilities capabilities() const override { return {.polls_memory = true}; }
-  Counters counters() const override {
-    return {bytes_sent_, inbox_.bytes_received(), inbox_.dropped(), inbox_.bytes_held()};
-  }
-  Result<MemoryHandle> Register(void* buffer, size_t bytes, MemoryKind, int) override {
-    return MemoryHandle{reinterpret_cast<uint64_t>(buffer), bytes};
-  }
-  void Unregister(MemoryHandle) override {}
-  const std::byte* View(MemoryHandle) override { return nullptr; }
-
-  Status Open(Generation generation, uint8_t channel, Receiver* receiver) override {
-    return inbox_.Open(generation, channel, receiver);
-  }
   void Quiesce(Generation generation, uint8_t channel) override {
     inbox_.Close(generation, channel);
     std::erase_if(unsent_, [&](const Unsent& send) {
@@ -76,13 +64,6 @@ class SimulatedLink::End final : public Transport {
         inbox_.FindReceiver(envelope.generation, Tag::Decode(envelope.tag).channel);
     CHECK(receiver != nullptr) << "a send for a generation that isn't open";
     unsent_.push_back({envelope, data, bytes, receiver, token, {}});
-  }
-  void Recv(Generation generation, uint64_t tag, std::byte* to, size_t bytes,
-            Token token) override {
-    inbox_.Post(generation, tag, to, bytes, token);
-  }
-  void RecvPieces(Generation generation, uint64_t tag, size_t bytes, Token token) override {
-    inbox_.Post(generation, tag, nullptr, bytes, token);
   }
   void Notify(const Envelope& envelope, std::span<const std::byte> text) override {
     if (!failure_.ok() || dead_) return;
@@ -120,7 +101,6 @@ class SimulatedLink::End final : public Transport {
   bool wants_to_write() const override { return false; }
   bool PrepareToSleep() override { return true; }
   void Awake() override {}
-  Status failure() const override { return failure_; }
 
   void Die() {
     dead_ = true;
@@ -137,14 +117,10 @@ class SimulatedLink::End final : public Transport {
     std::vector<std::byte> owned;
   };
 
-  const MemberProcess peer_;
   Direction& in_;
   Direction& out_;
-  Inbox inbox_;
   std::vector<Unsent> unsent_;
   bool dead_ = false;
-  uint64_t bytes_sent_ = 0;
-  Status failure_;
 };
 
 SimulatedLink::SimulatedLink(const MemberProcess& first, const MemberProcess& second,

@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "collectives/transport/inbox.h"
+#include "collectives/transport/inbox_transport.h"
 #include "glog/logging.h"
 #include "net/frame.h"
 
@@ -30,37 +30,16 @@ constexpr size_t kReadBufferBytes = 64 << 10;
 constexpr size_t kPollBytes = 2 << 20;
 constexpr int kMaxParts = 64;  // of one system call
 
-class TcpTransport final : public Transport {
+class TcpTransport final : public InboxTransport {
  public:
   TcpTransport(UniqueFd socket, const MemberProcess& peer)
-      : socket_(std::move(socket)), peer_(peer), buffer_(kReadBufferBytes) {}
+      : InboxTransport(peer), socket_(std::move(socket)), buffer_(kReadBufferBytes) {}
 
-  const MemberProcess& peer() const override { return peer_; }
   std::string_view name() const override { return "tcp"; }
   Capabilities capabilities() const override { return {}; }
-  Counters counters() const override {
-    return {bytes_sent_, inbox_.bytes_received(), inbox_.dropped(), inbox_.bytes_held()};
-  }
 
-  Result<MemoryHandle> Register(void* buffer, size_t bytes, MemoryKind kind, int) override {
-    if (kind != MemoryKind::kHost) return InvalidArgument("tcp reaches host memory only");
-    return MemoryHandle{reinterpret_cast<uint64_t>(buffer), bytes};
-  }
-  void Unregister(MemoryHandle) override {}
-  const std::byte* View(MemoryHandle) override { return nullptr; }
-
-  Status Open(Generation generation, uint8_t channel, Receiver* receiver) override {
-    return inbox_.Open(generation, channel, receiver);
-  }
   void Quiesce(Generation generation, uint8_t channel) override;
   void Send(const Envelope& envelope, const std::byte* data, size_t bytes, Token token) override;
-  void Recv(Generation generation, uint64_t tag, std::byte* to, size_t bytes,
-            Token token) override {
-    inbox_.Post(generation, tag, to, bytes, token);
-  }
-  void RecvPieces(Generation generation, uint64_t tag, size_t bytes, Token token) override {
-    inbox_.Post(generation, tag, nullptr, bytes, token);
-  }
   void Notify(const Envelope& envelope, std::span<const std::byte> text) override;
   bool Poll(bool descriptor_ready) override;
 
@@ -68,7 +47,6 @@ class TcpTransport final : public Transport {
   bool wants_to_write() const override { return blocked_ && !out_.empty(); }
   bool PrepareToSleep() override { return true; }
   void Awake() override {}
-  Status failure() const override { return failure_; }
 
  private:
   // A frame on its way out: `head`, then `data`.
@@ -99,16 +77,12 @@ class TcpTransport final : public Transport {
   void FailReading(ssize_t result, int error);
 
   UniqueFd socket_;
-  const MemberProcess peer_;
-  Inbox inbox_;
   std::deque<OutFrame> out_;
   bool blocked_ = false;       // the socket's buffer was full
   bool write_failed_ = false;  // nothing more goes out, but there may be something to read yet
   std::vector<char> buffer_;   // read, but not taken yet: [begin_, end_)
   size_t begin_ = 0;
   size_t end_ = 0;
-  uint64_t bytes_sent_ = 0;
-  Status failure_;
 };
 
 TcpTransport::OutFrame TcpTransport::MakeFrame(const Envelope& envelope, size_t bytes) {

@@ -80,119 +80,40 @@ class Fields {
   std::string wrong_;
 };
 
-void ReadFields(Fields& fields, StartEvent& event) {
-  fields.Get("member", event.member);
-  fields.Get("incarnation", event.incarnation);
-  fields.Get("mode", event.mode);
-  fields.Get("epochs", event.epochs);
-  fields.Get("batch", event.batch);
-  fields.Get("samples", event.samples);
-  fields.Get("steps", event.steps);
-  fields.Get("seed", event.seed);
-  fields.Get("logical_shards", event.logical_shards);
-  fields.Get("ranks", event.ranks);
+template <typename Event>
+Event ReadEvent(Fields& fields) {
+  Event event;
+  Event::ForEachField(event, [&](const char* name, auto& value) { fields.Get(name, value); });
+  return event;
 }
 
-void ReadFields(Fields& fields, WorldEvent& event) {
-  fields.Get("gen", event.gen);
-  fields.Get("rank", event.rank);
-  fields.Get("size", event.size);
-  fields.Get("members", event.members);
-  fields.Get("lost", event.lost);
-  fields.Get("lost_members", event.lost_members);
-  fields.Get("joined_members", event.joined_members);
-  fields.Get("resume_step", event.resume_step);
-  fields.Get("t_detected", event.t_detected);
-  fields.Get("t_decided", event.t_decided);
-  fields.Get("t_rewired", event.t_rewired);
-}
-
-void ReadFields(Fields& fields, TransferEvent& event) {
-  fields.Get("gen", event.gen);
-  fields.Get("member", event.member);
-  fields.Get("bytes", event.bytes);
-  fields.Get("t_begin", event.t_begin);
-  fields.Get("t_end", event.t_end);
-}
-
-void ReadFields(Fields& fields, CommitEvent& event) {
-  fields.Get("step", event.step);
-  fields.Get("epoch", event.epoch);
-  fields.Get("loss", event.loss);
-  fields.Get("gen", event.gen);
-  fields.Get("size", event.size);
-  fields.Get("samples", event.samples);
-}
-
-void ReadFields(Fields& fields, MetricEvent& event) {
-  fields.Get("name", event.name);
-  fields.Get("value", event.value);
-}
-
-void ReadFields(Fields& fields, EndEvent& event) {
-  fields.Get("step", event.step);
-  fields.Get("weights_sha256", event.weights_sha256);
-  fields.Get("seconds", event.seconds);
-}
-
-void ReadFields(Fields& fields, RunEvent& event) {
-  fields.Get("command", event.command);
-  fields.Get("ranks", event.ranks);
-}
-
-void ReadFields(Fields& fields, WorkerStartedEvent& event) {
-  fields.Get("member", event.member);
-  fields.Get("incarnation", event.incarnation);
-  fields.Get("pid", event.pid);
-}
-
-void ReadFields(Fields& fields, KillEvent& event) {
-  fields.Get("member", event.member);
-  fields.Get("rank", event.rank);
-  fields.Get("step", event.step);
-  fields.Get("t", event.t);
-}
-
-void ReadFields(Fields& fields, WorkerExitEvent& event) {
-  fields.Get("member", event.member);
-  fields.Get("incarnation", event.incarnation);
-  fields.Get("code", event.code);
-  fields.Get("signal", event.signal);
-}
-
-void ReadFields(Fields& fields, SupervisorEndEvent& event) {
-  fields.Get("exit_code", event.exit_code);
+// These take the event if it is of this name.
+template <typename Event>
+void Take(std::string_view name, Fields& fields, TimePoint t, std::vector<Timed<Event>>& events) {
+  if (name == Event::kName) events.push_back({t, ReadEvent<Event>(fields)});
 }
 
 template <typename Event>
-void Take(Fields& fields, TimePoint t, std::vector<Timed<Event>>& events) {
-  Timed<Event> timed{.t = t, .event = {}};
-  ReadFields(fields, timed.event);
-  events.push_back(std::move(timed));
+void Take(std::string_view name, Fields& fields, TimePoint t, std::optional<Timed<Event>>& event) {
+  if (name == Event::kName) event = {t, ReadEvent<Event>(fields)};
 }
 
-template <typename Event>
-void Take(Fields& fields, TimePoint t, std::optional<Timed<Event>>& event) {
-  event.emplace();
-  event->t = t;
-  ReadFields(fields, event->event);
+void TakeEvent(std::string_view name, Fields& fields, TimePoint t, WorkerEvents& worker) {
+  Take(name, fields, t, worker.start);
+  Take(name, fields, t, worker.worlds);
+  Take(name, fields, t, worker.transfers);
+  Take(name, fields, t, worker.commits);
+  Take(name, fields, t, worker.metrics);
+  Take(name, fields, t, worker.end);
 }
 
-void TakeEvent(const std::string& name, Fields& fields, TimePoint t, WorkerEvents& worker) {
-  if (name == "start") Take(fields, t, worker.start);
-  if (name == "world") Take(fields, t, worker.worlds);
-  if (name == "transfer") Take(fields, t, worker.transfers);
-  if (name == "commit") Take(fields, t, worker.commits);
-  if (name == "metric") Take(fields, t, worker.metrics);
-  if (name == "end") Take(fields, t, worker.end);
-}
-
-void TakeEvent(const std::string& name, Fields& fields, TimePoint t, SupervisorEvents& events) {
-  if (name == "run") Take(fields, t, events.run);
-  if (name == "worker_started") Take(fields, t, events.started);
-  if (name == "kill") Take(fields, t, events.kills);
-  if (name == "worker_exit") Take(fields, t, events.exits);
-  if (name == "end") Take(fields, t, events.end);
+void TakeEvent(std::string_view name, Fields& fields, TimePoint t, SupervisorEvents& events) {
+  Take(name, fields, t, events.run);
+  Take(name, fields, t, events.started);
+  Take(name, fields, t, events.kills);
+  if (name == KillEvent::kName) events.kills.back().event.t = t;
+  Take(name, fields, t, events.exits);
+  Take(name, fields, t, events.end);
 }
 
 // Empty, or what is wrong with `line`.

@@ -21,8 +21,8 @@ struct Join {
   StepNumber first_step = 0;  // its first commit; 0: none
   double started_at_seconds = 0;
   double joined_at_seconds = 0;  // its first commit, or else its world
-  std::optional<double>
-      boot_ms;  // from the start of the process to "start": program and data loaded
+  // From the start of the process to "start": program and data loaded.
+  std::optional<double> boot_ms;
   std::optional<double> transfer_ms;  // of state; none when it received none
   int64_t transfer_bytes = 0;
   std::optional<double> total_ms;  // none: it never committed

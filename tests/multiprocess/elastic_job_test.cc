@@ -152,6 +152,35 @@ TEST(ElasticJob, AWorkerThatEndsEarlyIsAnErrorAndTheOthersFinish) {
   EXPECT_EQ(ExpectTrained(folder, 2), Undisturbed()) << job.output();
 }
 
+TEST(ElasticJob, WhoCantWriteItsRecordEndsWithItsCodeAndTheOthersFinish) {
+  for (const char* wire : {"--notcp", "--tcp"}) {
+    for (const char* full : {"0", "2", "0,1", "1,2"}) {
+      SCOPED_TRACE(std::string(wire) + " " + full);
+      const int ended = std::string(full).size() > 1 ? 2 : 1;
+      ReportFolder folder;
+      testing_job::Barrier barrier(folder);
+      JobProcess job(RunFlags(folder, 3, {},
+                              {wire, std::string("--full_disk=") + full, "--pause_step=9",
+                               "--pause_at=" + barrier.path()}));
+      for (int i = 0; i < ended; ++i) ASSERT_TRUE(job.WaitForOutput("exited with code 86"));
+      barrier.Open();
+      EXPECT_EQ(job.Wait(), 86) << job.output();
+      EXPECT_EQ(CountLines(job.output(), "writing /dev/full: "), ended) << job.output();
+      ExpectNoProcessLeft(folder);
+      EXPECT_EQ(ExpectTrained(folder, 3 - ended), Undisturbed()) << job.output();
+    }
+  }
+}
+
+TEST(ElasticJob, ADiskThatIsFullForAllEndsTheRunAtOnce) {
+  ReportFolder folder;
+  JobProcess job(RunFlags(folder, 4, {}, {"--full_disk=0,1,2,3"}));
+  EXPECT_EQ(job.Wait(), 86) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "writing /dev/full: "), 4) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "exited with code 86"), 4) << job.output();
+  ExpectNoProcessLeft(folder);
+}
+
 TEST(ElasticJob, AStoppedWorkerIsEndedAndTheOthersGoOn) {
   EXPECT_EQ(Train(4, {"--worker_timeout=1"}, {"--faults=2:part:stop:5"}), Undisturbed());
 }

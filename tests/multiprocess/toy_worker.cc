@@ -32,6 +32,7 @@ DEFINE_uint64(seed, 1, "of the weights");
 DEFINE_int32(shards, 0, "logical shards of exact mode; 0: fast mode");
 DEFINE_bool(tcp, false, "no shared memory");
 DEFINE_string(report, "", "folder for events and ledgers");
+DEFINE_string(full_disk, "", "MEMBER,...: no room for the ledgers of these");
 DEFINE_string(configuration, "", "what the handshake compares");
 DEFINE_string(build, "", "what the handshake compares");
 DEFINE_string(odd_one, "", "MEMBER:CONFIGURATION, of one member only");
@@ -225,8 +226,11 @@ Status Train(const Environment& environment, ExitCode& exit_code) {
     ASSIGN_OR_RETURN(
         events, telemetry::EventLog::Open(
                     files, telemetry::WorkerEventsPath(FLAGS_report, worker->process()), clock));
-    ASSIGN_OR_RETURN(ledger, elastic::Ledger::Open(
-                                 files, telemetry::LedgerPath(FLAGS_report, worker->process())));
+    std::string path = telemetry::LedgerPath(FLAGS_report, worker->process());
+    for (const std::string& member : Split(FLAGS_full_disk, ',')) {
+      if (std::stoi(member) == worker->process().member) path = "/dev/full";
+    }
+    ASSIGN_OR_RETURN(ledger, elastic::Ledger::Open(files, path));
   }
   FaultyReplica replica(faults, hold);
   elastic::ToyBatches batches(FLAGS_samples, FLAGS_batch, FLAGS_epochs);
