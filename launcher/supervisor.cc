@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -69,12 +70,15 @@ Result<int> Supervisor::Run() {
   while (prepared.ok() && !AllFinished()) loop_.PollOnce(Duration::max());
   if (prepared.ok()) HangUp();
   live_.End();
+  bool nobody_joined = !slots_.empty();
   int worst = static_cast<int>(ExitCode::kOk);
   for (const auto& [member, slot] : slots_) {
     if (FindExitCode(slot.exit_code).severity > FindExitCode(worst).severity) {
       worst = slot.exit_code;
     }
+    nobody_joined = nobody_joined && slot.never_joined;
   }
+  if (nobody_joined) LOG(INFO) << "every worker ended with exit code 0, and none joined a job";
   slots_.clear();  // ends what is still running
   sigprocmask(SIG_SETMASK, &before, nullptr);
   RETURN_IF_ERROR(prepared);
@@ -118,12 +122,21 @@ rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
     LOG(WARNING) << "ending the worker of member " << member << ": " << reason;
     slot.child->Signal(SIGKILL);
   };
+  owner.on_hung_up = [this, member] {
+    // How it ended is said when it is reaped.
+    Slot& slot = slots_.at(member);
+    if (slot.child != nullptr) slot.child->Signal(SIGKILL);
+  };
   owner.on_progress = [this, member](const rendezvous::Progress& progress) {
     OnProgress(slots_.at(member), progress);
   };
   owner.on_hello = [this, member](const rendezvous::Hello& hello) {
     Slot& slot = slots_.at(member);
     slot.incarnation = hello.worker.ToString();
+  };
+  owner.on_ready = [this, member] {
+    slots_.at(member).asked_in = true;
+    CheckStart();
   };
   owner.on_lifeline = [this, member](UniqueFd lifeline) {
     OnLifeline(slots_.at(member), std::move(lifeline));
@@ -158,6 +171,7 @@ Status Supervisor::StartWorker(Slot& slot) {
                                        }));
   slot.step_time = {};
   slot.incarnation.clear();
+  slot.asked_in = false;
   telemetry::WorkerStartedEvent started;
   started.member = slot.member;
   started.pid = slot.child->pid();
@@ -182,21 +196,23 @@ void Supervisor::OnSignal() {
 
 // Children that aren't workers are reaped too: as PID 1 this process inherits orphans.
 void Supervisor::ReapAll() {
-  int status = 0;
-  pid_t pid;
-  while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-    for (auto& [member, slot] : slots_) {
-      if (slot.child != nullptr && slot.child->pid() == pid) {
-        OnExit(slot, FromWaitStatus(status));
-        break;
-      }
-    }
+  siginfo_t info{};
+  // Until it is reaped, a dead worker's number can't become another process's.
+  while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0) {
+    auto dead = std::find_if(slots_.begin(), slots_.end(), [&](const auto& entry) {
+      return entry.second.child != nullptr && entry.second.child->pid() == info.si_pid;
+    });
+    // The survivors come first: what is said and written of it can wait.
+    if (dead != slots_.end()) host_->agent(dead->first)->WorkerReaped();
+    int status = 0;
+    waitpid(info.si_pid, &status, 0);
+    if (dead != slots_.end()) OnExit(dead->second, FromWaitStatus(status));
+    info = {};
   }
 }
 
 void Supervisor::OnExit(Slot& slot, const ExitResult& result) {
-  // The survivors come first: what is said and written of it can wait.
-  host_->agent(slot.member)->WorkerReaped();
+  const rendezvous::Agent& agent = *host_->agent(slot.member);
   DropLifelines(slot);
   slot.child->Reaped();
   slot.child.reset();
@@ -207,11 +223,13 @@ void Supervisor::OnExit(Slot& slot, const ExitResult& result) {
   exit.signal = result.signal;
   events_->Write(ToRecord(exit));
   bool in_order = result.signal == 0 && result.code == 0;
+  // The others may have come to the job's end between its last sign of life and now.
+  bool early = !stopping_ && !slot.ending.has_value() &&
+               (agent.worker_left_early() || (!job_ended_ && !agent.worker_was_told()));
+  slot.never_joined = in_order && early && !slot.asked_in && !host_->has_started();
+  bool premature = in_order && early && !slot.never_joined;
   RestartPolicy::Verdict verdict;
-  if (!stopping_ && !job_ended_ && !slot.ending.has_value())
-    verdict = slot.policy.OnExit(clock_.Now(), result);
-  bool premature = in_order && !stopping_ && !job_ended_ && !slot.ending.has_value() &&
-                   host_->has_started() && !host_->agent(slot.member)->worker_was_told();
+  if (early) verdict = slot.policy.OnExit(clock_.Now(), result);
   if (premature) {
     LOG(WARNING) << "the worker of member " << slot.member
                  << " ended with exit code 0 before the job's end";
@@ -219,39 +237,60 @@ void Supervisor::OnExit(Slot& slot, const ExitResult& result) {
     LOG(WARNING) << "the worker of member " << slot.member << " " << result.ToString()
                  << (verdict.reason.empty() ? "" : "; " + verdict.reason);
   }
-  if (verdict.restart) {
+  if (verdict.restart && !job_ended_) {
     slot.restart = loop_.RunAfter(verdict.delay, [this, &slot] {
       Status started = StartWorker(slot);
       if (started.ok()) return;
       LOG(ERROR) << started;
       slot.finished = true;
       slot.exit_code = static_cast<int>(ExitCodeFor(started));
-      if (!stopping_ && !job_ended_ && !host_->has_started()) GiveUpStart(slot);
+      GiveUpStart(slot, "");
     });
     return;
   }
   slot.finished = true;
-  slot.exit_code = premature ? static_cast<int>(ExitCode::kError) : FinalCode(slot, result);
-  if (!stopping_ && !job_ended_ && !host_->has_started()) GiveUpStart(slot);
+  if (premature) {
+    slot.exit_code = static_cast<int>(ExitCode::kError);
+  } else if (!verdict.restart) {  // one that has nothing to be started again for is done
+    slot.exit_code = FinalCode(slot, result, early);
+  }
+  slot.never_joined ? CheckStart() : GiveUpStart(slot, "");
 }
 
-// The first world needs everyone, so without this member nobody here has anything to wait for.
-void Supervisor::GiveUpStart(const Slot& gone) {
+void Supervisor::GiveUpStart(const Slot& gone, const std::string& why) {
+  if (!CanStillStart()) return;
+  bool is_said = false;
   for (auto& [member, slot] : slots_) {
     if (slot.finished || slot.ending.has_value()) continue;
-    LOG(WARNING) << "ending the worker of member " << member
-                 << ": the job can't start without member " << gone.member;
+    if (!std::exchange(is_said, true)) {
+      LOG(ERROR) << "ending the other workers, as the job can't start without member "
+                 << gone.member << why;
+    }
     EndMember(slot, ExitCode::kLeft);
     if (slot.child != nullptr) slot.child->Signal(SIGTERM);
   }
 }
 
-int Supervisor::FinalCode(const Slot& slot, const ExitResult& result) const {
+void Supervisor::CheckStart() {
+  Slot* absent = nullptr;
+  bool somebody_waits = false;
+  for (auto& [member, slot] : slots_) {
+    if (slot.never_joined && absent == nullptr) absent = &slot;
+    somebody_waits = somebody_waits || (slot.asked_in && !slot.finished);
+  }
+  if (absent == nullptr || !somebody_waits || !CanStillStart()) return;
+  absent->exit_code = static_cast<int>(ExitCode::kError);
+  GiveUpStart(*absent, ", whose worker (RANK=" + std::to_string(absent->member) +
+                           ") ended with exit code 0 before it joined; let the program join on "
+                           "every rank, or start fewer of them (-n)");
+}
+
+int Supervisor::FinalCode(const Slot& slot, const ExitResult& result, bool early) const {
   // The worker needn't have heard of it, or not of all of it.
   if (slot.ending.has_value()) return static_cast<int>(*slot.ending);
   if (result.signal == 0) return result.code;
   // A worker that was killed once the job's end was agreed on lost nothing.
-  if (job_ended_) return static_cast<int>(ExitCode::kOk);
+  if (job_ended_ && !early) return static_cast<int>(ExitCode::kOk);
   return static_cast<int>(stopping_ ? ExitCode::kLeft : ExitCode::kError);
 }
 
@@ -333,6 +372,9 @@ void Supervisor::OnEnding(MemberId member, const rendezvous::Agent::Ending& endi
       // It waits to be started again, and has nothing to be started for.
       loop_.Cancel(slot.restart);
       slot.finished = true;
+    } else if (host_->agent(id)->worker_left_early()) {
+      // It is ending by itself, and how is to be seen.
+      EndLater(slot);
     } else if (host_->agent(id)->rank() < 0) {
       LOG(INFO) << "ending the worker of member " << id << ": the job ended before it was in";
       slot.child->Signal(SIGKILL);
@@ -361,6 +403,10 @@ void Supervisor::EndMember(Slot& slot, ExitCode code) {
     slot.exit_code = static_cast<int>(code);
     return;
   }
+  EndLater(slot);
+}
+
+void Supervisor::EndLater(Slot& slot) {
   loop_.RunAfter(options_.grace, [this, &slot] {
     if (slot.child == nullptr) return;
     LOG(WARNING) << "ending the worker of member " << slot.member << ": it didn't end by itself";

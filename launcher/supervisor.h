@@ -58,10 +58,13 @@ class Supervisor {
     RestartPolicy policy;
     std::unique_ptr<ChildProcess> child;  // null: not running
     std::string incarnation;              // of the worker, once it said hello
+    bool asked_in = false;                // the worker asked to be let into the job
     std::vector<UniqueFd> lifelines;      // of the running worker
     net::TimerId restart = net::kNoTimer;
     std::optional<ExitCode> ending;  // of the member, whatever its worker still does
     bool finished = false;
+    // The worker ended well without ever asking to be let in: it printed its help, for instance.
+    bool never_joined = false;
     int exit_code = 0;
     // The pace of the running worker, to hit the middle of a step.
     TimePoint step_began{};
@@ -80,7 +83,12 @@ class Supervisor {
   // The member takes no further part: its worker ends by itself within the grace period, or is
   // ended.
   void EndMember(Slot& slot, ExitCode code);
-  void GiveUpStart(const Slot& gone);
+  // Unless it ends by itself within the grace period.
+  void EndLater(Slot& slot);
+  // The first world needs everyone: ends the rest, who wait for nothing. `why` is said of `gone`.
+  void GiveUpStart(const Slot& gone, const std::string& why);
+  // Gives the start up once somebody waits for those who never joined.
+  void CheckStart();
   // Says goodbye to other supervisors, once all workers have ended.
   void HangUp();
   void OnLifeline(Slot& slot, UniqueFd lifeline);
@@ -88,7 +96,9 @@ class Supervisor {
   void InjectFault(StepNumber step);
   void StopAll(int signal);
   void Print(MemberId member, const std::string& line);
-  int FinalCode(const Slot& slot, const ExitResult& result) const;
+  bool CanStillStart() const { return !stopping_ && !job_ended_ && !host_->has_started(); }
+  // `early`: it was gone before the job's end.
+  int FinalCode(const Slot& slot, const ExitResult& result, bool early) const;
   bool AllFinished() const;
 
   Options options_;

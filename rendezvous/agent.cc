@@ -48,15 +48,19 @@ void Agent::AttachWorker(std::unique_ptr<net::Link> link) {
        // The process may outlive its socket by a moment; only its reaping makes the death certain.
        .on_closed =
            [this](const Status&) {
-             bool expected = worker_ends_ || worker_.IsNone();
-             if (!expected) owner_.kill_worker("it closed its session");
+             if (worker_ends_ || worker_.IsNone()) return;
+             worker_left_early_ = true;
+             owner_.on_hung_up();
            }});
   worker_ends_ = false;
   worker_was_told_ = false;
+  worker_left_early_ = false;
   SendToWorker(options_.welcome);
 }
 
 void Agent::WorkerReaped() {
+  // Its death may be known before its last words were read.
+  if (worker_link_ != nullptr) worker_link_->ReceiveNow();
   worker_link_.reset();
   WorkerDoomed();
 }
@@ -64,6 +68,7 @@ void Agent::WorkerReaped() {
 void Agent::WorkerDoomed() {
   timers_.Cancel(worker_check_);
   if (worker_.IsNone()) return;
+  if (!worker_was_told_) worker_left_early_ = true;
   membership_.OnWorkerGone(timers_.Now(), std::exchange(worker_, {}));
   Drain();
 }
@@ -134,6 +139,7 @@ void Agent::OnWorkerMessage(const WorkerMessage& message) {
     worker_suspected_ = false;
     CheckWorkerIsHeard();
   } else if (auto* ready = std::get_if<Ready>(&message)) {
+    owner_.on_ready();
     membership_.OnWorkerReady(now, worker_, ready->card, ready->state);
   } else if (auto* frozen = std::get_if<Frozen>(&message)) {
     membership_.OnWorkerFrozen(now, worker_, frozen->generation, frozen->state);

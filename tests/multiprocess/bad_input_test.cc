@@ -189,20 +189,61 @@ TEST(BadInput, AWorkerThatCantStartEndsTheStart) {
   JobProcess job(RunFlags(folder, 3, {"--max_restarts=2"},
                           {"--faults=1:start:kill:0,1:start:exit:0,1:join:kill:0"}));
   EXPECT_EQ(job.Wait(), 7) << job.output();
-  EXPECT_EQ(CountLines(job.output(), "can't start without member 1"), 2) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "can't start without member 1"), 1) << job.output();
   ExpectNoProcessLeft(folder);
 }
 
-TEST(BadInput, AWorkerThatEndsBeforeTheStartEndsTheStart) {
-  ReportFolder folder;
-  const std::string one_ends = "if [ \"$RANK\" = 1 ]; then exit 0; fi; exec \"$0\" \"$@\"";
-  Words flags = RunFlags(folder, 3, {}, {});
+// `closeranks run -n 3` of the toy worker, by way of this script.
+Words ByScript(const ReportFolder& folder, const std::string& script, const Words& worker = {}) {
+  Words flags = RunFlags(folder, 3, {}, worker);
   auto program = std::find(flags.begin(), flags.end(), "--") + 1;
-  flags.insert(program, {"sh", "-c", one_ends});
-  JobProcess job(flags);
-  EXPECT_EQ(job.Wait(), 80) << job.output();
-  EXPECT_EQ(CountLines(job.output(), "can't start without member 1"), 2) << job.output();
+  flags.insert(program, {"sh", "-c", script});
+  return flags;
+}
+
+TEST(BadInput, AWorkerThatEndsWellBeforeTheStartEndsTheStart) {
+  for (bool others_wait : {false, true}) {
+    ReportFolder folder;
+    Barrier barrier(folder);
+    const std::string end = others_wait ? "{ : <" + barrier.path() + "; exit 0; }" : "exit 0";
+    JobProcess job(ByScript(folder, "[ \"$RANK\" = 1 ] && " + end + "; exec \"$0\" \"$@\"",
+                            {"--faults=0:join:hang:0,2:ready:say:0"}));
+    if (others_wait) {
+      ASSERT_TRUE(job.WaitForOutput("is at ready"));
+      barrier.Open();
+    }
+    EXPECT_EQ(job.Wait(), 1) << job.output();
+    EXPECT_EQ(CountLines(job.output(), "can't start without member 1"), 1) << job.output();
+    EXPECT_EQ(CountLines(job.output(), "(RANK=1) ended with exit code 0 before it joined; let"), 1)
+        << job.output();
+    ExpectNoProcessLeft(folder);
+  }
+}
+
+TEST(BadInput, AWorkerThatQuitsAfterItAskedToBeLetInEndsTheStart) {
+  ReportFolder folder;
+  JobProcess job(RunFlags(folder, 3, {}, {"--faults=1:ready:quit:0,2:join:hang:0"}));
+  EXPECT_EQ(job.Wait(), 1) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "exit code 0 before the job's end"), 1) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "can't start without member 1"), 1) << job.output();
   ExpectNoProcessLeft(folder);
+}
+
+TEST(BadInput, AProgramThatOnlyPrintsItsHelpEndsWellOnEveryRank) {
+  ReportFolder folder;
+  Barrier barrier(folder);
+  for (const std::string& script :
+       {std::string("echo the help"),
+        "[ \"$RANK\" = 1 ] || : <" + barrier.path() + "; echo the help",
+        std::string(
+            "exec \"$0\" --faults=0:join:finish:0,1:join:finish:0,2:join:finish:0 \"$@\"")}) {
+    JobProcess job(ByScript(folder, script));
+    barrier.Open();
+    EXPECT_EQ(job.Wait(), 0) << job.output();
+    EXPECT_EQ(CountLines(job.output(), "none joined a job"), 1) << job.output();
+    EXPECT_EQ(CountLines(job.output(), "] gen="), 1) << job.output();
+    ExpectNoProcessLeft(folder);
+  }
 }
 
 TEST(BadInput, BytesAtThePortDisturbNothing) {

@@ -140,6 +140,45 @@ TEST(ElasticJob, AWorkerThatEndsEarlyIsAnErrorAndTheOthersFinish) {
   EXPECT_EQ(ExpectTrained(folder, 2), Undisturbed()) << job.output();
 }
 
+TEST(ElasticJob, AWorkerThatEndsEarlyIsAnErrorHoweverLongItTakes) {
+  ReportFolder folder;
+  testing_job::Barrier barrier(folder);
+  JobProcess job(
+      RunFlags(folder, 3, {}, {"--faults=1:part:finish:5", "--linger_at=" + barrier.path()}));
+  // The others come to the job's end before it is gone.
+  for (int worker = 0; worker < 2; ++worker) ASSERT_TRUE(job.WaitForOutput("trained to"));
+  barrier.Open();
+  EXPECT_EQ(job.Wait(), 1) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "exit code 0 before the job's end"), 1) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "ending the worker"), 0) << job.output();
+  EXPECT_EQ(ExpectTrained(folder, 2), Undisturbed()) << job.output();
+  ExpectNoProcessLeft(folder);
+}
+
+TEST(ElasticJob, AWorkerThatQuitsWithoutAWordIsAnErrorWhateverIsSeenOfItFirst) {
+  for (bool at_once : {false, true}) {
+    ReportFolder folder;
+    testing_job::Barrier barrier(folder);
+    JobProcess job(
+        RunFlags(folder, 3, {},
+                 {"--faults=1:part:quit:5", "--pause_step=5", "--pause_at=" + barrier.path()}));
+    if (at_once) {
+      // What it sent, the closed connections and its exit status wait for the supervisor together.
+      for (int worker = 0; worker < 2; ++worker) ASSERT_TRUE(job.WaitForOutput("pauses"));
+      job.Signal(SIGSTOP);
+      EXPECT_TRUE(testing_job::WaitUntilDead(testing_job::WorkerPid(folder, 1)));
+      job.Signal(SIGCONT);
+    }
+    barrier.Open();
+    EXPECT_EQ(job.Wait(), 1) << job.output();
+    EXPECT_EQ(CountLines(job.output(), "exit code 0 before the job's end"), 1) << job.output();
+    EXPECT_EQ(CountLines(job.output(), "ending the worker"), 0) << job.output();
+    EXPECT_EQ(CountLines(job.output(), "killed by"), 0) << job.output();
+    EXPECT_EQ(ExpectTrained(folder, 2), Undisturbed()) << job.output();
+    ExpectNoProcessLeft(folder);
+  }
+}
+
 TEST(ElasticJob, AStoppedWorkerIsEndedAndTheOthersGoOn) {
   EXPECT_EQ(Train(4, {"--worker_timeout=1"}, {"--faults=2:part:stop:5"}), Undisturbed());
 }

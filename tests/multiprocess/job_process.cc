@@ -49,15 +49,14 @@ std::vector<telemetry::Timed<telemetry::WorkerStartedEvent>> Started(const Repor
                                        : decltype(events.supervisor->started){};
 }
 
-// True when the process has ended within the guard time, or isn't there.
-bool WaitUntilGone(pid_t pid) {
+}  // namespace
+
+bool WaitUntilDead(pid_t pid) {
   UniqueFd process(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
   if (!process) return errno == ESRCH;
   pollfd ready = {process.get(), POLLIN, 0};
   return poll(&ready, 1, kGuardMilliseconds) == 1;
 }
-
-}  // namespace
 
 ReportFolder::ReportFolder() {
   static std::atomic<int> count{0};
@@ -150,7 +149,7 @@ int JobProcess::Wait() {
   if (ended_) return code_;
   while (ReadMore()) {
   }
-  if (!WaitUntilGone(pid_)) Signal(SIGKILL);
+  if (!WaitUntilDead(pid_)) Signal(SIGKILL);
   int status = 0;
   PCHECK(waitpid(pid_, &status, 0) == pid_);
   ended_ = true;
@@ -207,7 +206,7 @@ void ExpectNoProcessLeft(const ReportFolder& folder, int supervisors) {
     auto started = Started(folder, supervisor);
     EXPECT_FALSE(started.empty());
     for (const auto& worker : started) {
-      EXPECT_TRUE(WaitUntilGone(worker.event.pid)) << "member " << worker.event.member;
+      EXPECT_TRUE(WaitUntilDead(worker.event.pid)) << "member " << worker.event.member;
       waitpid(worker.event.pid, nullptr, WNOHANG);
     }
   }

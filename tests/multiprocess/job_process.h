@@ -110,6 +110,8 @@ void ExpectNoProcessLeft(const ReportFolder& folder, int supervisors = 1);
 std::string ExpectTrained(const ReportFolder& folder, int at_end = -1);
 // The pid of member `member`'s newest worker, or -1.
 pid_t WorkerPid(const ReportFolder& folder, int member, int supervisor = 0);
+// Blocks until the process has ended, reaped or not; false when that takes unreasonably long.
+bool WaitUntilDead(pid_t pid);
 // How many worlds any worker saw.
 int Worlds(const ReportFolder& folder);
 // How many workers received state.
