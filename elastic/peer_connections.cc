@@ -4,6 +4,7 @@
 #include <sstream>
 #include <utility>
 
+#include "base/open_files.h"
 #include "collectives/transport/shm_transport.h"
 #include "collectives/transport/tcp_transport.h"
 #include "glog/logging.h"
@@ -17,6 +18,7 @@ constexpr Duration kHandshakeLimit = std::chrono::seconds(5);
 constexpr Duration kDialPause = std::chrono::milliseconds(20);
 // Strangers can't make us hold more half-known connections than this.
 constexpr size_t kMaxIntroductions = 1024;
+size_t MaxIntroductions() { return std::min(kMaxIntroductions, OpenFilesLimit() / 4); }
 
 std::string Named(const MemberProcess& process) {
   std::ostringstream out;
@@ -149,19 +151,21 @@ void PeerConnections::DialAgain(const rendezvous::ListedMember& peer) {
 }
 
 void PeerConnections::Welcome(UniqueFd connection, bool same_host) {
-  if (introductions_.size() >= kMaxIntroductions) return;
+  // Who has waited longest goes: those of ours speak at once.
+  if (callers_.size() >= MaxIntroductions()) callers_.pop_front();
   Introduce(std::move(connection), rendezvous::Handshake::Role::kResponder, same_host,
             [](const Status&) {});
 }
 
 void PeerConnections::Introduce(UniqueFd connection, rendezvous::Handshake::Role role,
                                 bool same_host, std::function<void(const Status&)> done) {
-  introductions_.emplace_back();
-  auto place = std::prev(introductions_.end());
+  Introductions& list = role == rendezvous::Handshake::Role::kResponder ? callers_ : introductions_;
+  list.emplace_back();
+  auto place = std::prev(list.end());
   *place = std::make_unique<rendezvous::Introduction>(
       loop_, std::move(connection), role, options_.self, options_.key, random_, kHandshakeLimit,
-      [this, place, same_host, done](Result<rendezvous::Acquaintance> result) {
-        introductions_.erase(place);
+      [this, &list, place, same_host, done](Result<rendezvous::Acquaintance> result) {
+        list.erase(place);
         done(OnIntroduced(std::move(result), same_host));
         EndIfConnected();
       });

@@ -101,8 +101,9 @@ class PeerConnections {
   ContactCard card_;
   net::SocketNetwork network_;
   std::unique_ptr<net::Listener> listener_;
-  Introductions introductions_;
-  World world_;  // of the last Connect
+  Introductions introductions_;  // to those who were called
+  Introductions callers_;        // the oldest first
+  World world_;                  // of the last Connect
   bool ever_connected_ = false;
   std::unique_ptr<Attempt> attempt_;
   struct Connection {

@@ -12,6 +12,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/open_files.h"
+
 namespace closeranks::launcher {
 namespace {
 
@@ -31,9 +33,25 @@ Result<Pipe> MakePipe() {
   return Pipe{UniqueFd(fds[0]), UniqueFd(fds[1])};
 }
 
+// Not about the program: something that it or we need ran out.
+bool IsShortage(int error_number) {
+  return error_number == EAGAIN || error_number == EMFILE || error_number == ENFILE ||
+         error_number == ENOMEM;
+}
+
+Status StartStatus(int error_number, const std::string& program) {
+  if (error_number == EAGAIN) {
+    return ResourceExhausted("starting '" + program +
+                             "': no more processes are allowed (ulimit -u, or the container's "
+                             "limit of pids)");
+  }
+  if (IsShortage(error_number)) return ErrnoStatus(error_number, "starting '" + program + "'");
+  return InvalidArgument("can't run '" + program + "': " + std::strerror(error_number));
+}
+
 // In the child, after fork: only async-signal-safe calls. Doesn't return.
 [[noreturn]] void ExecuteChild(char* const* argv, char* const* environment, int out, int error,
-                               int passed, int report, pid_t parent) {
+                               int passed, const rlimit* open_files, int report, pid_t parent) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(127);  // the supervisor died before the line above
   sigset_t none;
@@ -42,6 +60,7 @@ Result<Pipe> MakePipe() {
   dup2(out, STDOUT_FILENO);
   dup2(error, STDERR_FILENO);
   if (passed >= 0) fcntl(passed, F_SETFD, 0);
+  if (open_files != nullptr) SetOpenFilesLimit(*open_files);
   execvpe(argv[0], argv, environment);
   int failure = errno;
   [[maybe_unused]] ssize_t written = write(report, &failure, sizeof(failure));
@@ -95,10 +114,12 @@ Result<std::unique_ptr<ChildProcess>> ChildProcess::Start(Options options, net::
 
   pid_t parent = getpid();
   pid_t pid = fork();
-  if (pid < 0) return ErrnoStatus(errno, "starting a process");
+  if (pid < 0) return StartStatus(errno, options.command[0]);
   if (pid == 0) {
     ExecuteChild(argv.data(), environment_pointers.data(), out.write_end.get(),
-                 error.write_end.get(), options.passed_fd.get(), report.write_end.get(), parent);
+                 error.write_end.get(), options.passed_fd.get(),
+                 options.open_files.has_value() ? &*options.open_files : nullptr,
+                 report.write_end.get(), parent);
   }
   std::unique_ptr<ChildProcess> child(new ChildProcess(pid, loop, std::move(on_line)));
   // The report pipe closes without a word when the program is executed.
@@ -109,7 +130,7 @@ Result<std::unique_ptr<ChildProcess>> ChildProcess::Start(Options options, net::
     got = read(report.read_end.get(), &failure, sizeof(failure));
   } while (got < 0 && errno == EINTR);
   if (got > 0) {
-    return InvalidArgument("can't run '" + options.command[0] + "': " + std::strerror(failure));
+    return StartStatus(failure, options.command[0]);
   }
   RETURN_IF_ERROR(child->WatchOutput(std::move(out.read_end), false));
   RETURN_IF_ERROR(child->WatchOutput(std::move(error.read_end), true));

@@ -9,10 +9,13 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <set>
 #include <utility>
 
+#include "base/open_files.h"
 #include "closeranks/environment.h"
 #include "glog/logging.h"
+#include "launcher/descriptor_budget.h"
 #include "net/socket_link.h"
 #include "telemetry/records.h"
 
@@ -66,6 +69,7 @@ Result<int> Supervisor::Run() {
   sigset_t handled = HandledSignals();
   sigset_t before;
   sigprocmask(SIG_BLOCK, &handled, &before);
+  worker_open_files_ = RaiseOpenFilesLimit();
   Status prepared = Prepare();
   while (prepared.ok() && !AllFinished()) loop_.PollOnce(Duration::max());
   if (prepared.ok()) HangUp();
@@ -80,6 +84,7 @@ Result<int> Supervisor::Run() {
   }
   if (nobody_joined) LOG(INFO) << "every worker ended with exit code 0, and none joined a job";
   slots_.clear();  // ends what is still running
+  SetOpenFilesLimit(worker_open_files_);
   sigprocmask(SIG_SETMASK, &before, nullptr);
   RETURN_IF_ERROR(prepared);
   events_->Write(ToRecord(telemetry::SupervisorEndEvent{worst}));
@@ -101,6 +106,11 @@ Status Supervisor::Prepare() {
   if (!signals_) return ErrnoStatus(errno, "taking over signals");
   RETURN_IF_ERROR(
       loop_.Watch(signals_.get(), {.readable = true}, [this](net::Ready) { OnSignal(); }));
+  std::set<net::Address> hosts;
+  for (const auto& [member, address] : options_.host.peers) hosts.insert(address);
+  ASSIGN_OR_RETURN(options_.host.max_strangers,
+                   DescriptorsForStrangers(OpenFilesLimit(), CountOpenFiles(),
+                                           options_.host.members.size(), hosts.size()));
   ASSIGN_OR_RETURN(
       host_, rendezvous::AgentHost::Open(
                  loop_, random_, options_.host, [this](MemberId member) { return OwnerOf(member); },
@@ -148,6 +158,29 @@ rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
 }
 
 Status Supervisor::StartWorker(Slot& slot) {
+  Status started = LaunchWorker(slot);
+  if (started.code() != StatusCode::kResourceExhausted) return started;
+  RestartPolicy::Verdict verdict = slot.policy.OnShortage(clock_.Now());
+  std::string what = "the worker of member " + std::to_string(slot.member) +
+                     " can't be started: " + started.message() + "; " + verdict.reason;
+  if (!verdict.restart) return ResourceExhausted(std::move(what));
+  LOG(WARNING) << what;
+  StartLater(slot, verdict.delay);
+  return OkStatus();
+}
+
+void Supervisor::StartLater(Slot& slot, Duration delay) {
+  slot.restart = loop_.RunAfter(delay, [this, &slot] {
+    Status started = StartWorker(slot);
+    if (started.ok()) return;
+    LOG(ERROR) << started;
+    slot.finished = true;
+    slot.exit_code = static_cast<int>(ExitCodeFor(started));
+    GiveUpStart(slot, "");
+  });
+}
+
+Status Supervisor::LaunchWorker(Slot& slot) {
   std::array<int, 2> ends;
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
     return ErrnoStatus(errno, "making a worker's socket");
@@ -164,6 +197,8 @@ Status Supervisor::StartWorker(Slot& slot) {
                        {"MASTER_PORT", std::to_string(address.port)}};
   child.passed_fd = std::move(theirs);
   child.passed_fd_variable = kAgentFdVariable;
+  // A program that uses select() is harmed by descriptors that it didn't reckon with.
+  child.open_files = worker_open_files_;
   ASSIGN_OR_RETURN(slot.child,
                    ChildProcess::Start(std::move(child), loop_,
                                        [this, member = slot.member](std::string line, bool) {
@@ -238,14 +273,7 @@ void Supervisor::OnExit(Slot& slot, const ExitResult& result) {
                  << (verdict.reason.empty() ? "" : "; " + verdict.reason);
   }
   if (verdict.restart && !job_ended_) {
-    slot.restart = loop_.RunAfter(verdict.delay, [this, &slot] {
-      Status started = StartWorker(slot);
-      if (started.ok()) return;
-      LOG(ERROR) << started;
-      slot.finished = true;
-      slot.exit_code = static_cast<int>(ExitCodeFor(started));
-      GiveUpStart(slot, "");
-    });
+    StartLater(slot, verdict.delay);
     return;
   }
   slot.finished = true;

@@ -3,6 +3,8 @@
 #ifndef CLOSERANKS_LAUNCHER_SUPERVISOR_H_
 #define CLOSERANKS_LAUNCHER_SUPERVISOR_H_
 
+#include <sys/resource.h>
+
 #include <map>
 #include <memory>
 #include <optional>
@@ -73,7 +75,11 @@ class Supervisor {
 
   Status Prepare();
   rendezvous::Agent::Owner OwnerOf(MemberId member);
+  // Errors are those that trying again can't mend.
   Status StartWorker(Slot& slot);
+  // One attempt.
+  Status LaunchWorker(Slot& slot);
+  void StartLater(Slot& slot, Duration delay);
   void OnSignal();
   void ReapAll();
   void OnExit(Slot& slot, const ExitResult& result);
@@ -110,6 +116,7 @@ class Supervisor {
   std::unique_ptr<telemetry::EventLog> events_;
   std::unique_ptr<rendezvous::AgentHost> host_;
   std::map<MemberId, Slot> slots_;
+  rlimit worker_open_files_{};  // the limit that this process was started with
   UniqueFd signals_;
   bool fault_armed_ = false;  // its moment has come
   bool stopping_ = false;

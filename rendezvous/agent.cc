@@ -23,6 +23,10 @@ ExitCode ExitCodeOf(Outcome outcome) {
   return ExitCode::kError;
 }
 
+// Each connection that waits for the worker costs a descriptor, and some 40 bytes here: whoever
+// calls while a worker is stopped can't make this process hold more than a few of them.
+constexpr size_t kMostQueuedForConnections = 2000;
+
 }  // namespace
 
 Agent::Agent(Options options, net::Timers& timers, Random& random, Owner owner)
@@ -75,6 +79,7 @@ void Agent::WorkerDoomed() {
 
 void Agent::PassConnection(MemberId from, UniqueFd connection) {
   if (worker_link_ == nullptr || worker_.IsNone()) return;
+  if (worker_link_->queued_bytes() > kMostQueuedForConnections) return;
   SendToWorker(DataConnection{from}, std::move(connection));
 }
 

@@ -69,7 +69,8 @@ class Agent {
   void WorkerDoomed();
   // The worker is gone, and what it had still sent is taken in; another may be attached.
   void WorkerReaped();
-  // A connection for the worker's data transports; closed when there is no worker to take it.
+  // A connection for the worker's data transports; closed when there is no worker to take it, or
+  // one that takes too little.
   void PassConnection(MemberId from, UniqueFd connection);
   // This member is to be voted out: no worker will be started again.
   void Leave();

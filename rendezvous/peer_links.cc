@@ -10,8 +10,6 @@
 namespace closeranks::rendezvous {
 namespace {
 
-// Strangers can't make us hold more half-known connections than this.
-constexpr size_t kMaxIntroductions = 256;
 // To processes that say they are the same member's supervisor.
 constexpr size_t kMaxLines = 4;
 constexpr size_t kMaxSeen = 32;
@@ -69,7 +67,9 @@ void PeerLinks::Send(const Envelope& envelope) {
 }
 
 void PeerLinks::Accept(UniqueFd connection) {
-  if (hangs_up_ || introductions_.size() >= kMaxIntroductions) return;
+  if (hangs_up_) return;
+  // Who has waited longest goes: those of ours speak at once.
+  if (callers_.size() >= options_.max_introductions) callers_.pop_front();
   Introduce(std::move(connection), Handshake::Role::kResponder, nullptr);
 }
 
@@ -95,6 +95,7 @@ Status PeerLinks::refusal() const {
 void PeerLinks::HangUp() {
   hangs_up_ = true;
   introductions_.clear();
+  callers_.clear();
   for (Peer& peer : peers_) {
     loop_.Cancel(peer.retry);
     for (Line& line : peer.lines) line.link->FinishSending();
@@ -161,14 +162,15 @@ void PeerLinks::NoteTrouble(Peer& peer, const Status& why) {
 }
 
 void PeerLinks::Introduce(UniqueFd connection, Handshake::Role role, Peer* dialled) {
-  introductions_.emplace_back();
-  auto place = std::prev(introductions_.end());
-  *place = std::make_unique<Introduction>(loop_, std::move(connection), role, options_.self,
-                                          options_.key, random_, options_.handshake_limit,
-                                          [this, place, dialled](Result<Acquaintance> result) {
-                                            introductions_.erase(place);
-                                            OnIntroduced(std::move(result), dialled);
-                                          });
+  Introductions& list = dialled == nullptr ? callers_ : introductions_;
+  list.emplace_back();
+  auto place = std::prev(list.end());
+  *place = std::make_unique<Introduction>(
+      loop_, std::move(connection), role, options_.self, options_.key, random_,
+      options_.handshake_limit, [this, &list, place, dialled](Result<Acquaintance> result) {
+        list.erase(place);
+        OnIntroduced(std::move(result), dialled);
+      });
 }
 
 void PeerLinks::OnIntroduced(Result<Acquaintance> result, Peer* dialled) {

@@ -33,6 +33,7 @@ class PeerLinks {
     std::string key;
     std::map<MemberId, net::Address> peers;  // those with the same address share a supervisor
     Duration handshake_limit = std::chrono::seconds(5);
+    size_t max_introductions = 256;                        // callers beyond it are dropped
     Duration least_pause = std::chrono::milliseconds(50);  // between attempts to connect
     Duration most_pause = std::chrono::seconds(2);
   };
@@ -72,6 +73,8 @@ class PeerLinks {
   bool HasLinks() const;
 
  private:
+  using Introductions = std::list<std::unique_ptr<Introduction>>;
+
   struct Line {
     Incarnation supervisor;
     std::unique_ptr<net::SocketLink> link;
@@ -111,7 +114,8 @@ class PeerLinks {
   Options options_;
   Owner owner_;
   std::list<Peer> peers_;
-  std::list<std::unique_ptr<Introduction>> introductions_;
+  Introductions introductions_;  // to those who were called
+  Introductions callers_;        // the oldest first
   std::unique_ptr<net::Resolver> resolver_;
   bool job_ended_ = false;
   bool hangs_up_ = false;

@@ -298,5 +298,75 @@ TEST(BadInput, BytesAtThePortDisturbNothing) {
   ExpectNoProcessLeft(folder);
 }
 
+TEST(BadInput, ACrowdAtThePortKeepsNoWorkerFromBeingStartedAgain) {
+  ReportFolder folder;
+  std::string address = testing_job::UniqueAddress();
+  Barrier barrier(folder), late(folder, "late");
+  JobProcess job(RunFlags(folder, 3, {"--listen=" + address},
+                          {"--tcp", "--pause_step=5", "--pause_at=" + barrier.path(),
+                           "--hold_step=9", "--hold_size=3"}),
+                 rlimit{100, 200});
+  for (int worker = 0; worker < 3; ++worker) ASSERT_TRUE(job.WaitForOutput("pauses"));
+  std::vector<UniqueFd> crowd;
+  const Words begins = {
+      "",
+      net::EncodePreamble(
+          {net::ConnectionRole::kMembership, net::HashJobName("closeranks"), {1, {}}, 2}),
+      net::EncodePreamble(
+          {net::ConnectionRole::kData, net::HashJobName("closeranks"), {1, {}}, 2})};
+  for (int i = 0; i < 600; ++i) {
+    crowd.push_back(ConnectTo(address));
+    const std::string& begin = begins[i % begins.size()];
+    (void)send(crowd.back().get(), begin.data(), begin.size(), MSG_NOSIGNAL);
+  }
+  // They are let in one after the other: this is the last.
+  SendAndWaitForEnd(address, "x");
+  kill(testing_job::WorkerPid(folder, 2), SIGKILL);
+  ASSERT_TRUE(job.WaitForOutput("restart 1 of"));
+  barrier.Open();
+  EXPECT_EQ(job.Wait(), 0) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "Too many open files"), 0) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "restart 1 of"), 1) << job.output();
+  ExpectTrained(folder, 3);
+  ExpectNoProcessLeft(folder);
+}
+
+TEST(BadInput, AShortageAtAWorkersStartCostsARestartAndNotTheRun) {
+  ReportFolder folder;
+  Barrier barrier(folder);
+  JobProcess job(RunFlags(
+      folder, 3, {"--max_restarts=20"},
+      {"--pause_step=5", "--pause_at=" + barrier.path(), "--hold_step=9", "--hold_size=3"}));
+  for (int worker = 0; worker < 3; ++worker) ASSERT_TRUE(job.WaitForOutput("pauses"));
+  rlimit before{};
+  ASSERT_EQ(prlimit(job.pid(), RLIMIT_NOFILE, nullptr, &before), 0);
+  rlimit none = before;
+  none.rlim_cur = 1;
+  ASSERT_EQ(prlimit(job.pid(), RLIMIT_NOFILE, &none, nullptr), 0);
+  kill(testing_job::WorkerPid(folder, 2), SIGKILL);
+  ASSERT_TRUE(job.WaitForOutput("the worker of member 2 can't be started: making a"));
+  ASSERT_EQ(prlimit(job.pid(), RLIMIT_NOFILE, &before, nullptr), 0);
+  barrier.Open();
+  EXPECT_EQ(job.Wait(), 0) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "restart 2 of at most 20"), 1) << job.output();
+  ExpectTrained(folder, 3);
+  ExpectNoProcessLeft(folder);
+}
+
+TEST(BadInput, ALimitOfOpenFilesThatIsTooLowIsNamed) {
+  JobProcess job({"--n=40", "--", "true"}, rlimit{100, 100});
+  EXPECT_EQ(job.Wait(), kNoResources) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "at most 100 open files are allowed, too few for 40 workers"),
+            1)
+      << job.output();
+}
+
+TEST(BadInput, WorkersHaveTheLimitOfOpenFilesThatTheirSupervisorWasStartedWith) {
+  JobProcess job({"--n=2", "--", "sh", "-c", "echo may open $(ulimit -Sn) of $(ulimit -Hn)"},
+                 rlimit{100, 200});
+  EXPECT_EQ(job.Wait(), 0) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "may open 100 of 200"), 2) << job.output();
+}
+
 }  // namespace
 }  // namespace closeranks

@@ -17,6 +17,7 @@
 #include <set>
 
 #include "base/files.h"
+#include "base/open_files.h"
 #include "glog/logging.h"
 #include "gtest/gtest.h"
 #include "telemetry/report/event_reader.h"
@@ -89,7 +90,7 @@ void Barrier::Open() {
   PCHECK(fd_.get() >= 0);
 }
 
-JobProcess::JobProcess(const Words& flags) {
+JobProcess::JobProcess(const Words& flags, std::optional<rlimit> open_files) {
   std::array<int, 2> ends;
   PCHECK(pipe2(ends.data(), O_CLOEXEC) == 0);
   read_end_ = UniqueFd(ends[0]);
@@ -105,6 +106,7 @@ JobProcess::JobProcess(const Words& flags) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     dup2(write_end.get(), STDOUT_FILENO);
     dup2(write_end.get(), STDERR_FILENO);
+    if (open_files.has_value()) SetOpenFilesLimit(*open_files);
     execv(argv[0], argv.data());
     _exit(126);
   }

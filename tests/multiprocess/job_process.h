@@ -2,8 +2,10 @@
 #ifndef CLOSERANKS_TESTS_MULTIPROCESS_JOB_PROCESS_H_
 #define CLOSERANKS_TESTS_MULTIPROCESS_JOB_PROCESS_H_
 
+#include <sys/resource.h>
 #include <sys/types.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -50,7 +52,9 @@ class Barrier {
 class JobProcess {
  public:
   // `closeranks run FLAGS`; what is to be run belongs to them.
-  explicit JobProcess(const Words& flags);
+  explicit JobProcess(const Words& flags) : JobProcess(flags, std::nullopt) {}
+  // With this limit of open files, soft and hard.
+  JobProcess(const Words& flags, std::optional<rlimit> open_files);
   ~JobProcess();
   JobProcess(const JobProcess&) = delete;
   JobProcess& operator=(const JobProcess&) = delete;
