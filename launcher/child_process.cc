@@ -10,7 +10,10 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
 
 #include "base/open_files.h"
 
@@ -149,6 +152,21 @@ ChildProcess::~ChildProcess() {
 
 void ChildProcess::Signal(int signal) {
   if (!reaped_) kill(pid_, signal);
+}
+
+bool ChildProcess::IsReadyFor(int signal) const {
+  if (reaped_) return false;
+  std::ifstream status("/proc/" + std::to_string(pid_) + "/status");
+  for (std::string line; std::getline(status, line);) {
+    // "SigCgt:\t0000000000000600": bit 0 is signal 1.
+    if (!line.starts_with("SigBlk:") && !line.starts_with("SigIgn:") &&
+        !line.starts_with("SigCgt:")) {
+      continue;
+    }
+    uint64_t set = std::strtoull(line.c_str() + std::strlen("SigCgt:"), nullptr, 16);
+    if ((set >> (signal - 1) & 1) != 0) return true;
+  }
+  return false;
 }
 
 void ChildProcess::Reaped() {

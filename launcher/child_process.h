@@ -52,6 +52,9 @@ class ChildProcess {
   pid_t pid() const { return pid_; }
   // Harmless once it was reaped.
   void Signal(int signal);
+  // Whether its program handles, blocks or ignores `signal`, whose default would end it. False
+  // while it is still starting up, and where /proc doesn't say.
+  bool IsReadyFor(int signal) const;
 
   // The owner reaped it: hands out what is left of its output, a last line without newline too.
   // What processes of its own write later is lost.

@@ -85,6 +85,17 @@ TEST_F(ChildProcessTest, WhoGoesOnWritingAfterItsEndKeepsNobody) {
   EXPECT_EQ(WEXITSTATUS(Reap(*child)), 3);
 }
 
+TEST_F(ChildProcessTest, ItIsReadyForTheSignalsThatDontEndIt) {
+  auto child = StartShell("trap : USR1; trap '' USR2; echo ready; kill -STOP $$");
+  while (lines_.empty()) loop_.PollOnce(Duration::max());
+  EXPECT_TRUE(child->IsReadyFor(SIGUSR1));
+  EXPECT_TRUE(child->IsReadyFor(SIGUSR2));
+  EXPECT_FALSE(child->IsReadyFor(SIGPROF));
+  child->Signal(SIGKILL);
+  Reap(*child);
+  EXPECT_FALSE(child->IsReadyFor(SIGUSR1));
+}
+
 TEST_F(ChildProcessTest, ALineWithoutEndComesInPieces) {
   auto child = StartShell("head -c 1000000 /dev/zero | tr '\\0' x; echo");
   size_t bytes = 0;

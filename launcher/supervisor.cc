@@ -25,7 +25,7 @@ namespace {
 sigset_t HandledSignals() {
   sigset_t set;
   sigemptyset(&set);
-  for (int signal : {SIGCHLD, SIGTERM, SIGINT, SIGQUIT}) sigaddset(&set, signal);
+  for (int signal : {SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2}) sigaddset(&set, signal);
   // What nohup has ignored is to stay so.
   struct sigaction hang_up {};
   sigaction(SIGHUP, nullptr, &hang_up);
@@ -222,11 +222,28 @@ void Supervisor::OnSignal() {
   while (read(signals_.get(), &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
     if (info.ssi_signo == SIGCHLD) {
       child_ended = true;
+    } else if (info.ssi_signo == SIGUSR1 || info.ssi_signo == SIGUSR2) {
+      PassOn(static_cast<int>(info.ssi_signo));
     } else {
       StopAll(static_cast<int>(info.ssi_signo));
     }
   }
   if (child_ended) ReapAll();
+}
+
+// What they mean is up to the program: a checkpoint, a dump of its stacks. One that knows nothing
+// of them would be ended by them.
+void Supervisor::PassOn(int signal) {
+  const char* name = signal == SIGUSR1 ? "SIGUSR1" : "SIGUSR2";
+  for (auto& [member, slot] : slots_) {
+    if (slot.child == nullptr) continue;
+    if (slot.child->IsReadyFor(signal)) {
+      slot.child->Signal(signal);
+    } else {
+      LOG(WARNING) << name << " isn't passed on to member " << member
+                   << ": its program doesn't handle it, and would be ended by it";
+    }
+  }
 }
 
 // Children that aren't workers are reaped too: as PID 1 this process inherits orphans.

@@ -26,8 +26,8 @@
 
 namespace closeranks::launcher {
 
-// Single-threaded. The calling thread's SIGCHLD, SIGTERM, SIGINT, SIGQUIT and SIGHUP (unless
-// ignored) are taken over while Run is in progress.
+// Single-threaded. The calling thread's SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2 and
+// SIGHUP (unless ignored) are taken over while Run is in progress.
 class Supervisor {
  public:
   struct Options {
@@ -81,6 +81,7 @@ class Supervisor {
   Status LaunchWorker(Slot& slot);
   void StartLater(Slot& slot, Duration delay);
   void OnSignal();
+  void PassOn(int signal);
   void ReapAll();
   void OnExit(Slot& slot, const ExitResult& result);
   void OnProgress(Slot& slot, const rendezvous::Progress& progress);

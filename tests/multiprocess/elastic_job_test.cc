@@ -5,6 +5,7 @@
 #include <chrono>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "gtest/gtest.h"
 #include "tests/multiprocess/job_process.h"
@@ -203,6 +204,26 @@ TEST(ElasticJob, AStoppedSupervisorEndsNobodyWhenItGoesOn) {
 TEST(ElasticJob, WhoIsLostOnceTheEndIsAgreedOnCostsNothing) {
   EXPECT_EQ(Train(3, {}, {"--faults=1:end:kill:0"}), Undisturbed());
   EXPECT_EQ(Train(3, {"--worker_timeout=1"}, {"--faults=2:end:stop:0"}), Undisturbed());
+}
+
+TEST(ElasticJob, UserSignalsAreForTheWorkersThatHandleThem) {
+  ReportFolder folder;
+  testing_job::Barrier barrier(folder);
+  JobProcess job(RunFlags(folder, 3, {},
+                          {"--tells_signals=1", "--pause_step=5", "--pause_at=" + barrier.path()}));
+  for (int worker = 0; worker < 3; ++worker) ASSERT_TRUE(job.WaitForOutput("pauses"));
+  for (const auto& [signal, name] : {std::pair(SIGUSR1, "SIGUSR1"), {SIGUSR2, "SIGUSR2"}}) {
+    job.Signal(signal);
+    ASSERT_TRUE(job.WaitForOutput(std::string("[1] got ") + name));
+  }
+  barrier.Open();
+  EXPECT_EQ(job.Wait(), 0) << job.output();
+  for (const char* name : {"SIGUSR1 isn't passed on to member", "SIGUSR2 isn't passed on to"}) {
+    EXPECT_EQ(CountLines(job.output(), name), 2) << job.output();
+  }
+  EXPECT_EQ(testing_job::Worlds(folder), 1) << job.output();
+  EXPECT_EQ(ExpectTrained(folder, 3), Undisturbed()) << job.output();
+  ExpectNoProcessLeft(folder);
 }
 
 TEST(ElasticJob, TerminatingTheSupervisorEndsEverything) {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -41,6 +42,7 @@ DEFINE_int32(hold_size, 0, "see --hold_step");
 DEFINE_uint64(pause_step, 0, "stay in this step until somebody writes to --pause_at");
 DEFINE_string(pause_at, "", "a named pipe");
 DEFINE_string(linger_at, "", "a named pipe: who finishes early ends when somebody writes to it");
+DEFINE_int32(tells_signals, -1, "the member that says when it gets SIGUSR1 or SIGUSR2");
 // Each strikes once in the run, but for "exit", which strikes every time but the first.
 DEFINE_string(
     faults, "",
@@ -206,12 +208,20 @@ class Observer final : public elastic::StepObserver {
   StepNumber steps_;
 };
 
+void TellSignal(int signal) {
+  const std::string_view text = signal == SIGUSR1 ? "got SIGUSR1\n" : "got SIGUSR2\n";
+  [[maybe_unused]] ssize_t written = write(STDERR_FILENO, text.data(), text.size());
+}
+
 Status Train(const Environment& environment, ExitCode& exit_code) {
   SystemClock clock;
   SystemRandom random;
   SystemFiles files;
   if (!environment.agent_fd.has_value()) return InvalidArgument("there is no supervisor");
   Faults faults(environment.member.value_or(-1), files);
+  if (environment.member == FLAGS_tells_signals) {
+    for (int number : {SIGUSR1, SIGUSR2}) std::signal(number, TellSignal);
+  }
   faults.At("start", 0);
   elastic::Worker::Options options;
   options.shared_memory = !FLAGS_tcp;
