@@ -126,17 +126,10 @@ Status Supervisor::Prepare() {
 
 rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
   rendezvous::Agent::Owner owner;
-  owner.kill_worker = [this, member](const std::string& reason) {
-    Slot& slot = slots_.at(member);
-    if (slot.child == nullptr) return;
-    LOG(WARNING) << "ending the worker of member " << member << ": " << reason;
-    slot.child->Signal(SIGKILL);
+  owner.kill_worker = [this, member](const std::string& reason, TimePoint heard) {
+    EndWorker(slots_.at(member), reason, heard);
   };
-  owner.on_hung_up = [this, member] {
-    // How it ended is said when it is reaped.
-    Slot& slot = slots_.at(member);
-    if (slot.child != nullptr) slot.child->Signal(SIGKILL);
-  };
+  owner.on_hung_up = [this, member] { FinishOff(slots_.at(member)); };
   owner.on_progress = [this, member](const rendezvous::Progress& progress) {
     OnProgress(slots_.at(member), progress);
   };
@@ -207,6 +200,8 @@ Status Supervisor::LaunchWorker(Slot& slot) {
   slot.step_time = {};
   slot.incarnation.clear();
   slot.asked_in = false;
+  slot.ended_for.clear();
+  slot.lost_at = slot.heard_at = {};
   telemetry::WorkerStartedEvent started;
   started.member = slot.member;
   started.pid = slot.child->pid();
@@ -273,6 +268,9 @@ void Supervisor::OnExit(Slot& slot, const ExitResult& result) {
   exit.incarnation = slot.incarnation;
   exit.code = result.signal == 0 ? result.code : -1;
   exit.signal = result.signal;
+  exit.ended_for = slot.ended_for;
+  exit.t_lost = slot.lost_at != TimePoint{} ? slot.lost_at : clock_.Now();
+  exit.t_heard = slot.heard_at;
   events_->Write(ToRecord(exit));
   bool in_order = result.signal == 0 && result.code == 0;
   // The others may have come to the job's end between its last sign of life and now.
@@ -368,7 +366,7 @@ void Supervisor::OnLifeline(Slot& slot, UniqueFd lifeline) {
       if (slot.child == nullptr || slot.child->pid() != pid) return;
       if (host_->agent(slot.member)->worker_ends()) return;
       // Whatever made the thread end: now the process does, for certain.
-      slot.child->Signal(SIGKILL);
+      FinishOff(slot);
       host_->agent(slot.member)->WorkerDoomed();
     });
   });
@@ -452,11 +450,24 @@ void Supervisor::EndMember(Slot& slot, ExitCode code) {
 }
 
 void Supervisor::EndLater(Slot& slot) {
-  loop_.RunAfter(options_.grace, [this, &slot] {
-    if (slot.child == nullptr) return;
-    LOG(WARNING) << "ending the worker of member " << slot.member << ": it didn't end by itself";
-    slot.child->Signal(SIGKILL);
-  });
+  loop_.RunAfter(options_.grace, [this, &slot] { EndWorker(slot, "it didn't end by itself"); });
+}
+
+void Supervisor::EndWorker(Slot& slot, const std::string& reason, TimePoint heard) {
+  if (slot.child == nullptr) return;
+  LOG(WARNING) << "ending the worker of member " << slot.member << ": " << reason;
+  slot.child->Signal(SIGKILL);
+  if (slot.lost_at != TimePoint{}) return;
+  slot.lost_at = clock_.Now();
+  slot.ended_for = reason;
+  slot.heard_at = heard;
+}
+
+// Nothing is said of it: how it ended is, when it is reaped.
+void Supervisor::FinishOff(Slot& slot) {
+  if (slot.child == nullptr) return;
+  slot.child->Signal(SIGKILL);
+  if (slot.lost_at == TimePoint{}) slot.lost_at = clock_.Now();
 }
 
 // A host that went at once could leave a slow one without the job's end, and so without a quorum.

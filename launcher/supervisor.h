@@ -62,6 +62,9 @@ class Supervisor {
     std::string incarnation;              // of the worker, once it said hello
     bool asked_in = false;                // the worker asked to be let into the job
     std::vector<UniqueFd> lifelines;      // of the running worker
+    std::string ended_for;                // why it was ended from here, or empty
+    TimePoint lost_at{};                  // it was ended, or seen to be dying; none: it runs
+    TimePoint heard_at{};                 // last, if it was ended for its silence
     net::TimerId restart = net::kNoTimer;
     std::optional<ExitCode> ending;  // of the member, whatever its worker still does
     bool finished = false;
@@ -92,6 +95,10 @@ class Supervisor {
   void EndMember(Slot& slot, ExitCode code);
   // Unless it ends by itself within the grace period.
   void EndLater(Slot& slot);
+  // At once.
+  void EndWorker(Slot& slot, const std::string& reason, TimePoint heard = {});
+  // It is dying, or hung up and is to.
+  void FinishOff(Slot& slot);
   // The first world needs everyone: ends the rest, who wait for nothing. `why` is said of `gone`.
   void GiveUpStart(const Slot& gone, const std::string& why);
   // Gives the start up once somebody waits for those who never joined.

@@ -115,7 +115,7 @@ void Agent::OnWorkerFrame(const net::FrameHeader& header, std::string_view paylo
   if (header.kind == net::FrameKind::kHeartbeat) return;
   auto message = DecodeWorkerMessage(payload);
   if (!message.ok()) {
-    owner_.kill_worker(message.status().message());
+    owner_.kill_worker(message.status().message(), {});
     return;
   }
   if (std::holds_alternative<LifelineEnd>(*message)) {
@@ -196,7 +196,7 @@ void Agent::Execute(const WorkerCommand& command) {
       SendToWorker(Install{command.decision});
       break;
     case WorkerCommand::Kind::kKill:
-      owner_.kill_worker("it didn't stop in time for a new generation");
+      owner_.kill_worker("it didn't stop in time for a new generation", {});
       break;
     case WorkerCommand::Kind::kEnd:
       SendToWorker(Ended{ExitCode::kOk, "the job is done"});
@@ -211,9 +211,10 @@ void Agent::CheckWorkerIsHeard() {
   TimePoint due = worker_heard_ + options_.worker_timeout;
   bool is_due = now >= due;
   if (is_due && std::exchange(worker_suspected_, true)) {
-    owner_.kill_worker("it wasn't heard for " +
-                       std::to_string(static_cast<int>(ToMilliseconds(options_.worker_timeout))) +
-                       " ms");
+    owner_.kill_worker(
+        "it wasn't heard for " +
+            std::to_string(static_cast<int>(ToMilliseconds(options_.worker_timeout))) + " ms",
+        worker_heard_);
     return;
   }
   // Maybe it was this process that stood still, and what the worker sent is yet to be read.

@@ -39,8 +39,9 @@ class Agent {
   struct Owner {
     // Carries a message to another member's agent; may lose it. Must not call back from inside.
     std::function<void(const Envelope&)> send;
-    // SIGKILL the worker; WorkerReaped follows when it is dead.
-    std::function<void(const std::string& reason)> kill_worker;
+    // SIGKILL the worker; WorkerReaped follows when it is dead. `heard`: its last sign of life,
+    // when it is ended for its silence; else none.
+    std::function<void(const std::string& reason, TimePoint heard)> kill_worker;
     // The worker closed its session without a goodbye: it is dying, or else to be ended.
     std::function<void()> on_hung_up;
     std::function<void(const Progress&)> on_progress;

@@ -33,7 +33,7 @@ class AgentHostTest : public testing::Test {
         loop_, random_, options,
         [raw = host.get()](MemberId) {
           Agent::Owner owner;
-          owner.kill_worker = [](const std::string&) {};
+          owner.kill_worker = [](const std::string&, TimePoint) {};
           owner.on_hung_up = [] {};
           owner.on_progress = [](const Progress&) {};
           owner.on_hello = [](const Hello&) {};

@@ -127,7 +127,10 @@ Record ToRecord(const WorkerExitEvent& event) {
       .Set("member", event.member)
       .Set("incarnation", event.incarnation)
       .Set("code", event.code)
-      .Set("signal", event.signal);
+      .Set("signal", event.signal)
+      .Set("ended_for", event.ended_for)
+      .Set("t_lost", event.t_lost)
+      .Set("t_heard", event.t_heard);
 }
 
 Record ToRecord(const SupervisorEndEvent& event) {

@@ -143,6 +143,10 @@ struct WorkerExitEvent {
   std::string incarnation;  // as in worker_started
   int code = -1;            // the exit code, or -1
   int signal = 0;           // the signal that ended it, or 0
+  // These three aren't in the records of older versions.
+  std::string ended_for;  // why the launcher ended it; empty: it didn't, or by a "kill"
+  TimePoint t_lost;       // it was ended, or first seen to be dying
+  TimePoint t_heard;      // it gave its last sign of life; none unless it was ended for silence
 };
 
 // "end" in the supervisor's file.

@@ -30,6 +30,12 @@ class Fields {
     }
   }
 
+  // Of a field that older versions didn't write.
+  template <typename T>
+  void GetIfThere(const char* name, T& value) {
+    if (object_.contains(name)) Get(name, value);
+  }
+
   // Empty, or what is wrong.
   const std::string& wrong() const { return wrong_; }
 
@@ -158,6 +164,9 @@ void ReadFields(Fields& fields, WorkerExitEvent& event) {
   fields.Get("incarnation", event.incarnation);
   fields.Get("code", event.code);
   fields.Get("signal", event.signal);
+  fields.GetIfThere("ended_for", event.ended_for);
+  fields.GetIfThere("t_lost", event.t_lost);
+  fields.GetIfThere("t_heard", event.t_heard);
 }
 
 void ReadFields(Fields& fields, SupervisorEndEvent& event) {

@@ -184,6 +184,25 @@ TEST(ElasticJob, AStoppedWorkerIsEndedAndTheOthersGoOn) {
   EXPECT_EQ(Train(4, {"--worker_timeout=1"}, {"--faults=2:part:stop:5"}), Undisturbed());
 }
 
+TEST(ElasticJob, WhyAndSinceWhenAWorkerWasEndedIsOnRecord) {
+  ReportFolder folder;
+  JobProcess job(
+      RunFlags(folder, 3, {"--worker_timeout=1"},
+               {"--faults=0:part:stop:5,1:part:kill:9", "--hold_step=12", "--hold_size=3"}));
+  EXPECT_EQ(job.Wait(), 0) << job.output();
+  auto exits = testing_job::Exits(folder);
+  ASSERT_GE(exits.size(), 2u);
+  EXPECT_EQ(exits[0].event.ended_for, "it wasn't heard for 1000 ms");
+  EXPECT_GT(exits[0].event.t_heard, TimePoint{});
+  EXPECT_GE(exits[0].event.t_lost - exits[0].event.t_heard, std::chrono::seconds(1));
+  EXPECT_LE(exits[0].event.t_lost, exits[0].t);
+  EXPECT_EQ(exits[1].event.ended_for, "");
+  EXPECT_EQ(exits[1].event.t_heard, TimePoint{});
+  EXPECT_GT(exits[1].event.t_lost, exits[0].t);
+  EXPECT_LE(exits[1].event.t_lost, exits[1].t);
+  ExpectNoProcessLeft(folder);
+}
+
 TEST(ElasticJob, AStoppedSupervisorEndsNobodyWhenItGoesOn) {
   ReportFolder folder;
   testing_job::Barrier barrier(folder);

@@ -20,7 +20,6 @@
 #include "base/open_files.h"
 #include "glog/logging.h"
 #include "gtest/gtest.h"
-#include "telemetry/report/event_reader.h"
 #include "telemetry/report/ledger_count.h"
 
 namespace closeranks::testing_job {
@@ -39,15 +38,13 @@ telemetry::RunEvents Events(const std::string& folder) {
   return events.ok() ? *std::move(events) : telemetry::RunEvents{};
 }
 
-std::vector<telemetry::Timed<telemetry::WorkerStartedEvent>> Started(const ReportFolder& folder,
-                                                                     int supervisor) {
+telemetry::SupervisorEvents EventsOfSupervisor(const ReportFolder& folder, int supervisor) {
   // ReadEvents wants a worker's file beside the supervisor's.
   SystemFiles files;
   std::string path = folder.OfSupervisor(supervisor);
   EXPECT_TRUE(files.Replace(path + "/events.0.00000000.jsonl", "").ok());
   telemetry::RunEvents events = Events(path);
-  return events.supervisor.has_value() ? events.supervisor->started
-                                       : decltype(events.supervisor->started){};
+  return events.supervisor.value_or(telemetry::SupervisorEvents{});
 }
 
 }  // namespace
@@ -205,7 +202,7 @@ int CountLines(const std::string& text, const std::string& part) {
 
 void ExpectNoProcessLeft(const ReportFolder& folder, int supervisors) {
   for (int supervisor = 0; supervisor < supervisors; ++supervisor) {
-    auto started = Started(folder, supervisor);
+    auto started = EventsOfSupervisor(folder, supervisor).started;
     EXPECT_FALSE(started.empty());
     for (const auto& worker : started) {
       EXPECT_TRUE(WaitUntilDead(worker.event.pid)) << "member " << worker.event.member;
@@ -238,10 +235,14 @@ std::string ExpectTrained(const ReportFolder& folder, int at_end) {
 
 pid_t WorkerPid(const ReportFolder& folder, int member, int supervisor) {
   pid_t pid = -1;
-  for (const auto& started : Started(folder, supervisor)) {
+  for (const auto& started : EventsOfSupervisor(folder, supervisor).started) {
     if (started.event.member == member) pid = started.event.pid;
   }
   return pid;
+}
+
+std::vector<telemetry::Timed<telemetry::WorkerExitEvent>> Exits(const ReportFolder& folder) {
+  return EventsOfSupervisor(folder, 0).exits;
 }
 
 int Worlds(const ReportFolder& folder) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/unique_fd.h"
+#include "telemetry/report/event_reader.h"
 
 namespace closeranks::testing_job {
 
@@ -116,6 +117,8 @@ std::string ExpectTrained(const ReportFolder& folder, int at_end = -1);
 pid_t WorkerPid(const ReportFolder& folder, int member, int supervisor = 0);
 // Blocks until the process has ended, reaped or not; false when that takes unreasonably long.
 bool WaitUntilDead(pid_t pid);
+// How its workers ended, by the supervisor's record.
+std::vector<telemetry::Timed<telemetry::WorkerExitEvent>> Exits(const ReportFolder& folder);
 // How many worlds any worker saw.
 int Worlds(const ReportFolder& folder);
 // How many workers received state.
