@@ -8,6 +8,7 @@
 #include "cli/count_samples_command.h"
 #include "cli/report_command.h"
 #include "cli/run_command.h"
+#include "closeranks/version.h"
 
 namespace closeranks::cli {
 namespace {
@@ -17,7 +18,7 @@ constexpr char kUsage[] =
     "  run            start workers on this host and keep them going\n"
     "  report         turn a run's records into report.json, report.html and a table\n"
     "  count-samples  count from the ledgers which samples were lost or repeated\n\n"
-    "closeranks run --help lists its flags.\n";
+    "closeranks run --help lists its flags; closeranks --version says which build this is.\n";
 
 int Main(const std::vector<std::string>& words) {
   SystemFiles files;
@@ -32,6 +33,11 @@ int Main(const std::vector<std::string>& words) {
   }
   if (name == "help" || name == "--help") {
     std::cout << kUsage;
+    return static_cast<int>(ExitCode::kOk);
+  }
+  if (name == "--version") {
+    std::cout << "closeranks " << kVersion << " (" << CompilerName() << ", program " << ProgramId()
+              << ")\n";
     return static_cast<int>(ExitCode::kOk);
   }
   if (!name.empty()) std::cerr << "closeranks: there is no command '" << name << "'\n\n";

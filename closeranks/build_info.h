@@ -6,8 +6,7 @@
 
 namespace closeranks {
 
-// Names the compiler, libtorch, and this very executable (by the build ID that the linker puts into
-// it).
+// Names the compiler, libtorch, and this very executable.
 std::string BuildName();
 
 // The vector instructions that libtorch and the reductions use on this CPU.

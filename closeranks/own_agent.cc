@@ -18,9 +18,11 @@ constexpr Duration kPatience = std::chrono::hours(24 * 365);
 
 rendezvous::Agent::Owner Owner(MemberId) {
   rendezvous::Agent::Owner owner;
-  owner.kill_worker = [](const std::string& reason) { LOG(ERROR) << reason; };
+  owner.kill_worker = [](const std::string& reason, TimePoint) { LOG(ERROR) << reason; };
+  owner.on_hung_up = [] {};
   owner.on_progress = [](const rendezvous::Progress&) {};
   owner.on_hello = [](const rendezvous::Hello&) {};
+  owner.on_ready = [] {};
   owner.on_lifeline = [](UniqueFd) {};
   owner.on_outcome = [](const auto&...) {};
   return owner;

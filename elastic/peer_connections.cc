@@ -4,6 +4,7 @@
 #include <sstream>
 #include <utility>
 
+#include "base/open_files.h"
 #include "collectives/transport/shm_transport.h"
 #include "collectives/transport/tcp_transport.h"
 #include "glog/logging.h"
@@ -15,6 +16,8 @@ namespace {
 
 constexpr Duration kHandshakeLimit = std::chrono::seconds(5);
 constexpr Duration kDialPause = std::chrono::milliseconds(20);
+// Strangers can't make us hold more half-known connections than this.
+constexpr size_t kMaxIntroductions = 1024;
 
 std::string Named(const MemberProcess& process) {
   std::ostringstream out;
@@ -30,7 +33,8 @@ PeerConnections::PeerConnections(net::EventLoop& loop, collectives::Engine& engi
       engine_(engine),
       options_(std::move(options)),
       network_(loop),
-      introductions_(loop, random, options_.self, options_.key, kHandshakeLimit) {
+      introductions_(loop, random, options_.self, options_.key, kHandshakeLimit,
+                     std::min(kMaxIntroductions, OpenFilesLimit() / 4)) {
   card_.host = ThisHost();
   card_.unix_name = "closeranks-" + options_.self.process.incarnation.ToString();
   card_.data_address = options_.data_address;

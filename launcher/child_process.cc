@@ -10,7 +10,12 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
+
+#include "base/open_files.h"
 
 namespace closeranks::launcher {
 namespace {
@@ -31,9 +36,25 @@ Result<Pipe> MakePipe() {
   return Pipe{UniqueFd(fds[0]), UniqueFd(fds[1])};
 }
 
+// Not about the program: something that it or we need ran out.
+bool IsShortage(int error_number) {
+  return error_number == EAGAIN || error_number == EMFILE || error_number == ENFILE ||
+         error_number == ENOMEM;
+}
+
+Status StartStatus(int error_number, const std::string& program) {
+  if (error_number == EAGAIN) {
+    return ResourceExhausted("starting '" + program +
+                             "': no more processes are allowed (ulimit -u, or the container's "
+                             "limit of pids)");
+  }
+  if (IsShortage(error_number)) return ErrnoStatus(error_number, "starting '" + program + "'");
+  return InvalidArgument("can't run '" + program + "': " + std::strerror(error_number));
+}
+
 // In the child, after fork: only async-signal-safe calls. Doesn't return.
 [[noreturn]] void ExecuteChild(char* const* argv, char* const* environment, int out, int error,
-                               int passed, int report, pid_t parent) {
+                               int passed, const rlimit* open_files, int report, pid_t parent) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(127);  // the supervisor died before the line above
   sigset_t none;
@@ -42,6 +63,7 @@ Result<Pipe> MakePipe() {
   dup2(out, STDOUT_FILENO);
   dup2(error, STDERR_FILENO);
   if (passed >= 0) fcntl(passed, F_SETFD, 0);
+  if (open_files != nullptr) SetOpenFilesLimit(*open_files);
   execvpe(argv[0], argv, environment);
   int failure = errno;
   [[maybe_unused]] ssize_t written = write(report, &failure, sizeof(failure));
@@ -95,10 +117,12 @@ Result<std::unique_ptr<ChildProcess>> ChildProcess::Start(Options options, net::
 
   pid_t parent = getpid();
   pid_t pid = fork();
-  if (pid < 0) return ErrnoStatus(errno, "starting a process");
+  if (pid < 0) return StartStatus(errno, options.command[0]);
   if (pid == 0) {
     ExecuteChild(argv.data(), environment_pointers.data(), out.write_end.get(),
-                 error.write_end.get(), options.passed_fd.get(), report.write_end.get(), parent);
+                 error.write_end.get(), options.passed_fd.get(),
+                 options.open_files.has_value() ? &*options.open_files : nullptr,
+                 report.write_end.get(), parent);
   }
   std::unique_ptr<ChildProcess> child(new ChildProcess(pid, loop, std::move(on_line)));
   // The report pipe closes without a word when the program is executed.
@@ -109,7 +133,7 @@ Result<std::unique_ptr<ChildProcess>> ChildProcess::Start(Options options, net::
     got = read(report.read_end.get(), &failure, sizeof(failure));
   } while (got < 0 && errno == EINTR);
   if (got > 0) {
-    return InvalidArgument("can't run '" + options.command[0] + "': " + std::strerror(failure));
+    return StartStatus(failure, options.command[0]);
   }
   RETURN_IF_ERROR(child->WatchOutput(std::move(out.read_end), false));
   RETURN_IF_ERROR(child->WatchOutput(std::move(error.read_end), true));
@@ -128,6 +152,21 @@ ChildProcess::~ChildProcess() {
 
 void ChildProcess::Signal(int signal) {
   if (!reaped_) kill(pid_, signal);
+}
+
+bool ChildProcess::IsReadyFor(int signal) const {
+  if (reaped_) return false;
+  std::ifstream status("/proc/" + std::to_string(pid_) + "/status");
+  for (std::string line; std::getline(status, line);) {
+    // "SigCgt:\t0000000000000600": bit 0 is signal 1.
+    if (!line.starts_with("SigBlk:") && !line.starts_with("SigIgn:") &&
+        !line.starts_with("SigCgt:")) {
+      continue;
+    }
+    uint64_t set = std::strtoull(line.c_str() + std::strlen("SigCgt:"), nullptr, 16);
+    if ((set >> (signal - 1) & 1) != 0) return true;
+  }
+  return false;
 }
 
 void ChildProcess::Reaped() {

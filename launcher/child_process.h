@@ -2,10 +2,12 @@
 #ifndef CLOSERANKS_LAUNCHER_CHILD_PROCESS_H_
 #define CLOSERANKS_LAUNCHER_CHILD_PROCESS_H_
 
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -34,11 +36,13 @@ class ChildProcess {
     // Passed on under the number that the variable `passed_fd_variable` names.
     UniqueFd passed_fd;
     std::string passed_fd_variable;
+    std::optional<rlimit> open_files;  // its limit; none: ours
   };
   // One whole line of the child's output, without the newline; `error` is set for standard error.
   using OnLine = std::function<void(std::string line, bool error)>;
 
-  // kInvalidArgument when the program can't be executed; the message names it.
+  // kInvalidArgument when the program can't be executed; the message names it. kResourceExhausted
+  // when the system is short of descriptors, processes or memory.
   static Result<std::unique_ptr<ChildProcess>> Start(Options options, net::EventLoop& loop,
                                                      OnLine on_line);
   ~ChildProcess();
@@ -48,6 +52,9 @@ class ChildProcess {
   pid_t pid() const { return pid_; }
   // Harmless once it was reaped.
   void Signal(int signal);
+  // Whether its program handles, blocks or ignores `signal`, whose default would end it. False
+  // while it is still starting up, and where /proc doesn't say.
+  bool IsReadyFor(int signal) const;
 
   // The owner reaped it: hands out what is left of its output, a last line without newline too.
   // What processes of its own write later is lost.

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 
+#include "base/open_files.h"
 #include "gtest/gtest.h"
 
 namespace closeranks::launcher {
@@ -84,6 +85,17 @@ TEST_F(ChildProcessTest, WhoGoesOnWritingAfterItsEndKeepsNobody) {
   EXPECT_EQ(WEXITSTATUS(Reap(*child)), 3);
 }
 
+TEST_F(ChildProcessTest, ItIsReadyForTheSignalsThatDontEndIt) {
+  auto child = StartShell("trap : USR1; trap '' USR2; echo ready; kill -STOP $$");
+  while (lines_.empty()) loop_.PollOnce(Duration::max());
+  EXPECT_TRUE(child->IsReadyFor(SIGUSR1));
+  EXPECT_TRUE(child->IsReadyFor(SIGUSR2));
+  EXPECT_FALSE(child->IsReadyFor(SIGPROF));
+  child->Signal(SIGKILL);
+  Reap(*child);
+  EXPECT_FALSE(child->IsReadyFor(SIGUSR1));
+}
+
 TEST_F(ChildProcessTest, ALineWithoutEndComesInPieces) {
   auto child = StartShell("head -c 1000000 /dev/zero | tr '\\0' x; echo");
   size_t bytes = 0;
@@ -111,6 +123,27 @@ TEST_F(ChildProcessTest, ADescriptorIsPassedOnUnderItsNumber) {
   Reap(**child);
   char text[16];
   EXPECT_EQ(read(read_end.get(), text, sizeof(text)), 7);
+}
+
+TEST_F(ChildProcessTest, ItsLimitOfOpenFilesIsTheOneItIsGiven) {
+  ChildProcess::Options options;
+  options.command = {"sh", "-c", "ulimit -n"};
+  options.open_files = rlimit{50, 60};
+  auto child = ChildProcess::Start(std::move(options), loop_, [this](std::string line, bool) {
+    lines_.push_back(std::move(line));
+  });
+  ASSERT_TRUE(child.ok());
+  Reap(**child);
+  EXPECT_EQ(lines_, (std::vector<std::string>{"50"}));
+}
+
+TEST_F(ChildProcessTest, AShortageOfDescriptorsIsNoFaultOfTheProgram) {
+  rlimit before = RaiseOpenFilesLimit();
+  // One pipe fits, and no second one.
+  SetOpenFilesLimit({CountOpenFiles() + 3, before.rlim_max});
+  auto child = Start({"true"});
+  SetOpenFilesLimit(before);
+  EXPECT_EQ(child.status().code(), StatusCode::kResourceExhausted) << child.status();
 }
 
 TEST(ExitResult, SaysHowItEnded) {

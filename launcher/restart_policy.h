@@ -24,13 +24,20 @@ class RestartPolicy {
     std::string reason;  // for the log: why it is, or isn't, started again
   };
 
+  // After a start for which something ran out: no sooner than the shortage may have passed.
+  static constexpr Duration kShortagePause = std::chrono::seconds(1);
+
   explicit RestartPolicy(Options options) : options_(options) {}
 
   // Restarts after a signal or an exit code whose row in the exit-code table says so, unless there
   // were `max_restarts` within the window.
   Verdict OnExit(TimePoint now, const ExitResult& result);
+  // The same, of one that couldn't even be started.
+  Verdict OnShortage(TimePoint now);
 
  private:
+  Verdict OnLoss(TimePoint now, Duration delay);
+
   Options options_;
   std::deque<TimePoint> restarts_;
 };

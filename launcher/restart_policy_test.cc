@@ -21,6 +21,15 @@ TEST(RestartPolicy, ACrashIsRestartedUpToTheBoundWithinTheWindow) {
   EXPECT_TRUE(policy.OnExit(clock.Now(), crash).restart);
 }
 
+TEST(RestartPolicy, AStartThatLackedSomethingCountsAsACrashAndWaitsForTheShortageToPass) {
+  RestartPolicy policy({.max_restarts = 2});
+  EXPECT_EQ(policy.OnShortage({}).delay, RestartPolicy::kShortagePause);
+  EXPECT_TRUE(policy.OnExit({}, {0, SIGSEGV}).restart);
+  EXPECT_FALSE(policy.OnShortage({}).restart);
+  RestartPolicy patient({.delay = minutes(1)});
+  EXPECT_EQ(patient.OnShortage({}).delay, minutes(1));
+}
+
 TEST(RestartPolicy, AFinalExitCodeIsNotRestarted) {
   RestartPolicy policy({});
   for (ExitCode code :

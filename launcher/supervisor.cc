@@ -5,13 +5,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <set>
 #include <utility>
 
+#include "base/open_files.h"
 #include "closeranks/environment.h"
 #include "glog/logging.h"
+#include "launcher/descriptor_budget.h"
 #include "net/socket_link.h"
 #include "telemetry/records.h"
 
@@ -21,7 +25,7 @@ namespace {
 sigset_t HandledSignals() {
   sigset_t set;
   sigemptyset(&set);
-  for (int signal : {SIGCHLD, SIGTERM, SIGINT, SIGQUIT}) sigaddset(&set, signal);
+  for (int signal : {SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2}) sigaddset(&set, signal);
   // What nohup has ignored is to stay so.
   struct sigaction hang_up {};
   sigaction(SIGHUP, nullptr, &hang_up);
@@ -68,13 +72,20 @@ Result<int> Supervisor::Run() {
   sigset_t handled = HandledSignals();
   sigset_t before;
   sigprocmask(SIG_BLOCK, &handled, &before);
+  worker_open_files_ = RaiseOpenFilesLimit();
   Status prepared = Prepare();
   while (prepared.ok() && !AllFinished()) loop_.PollOnce(Duration::max());
   if (prepared.ok()) HangUp();
   live_.End();
+  bool nobody_joined = !slots_.empty();
   int worst = static_cast<int>(ExitCode::kOk);
-  for (const auto& [member, slot] : slots_) worst = Worse(worst, slot.exit_code);
+  for (const auto& [member, slot] : slots_) {
+    worst = Worse(worst, slot.exit_code);
+    nobody_joined = nobody_joined && slot.never_joined;
+  }
+  if (nobody_joined) LOG(INFO) << "every worker ended with exit code 0, and none joined a job";
   slots_.clear();  // ends what is still running
+  SetOpenFilesLimit(worker_open_files_);
   sigprocmask(SIG_SETMASK, &before, nullptr);
   RETURN_IF_ERROR(prepared);
   events_->Write(ToRecord(telemetry::SupervisorEndEvent{worst}));
@@ -96,6 +107,11 @@ Status Supervisor::Prepare() {
   if (!signals_) return ErrnoStatus(errno, "taking over signals");
   RETURN_IF_ERROR(
       loop_.Watch(signals_.get(), {.readable = true}, [this](net::Ready) { OnSignal(); }));
+  std::set<net::Address> hosts;
+  for (const auto& [member, address] : options_.host.peers) hosts.insert(address);
+  ASSIGN_OR_RETURN(options_.host.max_strangers,
+                   DescriptorsForStrangers(OpenFilesLimit(), CountOpenFiles(),
+                                           options_.host.members.size(), hosts.size()));
   ASSIGN_OR_RETURN(
       host_, rendezvous::AgentHost::Open(
                  loop_, random_, options_.host, [this](MemberId member) { return OwnerOf(member); },
@@ -111,18 +127,20 @@ Status Supervisor::Prepare() {
 
 rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
   rendezvous::Agent::Owner owner;
-  owner.kill_worker = [this, member](const std::string& reason) {
-    Slot& slot = slots_.at(member);
-    if (slot.child == nullptr) return;
-    LOG(WARNING) << "ending the worker of member " << member << ": " << reason;
-    slot.child->Signal(SIGKILL);
+  owner.kill_worker = [this, member](const std::string& reason, TimePoint heard) {
+    EndWorker(slots_.at(member), reason, heard);
   };
+  owner.on_hung_up = [this, member] { FinishOff(slots_.at(member)); };
   owner.on_progress = [this, member](const rendezvous::Progress& progress) {
     OnProgress(slots_.at(member), progress);
   };
   owner.on_hello = [this, member](const rendezvous::Hello& hello) {
     Slot& slot = slots_.at(member);
     slot.incarnation = hello.worker.ToString();
+  };
+  owner.on_ready = [this, member] {
+    slots_.at(member).asked_in = true;
+    CheckStart();
   };
   owner.on_lifeline = [this, member](UniqueFd lifeline) {
     OnLifeline(slots_.at(member), std::move(lifeline));
@@ -134,6 +152,29 @@ rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
 }
 
 Status Supervisor::StartWorker(Slot& slot) {
+  Status started = LaunchWorker(slot);
+  if (started.code() != StatusCode::kResourceExhausted) return started;
+  RestartPolicy::Verdict verdict = slot.policy.OnShortage(clock_.Now());
+  std::string what = "the worker of member " + std::to_string(slot.member) +
+                     " can't be started: " + started.message() + "; " + verdict.reason;
+  if (!verdict.restart) return ResourceExhausted(std::move(what));
+  LOG(WARNING) << what;
+  StartLater(slot, verdict.delay);
+  return OkStatus();
+}
+
+void Supervisor::StartLater(Slot& slot, Duration delay) {
+  slot.restart = loop_.RunAfter(delay, [this, &slot] {
+    Status started = StartWorker(slot);
+    if (started.ok()) return;
+    LOG(ERROR) << started;
+    slot.finished = true;
+    slot.exit_code = static_cast<int>(ExitCodeFor(started));
+    GiveUpStart(slot, "");
+  });
+}
+
+Status Supervisor::LaunchWorker(Slot& slot) {
   std::array<int, 2> ends;
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
     return ErrnoStatus(errno, "making a worker's socket");
@@ -150,6 +191,8 @@ Status Supervisor::StartWorker(Slot& slot) {
                        {"MASTER_PORT", std::to_string(address.port)}};
   child.passed_fd = std::move(theirs);
   child.passed_fd_variable = kAgentFdVariable;
+  // A program that uses select() is harmed by descriptors that it didn't reckon with.
+  child.open_files = worker_open_files_;
   ASSIGN_OR_RETURN(slot.child,
                    ChildProcess::Start(std::move(child), loop_,
                                        [this, member = slot.member](std::string line, bool) {
@@ -157,6 +200,9 @@ Status Supervisor::StartWorker(Slot& slot) {
                                        }));
   slot.step_time = {};
   slot.incarnation.clear();
+  slot.asked_in = false;
+  slot.ended_for.clear();
+  slot.lost_at = slot.heard_at = {};
   telemetry::WorkerStartedEvent started;
   started.member = slot.member;
   started.pid = slot.child->pid();
@@ -172,6 +218,8 @@ void Supervisor::OnSignal() {
   while (read(signals_.get(), &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
     if (info.ssi_signo == SIGCHLD) {
       child_ended = true;
+    } else if (info.ssi_signo == SIGUSR1 || info.ssi_signo == SIGUSR2) {
+      PassOn(static_cast<int>(info.ssi_signo));
     } else {
       StopAll(static_cast<int>(info.ssi_signo));
     }
@@ -179,23 +227,40 @@ void Supervisor::OnSignal() {
   if (child_ended) ReapAll();
 }
 
-// Children that aren't workers are reaped too: as PID 1 this process inherits orphans.
-void Supervisor::ReapAll() {
-  int status = 0;
-  pid_t pid;
-  while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-    for (auto& [member, slot] : slots_) {
-      if (slot.child != nullptr && slot.child->pid() == pid) {
-        OnExit(slot, FromWaitStatus(status));
-        break;
-      }
+// What they mean is up to the program: a checkpoint, a dump of its stacks. One that knows nothing
+// of them would be ended by them.
+void Supervisor::PassOn(int signal) {
+  const char* name = signal == SIGUSR1 ? "SIGUSR1" : "SIGUSR2";
+  for (auto& [member, slot] : slots_) {
+    if (slot.child == nullptr) continue;
+    if (slot.child->IsReadyFor(signal)) {
+      slot.child->Signal(signal);
+    } else {
+      LOG(WARNING) << name << " isn't passed on to member " << member
+                   << ": its program doesn't handle it, and would be ended by it";
     }
   }
 }
 
+// Children that aren't workers are reaped too: as PID 1 this process inherits orphans.
+void Supervisor::ReapAll() {
+  siginfo_t info{};
+  // Until it is reaped, a dead worker's number can't become another process's.
+  while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0) {
+    auto dead = std::find_if(slots_.begin(), slots_.end(), [&](const auto& entry) {
+      return entry.second.child != nullptr && entry.second.child->pid() == info.si_pid;
+    });
+    // The survivors come first: what is said and written of it can wait.
+    if (dead != slots_.end()) host_->agent(dead->first)->WorkerReaped();
+    int status = 0;
+    waitpid(info.si_pid, &status, 0);
+    if (dead != slots_.end()) OnExit(dead->second, FromWaitStatus(status));
+    info = {};
+  }
+}
+
 void Supervisor::OnExit(Slot& slot, const ExitResult& result) {
-  // The survivors come first: what is said and written of it can wait.
-  host_->agent(slot.member)->WorkerReaped();
+  const rendezvous::Agent& agent = *host_->agent(slot.member);
   DropLifelines(slot);
   slot.child->Reaped();
   slot.child.reset();
@@ -204,13 +269,18 @@ void Supervisor::OnExit(Slot& slot, const ExitResult& result) {
   exit.incarnation = slot.incarnation;
   exit.code = result.signal == 0 ? result.code : -1;
   exit.signal = result.signal;
+  exit.ended_for = slot.ended_for;
+  exit.t_lost = slot.lost_at != TimePoint{} ? slot.lost_at : clock_.Now();
+  exit.t_heard = slot.heard_at;
   events_->Write(ToRecord(exit));
   bool in_order = result.signal == 0 && result.code == 0;
+  // The others may have come to the job's end between its last sign of life and now.
+  bool early = !stopping_ && !slot.ending.has_value() &&
+               (agent.worker_left_early() || (!job_ended_ && !agent.worker_was_told()));
+  slot.never_joined = in_order && early && !slot.asked_in && !host_->has_started();
+  bool premature = in_order && early && !slot.never_joined;
   RestartPolicy::Verdict verdict;
-  if (!stopping_ && !job_ended_ && !slot.ending.has_value())
-    verdict = slot.policy.OnExit(clock_.Now(), result);
-  bool premature = in_order && !stopping_ && !job_ended_ && !slot.ending.has_value() &&
-                   host_->has_started() && !host_->agent(slot.member)->worker_was_told();
+  if (early) verdict = slot.policy.OnExit(clock_.Now(), result);
   if (premature) {
     LOG(WARNING) << "the worker of member " << slot.member
                  << " ended with exit code 0 before the job's end";
@@ -218,34 +288,48 @@ void Supervisor::OnExit(Slot& slot, const ExitResult& result) {
     LOG(WARNING) << "the worker of member " << slot.member << " " << result.ToString()
                  << (verdict.reason.empty() ? "" : "; " + verdict.reason);
   }
-  if (verdict.restart) {
-    slot.restart = loop_.RunAfter(verdict.delay, [this, &slot] {
-      Status started = StartWorker(slot);
-      if (started.ok()) return;
-      LOG(ERROR) << started;
-      slot.finished = true;
-      slot.exit_code = static_cast<int>(ExitCodeFor(started));
-      if (!stopping_ && !job_ended_ && !host_->has_started()) GiveUpStart(slot);
-    });
+  if (verdict.restart && !job_ended_) {
+    StartLater(slot, verdict.delay);
     return;
   }
   slot.finished = true;
-  slot.exit_code = premature ? static_cast<int>(ExitCode::kError) : FinalCode(slot, result);
-  if (!stopping_ && !job_ended_ && !host_->has_started()) GiveUpStart(slot);
+  if (premature) {
+    slot.exit_code = static_cast<int>(ExitCode::kError);
+  } else if (!verdict.restart) {  // one that has nothing to be started again for is done
+    slot.exit_code = FinalCode(slot, result, early);
+  }
+  slot.never_joined ? CheckStart() : GiveUpStart(slot, "");
 }
 
-// The first world needs everyone, so without this member nobody here has anything to wait for.
-void Supervisor::GiveUpStart(const Slot& gone) {
+void Supervisor::GiveUpStart(const Slot& gone, const std::string& why) {
+  if (!CanStillStart()) return;
+  bool is_said = false;
   for (auto& [member, slot] : slots_) {
     if (slot.finished || slot.ending.has_value()) continue;
-    LOG(WARNING) << "ending the worker of member " << member
-                 << ": the job can't start without member " << gone.member;
+    if (!std::exchange(is_said, true)) {
+      LOG(ERROR) << "ending the other workers, as the job can't start without member "
+                 << gone.member << why;
+    }
     EndMember(slot, ExitCode::kLeft);
     if (slot.child != nullptr) slot.child->Signal(SIGTERM);
   }
 }
 
-int Supervisor::FinalCode(const Slot& slot, const ExitResult& result) const {
+void Supervisor::CheckStart() {
+  Slot* absent = nullptr;
+  bool somebody_waits = false;
+  for (auto& [member, slot] : slots_) {
+    if (slot.never_joined && absent == nullptr) absent = &slot;
+    somebody_waits = somebody_waits || (slot.asked_in && !slot.finished);
+  }
+  if (absent == nullptr || !somebody_waits || !CanStillStart()) return;
+  absent->exit_code = static_cast<int>(ExitCode::kError);
+  GiveUpStart(*absent, ", whose worker (RANK=" + std::to_string(absent->member) +
+                           ") ended with exit code 0 before it joined; let the program join on "
+                           "every rank, or start fewer of them (-n)");
+}
+
+int Supervisor::FinalCode(const Slot& slot, const ExitResult& result, bool early) const {
   if (slot.ending.has_value()) {
     // The worker needn't have heard of it, or not of all of it; and what it found may be worse.
     const int ending = static_cast<int>(*slot.ending);
@@ -253,7 +337,7 @@ int Supervisor::FinalCode(const Slot& slot, const ExitResult& result) const {
   }
   if (result.signal == 0) return result.code;
   // A worker that was killed once the job's end was agreed on lost nothing.
-  if (job_ended_) return static_cast<int>(ExitCode::kOk);
+  if (job_ended_ && !early) return static_cast<int>(ExitCode::kOk);
   return static_cast<int>(stopping_ ? ExitCode::kLeft : ExitCode::kError);
 }
 
@@ -286,7 +370,7 @@ void Supervisor::OnLifeline(Slot& slot, UniqueFd lifeline) {
       if (slot.child == nullptr || slot.child->pid() != pid) return;
       if (host_->agent(slot.member)->worker_ends()) return;
       // Whatever made the thread end: now the process does, for certain.
-      slot.child->Signal(SIGKILL);
+      FinishOff(slot);
       host_->agent(slot.member)->WorkerDoomed();
     });
   });
@@ -338,6 +422,9 @@ void Supervisor::OnEnding(MemberId member, const rendezvous::Agent::Ending& endi
       // It waits to be started again, and has nothing to be started for.
       loop_.Cancel(slot.restart);
       slot.finished = true;
+    } else if (host_->agent(id)->worker_left_early()) {
+      // It is ending by itself, and how is to be seen.
+      EndLater(slot);
     } else if (host_->agent(id)->rank() < 0) {
       LOG(INFO) << "ending the worker of member " << id << ": the job ended before it was in";
       slot.child->Signal(SIGKILL);
@@ -366,11 +453,28 @@ void Supervisor::EndMember(Slot& slot, ExitCode code) {
     slot.exit_code = static_cast<int>(code);
     return;
   }
-  loop_.RunAfter(options_.grace, [this, &slot] {
-    if (slot.child == nullptr) return;
-    LOG(WARNING) << "ending the worker of member " << slot.member << ": it didn't end by itself";
-    slot.child->Signal(SIGKILL);
-  });
+  EndLater(slot);
+}
+
+void Supervisor::EndLater(Slot& slot) {
+  loop_.RunAfter(options_.grace, [this, &slot] { EndWorker(slot, "it didn't end by itself"); });
+}
+
+void Supervisor::EndWorker(Slot& slot, const std::string& reason, TimePoint heard) {
+  if (slot.child == nullptr) return;
+  LOG(WARNING) << "ending the worker of member " << slot.member << ": " << reason;
+  slot.child->Signal(SIGKILL);
+  if (slot.lost_at != TimePoint{}) return;
+  slot.lost_at = clock_.Now();
+  slot.ended_for = reason;
+  slot.heard_at = heard;
+}
+
+// Nothing is said of it: how it ended is, when it is reaped.
+void Supervisor::FinishOff(Slot& slot) {
+  if (slot.child == nullptr) return;
+  slot.child->Signal(SIGKILL);
+  if (slot.lost_at == TimePoint{}) slot.lost_at = clock_.Now();
 }
 
 // A host that went at once could leave a slow one without the job's end, and so without a quorum.

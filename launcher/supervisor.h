@@ -3,6 +3,8 @@
 #ifndef CLOSERANKS_LAUNCHER_SUPERVISOR_H_
 #define CLOSERANKS_LAUNCHER_SUPERVISOR_H_
 
+#include <sys/resource.h>
+
 #include <map>
 #include <memory>
 #include <optional>
@@ -25,8 +27,8 @@
 
 namespace closeranks::launcher {
 
-// Single-threaded. The calling thread's SIGCHLD, SIGTERM, SIGINT, SIGQUIT and SIGHUP (unless
-// ignored) are taken over while Run is in progress.
+// Single-threaded. The calling thread's SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2 and
+// SIGHUP (unless ignored) are taken over while Run is in progress.
 class Supervisor {
  public:
   struct Options {
@@ -59,10 +61,16 @@ class Supervisor {
     RestartPolicy policy;
     std::unique_ptr<ChildProcess> child;  // null: not running
     std::string incarnation;              // of the worker, once it said hello
+    bool asked_in = false;                // the worker asked to be let into the job
     std::vector<UniqueFd> lifelines;      // of the running worker
+    std::string ended_for;                // why it was ended from here, or empty
+    TimePoint lost_at{};                  // it was ended, or seen to be dying; none: it runs
+    TimePoint heard_at{};                 // last, if it was ended for its silence
     net::TimerId restart = net::kNoTimer;
     std::optional<ExitCode> ending;  // of the member, whatever its worker still does
     bool finished = false;
+    // The worker ended well without ever asking to be let in: it printed its help, for instance.
+    bool never_joined = false;
     int exit_code = 0;
     // The pace of the running worker, to hit the middle of a step.
     TimePoint step_began{};
@@ -71,8 +79,13 @@ class Supervisor {
 
   Status Prepare();
   rendezvous::Agent::Owner OwnerOf(MemberId member);
+  // Errors are those that trying again can't mend.
   Status StartWorker(Slot& slot);
+  // One attempt.
+  Status LaunchWorker(Slot& slot);
+  void StartLater(Slot& slot, Duration delay);
   void OnSignal();
+  void PassOn(int signal);
   void ReapAll();
   void OnExit(Slot& slot, const ExitResult& result);
   void OnProgress(Slot& slot, const rendezvous::Progress& progress);
@@ -81,7 +94,16 @@ class Supervisor {
   // The member takes no further part: its worker ends by itself within the grace period, or is
   // ended.
   void EndMember(Slot& slot, ExitCode code);
-  void GiveUpStart(const Slot& gone);
+  // Unless it ends by itself within the grace period.
+  void EndLater(Slot& slot);
+  // At once.
+  void EndWorker(Slot& slot, const std::string& reason, TimePoint heard = {});
+  // It is dying, or hung up and is to.
+  void FinishOff(Slot& slot);
+  // The first world needs everyone: ends the rest, who wait for nothing. `why` is said of `gone`.
+  void GiveUpStart(const Slot& gone, const std::string& why);
+  // Gives the start up once somebody waits for those who never joined.
+  void CheckStart();
   // Says goodbye to other supervisors, once all workers have ended.
   void HangUp();
   void OnLifeline(Slot& slot, UniqueFd lifeline);
@@ -89,7 +111,9 @@ class Supervisor {
   void InjectFault(StepNumber step);
   void StopAll(int signal);
   void Print(MemberId member, const std::string& line);
-  int FinalCode(const Slot& slot, const ExitResult& result) const;
+  bool CanStillStart() const { return !stopping_ && !job_ended_ && !host_->has_started(); }
+  // `early`: it was gone before the job's end.
+  int FinalCode(const Slot& slot, const ExitResult& result, bool early) const;
   bool AllFinished() const;
 
   Options options_;
@@ -101,6 +125,7 @@ class Supervisor {
   std::unique_ptr<telemetry::EventLog> events_;
   std::unique_ptr<rendezvous::AgentHost> host_;
   std::map<MemberId, Slot> slots_;
+  rlimit worker_open_files_{};  // the limit that this process was started with
   UniqueFd signals_;
   bool fault_armed_ = false;  // its moment has come
   bool stopping_ = false;

@@ -51,6 +51,10 @@ class Link {
   // bytes (CHECK). `passed` is sent along, where CanPassFds (CHECK).
   virtual void Send(const FrameHeader& header, std::string payload, UniqueFd passed = {}) = 0;
 
+  // Hands out what has already come, from inside this call: for an owner that is about to destroy
+  // the link, as it knows that its peer is dead.
+  virtual void ReceiveNow() = 0;
+
   // After what is queued the peer sees the end. This side goes on receiving until the peer has
   // closed too, so that last words arrive. It has no time limit of its own.
   virtual void FinishSending() = 0;

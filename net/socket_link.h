@@ -38,6 +38,7 @@ class SocketLink final : public Link {
 
   void Start(LinkHandlers handlers) override;
   void Send(const FrameHeader& header, std::string payload, UniqueFd passed = {}) override;
+  void ReceiveNow() override { OnReady({.readable = true}); }
   void FinishSending() override;
   void Close() override;
   void set_max_payload(uint32_t max_payload) override { reader_.set_max_payload(max_payload); }

@@ -24,6 +24,10 @@ ExitCode ExitCodeOf(Outcome outcome) {
   return ExitCode::kError;
 }
 
+// Each connection that waits for the worker costs a descriptor, and some 40 bytes here: whoever
+// calls while a worker is stopped can't make this process hold more than a few of them.
+constexpr size_t kMostQueuedForConnections = 2000;
+
 }  // namespace
 
 Agent::Agent(Options options, net::Timers& timers, Random& random, Owner owner)
@@ -49,15 +53,19 @@ void Agent::AttachWorker(std::unique_ptr<net::Link> link) {
        // The process may outlive its socket by a moment; only its reaping makes the death certain.
        .on_closed =
            [this](const Status&) {
-             bool expected = worker_ends_ || worker_.IsNone();
-             if (!expected) owner_.kill_worker("it closed its session");
+             if (worker_ends_ || worker_.IsNone()) return;
+             worker_left_early_ = true;
+             owner_.on_hung_up();
            }});
   worker_ends_ = false;
   worker_was_told_ = false;
+  worker_left_early_ = false;
   SendToWorker(options_.welcome);
 }
 
 void Agent::WorkerReaped() {
+  // Its death may be known before its last words were read.
+  if (worker_link_ != nullptr) worker_link_->ReceiveNow();
   worker_link_.reset();
   WorkerDoomed();
 }
@@ -65,12 +73,14 @@ void Agent::WorkerReaped() {
 void Agent::WorkerDoomed() {
   timers_.Cancel(worker_check_);
   if (worker_.IsNone()) return;
+  if (!worker_was_told_) worker_left_early_ = true;
   membership_.OnWorkerGone(timers_.Now(), std::exchange(worker_, {}));
   Drain();
 }
 
 void Agent::PassConnection(MemberId from, UniqueFd connection) {
   if (worker_link_ == nullptr || worker_.IsNone()) return;
+  if (worker_link_->queued_bytes() > kMostQueuedForConnections) return;
   SendToWorker(DataConnection{from}, std::move(connection));
 }
 
@@ -106,7 +116,7 @@ void Agent::OnWorkerFrame(const net::FrameHeader& header, std::string_view paylo
   if (header.kind == net::FrameKind::kHeartbeat) return;
   auto message = DecodeWorkerMessage(payload);
   if (!message.ok()) {
-    owner_.kill_worker(message.status().message());
+    owner_.kill_worker(message.status().message(), {});
     return;
   }
   if (std::holds_alternative<LifelineEnd>(*message)) {
@@ -135,6 +145,7 @@ void Agent::OnWorkerMessage(const WorkerMessage& message) {
     worker_suspected_ = false;
     CheckWorkerIsHeard();
   } else if (auto* ready = std::get_if<Ready>(&message)) {
+    owner_.on_ready();
     membership_.OnWorkerReady(now, worker_, ready->card, ready->state);
   } else if (auto* frozen = std::get_if<Frozen>(&message)) {
     membership_.OnWorkerFrozen(now, worker_, frozen->generation, frozen->state);
@@ -189,7 +200,7 @@ void Agent::Execute(const WorkerCommand& command) {
       SendToWorker(Install{command.decision});
       break;
     case WorkerCommand::Kind::kKill:
-      owner_.kill_worker("it didn't stop in time for a new generation");
+      owner_.kill_worker("it didn't stop in time for a new generation", {});
       break;
   }
 }
@@ -201,9 +212,10 @@ void Agent::CheckWorkerIsHeard() {
   TimePoint due = worker_heard_ + options_.worker_timeout;
   bool is_due = now >= due;
   if (is_due && std::exchange(worker_suspected_, true)) {
-    owner_.kill_worker("it wasn't heard for " +
-                       std::to_string(static_cast<int>(ToMilliseconds(options_.worker_timeout))) +
-                       " ms");
+    owner_.kill_worker(
+        "it wasn't heard for " +
+            std::to_string(static_cast<int>(ToMilliseconds(options_.worker_timeout))) + " ms",
+        worker_heard_);
     return;
   }
   // Maybe it was this process that stood still, and what the worker sent is yet to be read.

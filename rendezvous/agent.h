@@ -39,11 +39,16 @@ class Agent {
   struct Owner {
     // Carries a message to another member's agent; may lose it. Must not call back from inside.
     std::function<void(const Envelope&)> send;
-    // SIGKILL the worker; WorkerReaped follows when it is dead.
-    std::function<void(const std::string& reason)> kill_worker;
+    // SIGKILL the worker; WorkerReaped follows when it is dead. `heard`: its last sign of life,
+    // when it is ended for its silence; else none.
+    std::function<void(const std::string& reason, TimePoint heard)> kill_worker;
+    // The worker closed its session without a goodbye: it is dying, or else to be ended.
+    std::function<void()> on_hung_up;
     std::function<void(const Progress&)> on_progress;
     // The worker said who it is.
     std::function<void(const Hello&)> on_hello;
+    // It asked to be let into the job.
+    std::function<void()> on_ready;
     // Something that hangs up when the worker dies: WorkerDoomed is to follow when it does.
     std::function<void(UniqueFd)> on_lifeline;
     // Once: this member takes no further part. kEnded: go on running the agent while others may
@@ -63,9 +68,10 @@ class Agent {
   // The worker is dying, for certain: it was sent SIGKILL, if only now, and will not run again.
   // What it still does concerns a generation that the others are about to leave.
   void WorkerDoomed();
-  // The worker is gone; another may be attached.
+  // The worker is gone, and what it had still sent is taken in; another may be attached.
   void WorkerReaped();
-  // A connection for the worker's data transports; closed when there is no worker to take it.
+  // A connection for the worker's data transports; closed when there is no worker to take it, or
+  // one that takes too little.
   void PassConnection(MemberId from, UniqueFd connection);
   // This member is to be voted out: no worker will be started again.
   void Leave();
@@ -80,6 +86,9 @@ class Agent {
   bool worker_ends() const { return worker_ends_; }
   // The worker was told that the job, or its part in it, is over.
   bool worker_was_told() const { return worker_was_told_; }
+  // The worker was gone, or on its way, before it was told. Latched when that is first noticed,
+  // however long it then takes to be reaped. False for one that never said hello.
+  bool worker_left_early() const { return worker_left_early_; }
   // Whether a worker is attached that said hello, and isn't dying.
   bool has_worker() const { return !worker_.IsNone(); }
   // The rank of the attached worker in the newest agreed world, or -1.
@@ -106,6 +115,7 @@ class Agent {
   bool worker_suspected_ = false;  // it wasn't heard for too long, at the last check
   bool worker_ends_ = false;       // it was told that nothing more will come, or said goodbye
   bool worker_was_told_ = false;
+  bool worker_left_early_ = false;
   net::TimerId worker_check_ = net::kNoTimer;
   std::string last_reason_;  // what it waited for or did, before its part ended
 };

@@ -21,6 +21,8 @@ Result<std::unique_ptr<AgentHost>> AgentHost::Open(
   AgentHost* raw = host.get();
   net::FrontDoor::Options door;
   door.job_hash = net::HashJobName(host->options_.job);
+  // One half before they say whom they want, the other one while they prove who they are.
+  door.max_pending = host->options_.max_strangers / 2;
   ASSIGN_OR_RETURN(host->door_,
                    net::FrontDoor::Open(loop, host->network_, host->options_.listen, door,
                                         [raw](const net::Preamble& preamble, UniqueFd connection) {
@@ -37,6 +39,7 @@ Result<std::unique_ptr<AgentHost>> AgentHost::Open(
                 host->Configuration()};
   links.key = host->options_.key;
   links.peers = host->options_.peers;
+  links.max_introductions = host->options_.max_strangers / 2;
   host->links_ = std::make_unique<PeerLinks>(
       loop, host->network_, random, std::move(links),
       PeerLinks::Owner{

@@ -32,6 +32,8 @@ class AgentHost {
     std::map<MemberId, net::Address> peers;  // where the other members' supervisors listen
     MembershipOptions membership;            // self, supervisor and starting_members are filled in
     Duration worker_timeout = std::chrono::milliseconds(1000);
+    // Connections at once to those who haven't proven that they belong to the job, at least 2.
+    size_t max_strangers = 512;
   };
 
   // `owner_of` gives each member's agent its owner; Owner::send is filled in here. `on_mismatch`,

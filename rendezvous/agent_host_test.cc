@@ -33,9 +33,11 @@ class AgentHostTest : public testing::Test {
         loop_, random_, options,
         [raw = host.get()](MemberId) {
           Agent::Owner owner;
-          owner.kill_worker = [](const std::string&) {};
+          owner.kill_worker = [](const std::string&, TimePoint) {};
+          owner.on_hung_up = [] {};
           owner.on_progress = [](const Progress&) {};
           owner.on_hello = [](const Hello&) {};
+          owner.on_ready = [] {};
           owner.on_lifeline = [](UniqueFd) {};
           owner.on_outcome = [raw](const Agent::Ending& end) { raw->endings.push_back(end); };
           return owner;

@@ -74,18 +74,30 @@ void Introduction::Send(std::string message) {
 }
 
 Introductions::Introductions(net::EventLoop& loop, Random& random, Identity self, std::string key,
-                             Duration limit)
-    : loop_(loop), random_(random), self_(std::move(self)), key_(std::move(key)), limit_(limit) {}
+                             Duration limit, size_t most_callers)
+    : loop_(loop),
+      random_(random),
+      self_(std::move(self)),
+      key_(std::move(key)),
+      limit_(limit),
+      most_callers_(most_callers) {}
 
 void Introductions::Begin(UniqueFd connection, Handshake::Role role, Introduction::Done done) {
-  if (role == Handshake::Role::kResponder && under_way_.size() >= kMost) return;
-  auto place = under_way_.emplace(under_way_.end());
+  List& list = role == Handshake::Role::kResponder ? callers_ : called_;
+  // Who has waited longest goes: those of ours speak at once.
+  if (callers_.size() >= most_callers_ && &list == &callers_) callers_.pop_front();
+  auto place = list.emplace(list.end());
   *place = std::make_unique<Introduction>(
       loop_, std::move(connection), role, self_, key_, random_, limit_,
-      [this, place, done = std::move(done)](Result<Acquaintance> result) {
-        under_way_.erase(place);
+      [&list, place, done = std::move(done)](Result<Acquaintance> result) {
+        list.erase(place);
         done(std::move(result));
       });
+}
+
+void Introductions::Clear() {
+  callers_.clear();
+  called_.clear();
 }
 
 }  // namespace closeranks::rendezvous

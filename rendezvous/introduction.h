@@ -54,25 +54,28 @@ class Introduction {
 // The introductions of one process that are under way. Single-threaded, on the loop.
 class Introductions {
  public:
-  // Strangers can't make us hold more half-known connections than this.
-  static constexpr size_t kMost = 256;
-
-  // Each ends within `limit` and a moment. Everything by reference outlives it.
+  // Each ends within `limit` and a moment. Of callers (for whom this side is the responder) there
+  // are never more than `most_callers`: strangers can't make us hold more half-known connections.
+  // Everything by reference outlives it.
   Introductions(net::EventLoop& loop, Random& random, Identity self, std::string key,
-                Duration limit);
+                Duration limit, size_t most_callers);
 
-  // `done` is called once, unless this goes before or is cleared; it may destroy this. Who calls
-  // (for whom this side is the responder) when there are kMost of them is turned away unheard.
+  // `done` is called once, unless this goes before or is cleared, or this caller has to make room
+  // for another; it may destroy this.
   void Begin(UniqueFd connection, Handshake::Role role, Introduction::Done done);
-  void Clear() { under_way_.clear(); }
+  void Clear();
 
  private:
+  using List = std::list<std::unique_ptr<Introduction>>;
+
   net::EventLoop& loop_;
   Random& random_;
   const Identity self_;
   const std::string key_;
   const Duration limit_;
-  std::list<std::unique_ptr<Introduction>> under_way_;
+  const size_t most_callers_;
+  List callers_;  // the oldest first
+  List called_;
 };
 
 }  // namespace closeranks::rendezvous

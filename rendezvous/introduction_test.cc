@@ -13,6 +13,7 @@ namespace closeranks::rendezvous {
 namespace {
 
 constexpr Duration kLimit = std::chrono::seconds(5);
+constexpr size_t kMost = 10;
 
 Identity Make(MemberId member) { return {"job", {member, {1, 1}}, "build", "kernels", "batch=1"}; }
 
@@ -40,8 +41,8 @@ class IntroductionsTest : public testing::Test {
 };
 
 TEST_F(IntroductionsTest, BothSidesHearOnceWhoTheOtherIs) {
-  Introductions low(loop_, random_, Make(0), "key", kLimit);
-  Introductions high(loop_, random_, Make(1), "key", kLimit);
+  Introductions low(loop_, random_, Make(0), "key", kLimit, kMost);
+  Introductions high(loop_, random_, Make(1), "key", kLimit, kMost);
   auto [a, b] = MakePair();
   std::vector<MemberId> heard;
   auto note = [&heard](Result<Acquaintance> result) {
@@ -56,25 +57,24 @@ TEST_F(IntroductionsTest, BothSidesHearOnceWhoTheOtherIs) {
   EXPECT_EQ(heard.size(), 2u);
 }
 
-TEST_F(IntroductionsTest, StrangersBeyondTheBoundAreTurnedAwayUntilOthersEnd) {
-  Introductions introductions(loop_, random_, Make(0), "key", kLimit);
+TEST_F(IntroductionsTest, OfStrangersBeyondTheBoundTheOldestGoes) {
+  Introductions introductions(loop_, random_, Make(0), "key", kLimit, kMost);
   size_t ended = 0;
-  auto call = [&] {
+  auto begin = [&](Handshake::Role role) {
     auto [ours, theirs] = MakePair();
-    introductions.Begin(std::move(ours), Handshake::Role::kResponder,
-                        [&ended](Result<Acquaintance>) { ++ended; });
+    introductions.Begin(std::move(ours), role, [&ended](Result<Acquaintance>) { ++ended; });
     return std::move(theirs);
   };
+  const UniqueFd called = begin(Handshake::Role::kInitiator);
   std::vector<UniqueFd> strangers;
-  for (size_t i = 0; i < Introductions::kMost; ++i) strangers.push_back(call());
-  for (const UniqueFd& stranger : strangers) EXPECT_FALSE(IsClosed(stranger));
-  EXPECT_TRUE(IsClosed(call()));
+  for (size_t i = 0; i <= kMost; ++i) strangers.push_back(begin(Handshake::Role::kResponder));
+  EXPECT_TRUE(IsClosed(strangers.front()));
+  for (size_t i = 1; i <= kMost; ++i) EXPECT_FALSE(IsClosed(strangers[i]));
   EXPECT_EQ(ended, 0u);
 
   clock_.Advance(2 * kLimit);
   PollUntilQuiet();
-  EXPECT_EQ(ended, Introductions::kMost);
-  EXPECT_FALSE(IsClosed(call()));
+  EXPECT_EQ(ended, kMost + 1) << "whoever wasn't sent away, the one that was called among them";
 }
 
 }  // namespace

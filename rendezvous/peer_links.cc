@@ -33,7 +33,8 @@ PeerLinks::PeerLinks(net::EventLoop& loop, net::SocketNetwork& network, Random& 
       random_(random),
       options_(std::move(options)),
       owner_(std::move(owner)),
-      introductions_(loop, random, options_.self, options_.key, options_.handshake_limit),
+      introductions_(loop, random, options_.self, options_.key, options_.handshake_limit,
+                     options_.max_introductions),
       resolver_(std::make_unique<net::SystemResolver>(loop)) {
   for (const auto& [member, address] : options_.peers) {
     auto same = std::find_if(peers_.begin(), peers_.end(),

@@ -33,6 +33,7 @@ class PeerLinks {
     std::string key;
     std::map<MemberId, net::Address> peers;  // those with the same address share a supervisor
     Duration handshake_limit = std::chrono::seconds(5);
+    size_t max_introductions = 256;                        // callers beyond it are dropped
     Duration least_pause = std::chrono::milliseconds(50);  // between attempts to connect
     Duration most_pause = std::chrono::seconds(2);
   };

@@ -9,6 +9,23 @@ namespace {
 
 double Milliseconds(TimePoint from, TimePoint to) { return ToMilliseconds(to - from); }
 
+// When the job was without the process: as early as is known.
+TimePoint LostAt(const Timed<WorkerExitEvent>& exit) {
+  if (exit.event.t_heard != TimePoint()) return exit.event.t_heard;
+  return exit.event.t_lost != TimePoint() ? exit.event.t_lost : exit.t;
+}
+
+// Of the process that ended, in its last world; -1 when it left no record of one.
+int RankAt(const Timed<WorkerExitEvent>& exit, const RunEvents& events) {
+  int rank = -1;
+  for (const WorkerEvents& worker : events.workers) {
+    bool is_it = worker.member == exit.event.member &&
+                 exit.event.incarnation.starts_with(worker.incarnation8);
+    if (is_it && !worker.worlds.empty()) rank = worker.worlds.back().event.rank;
+  }
+  return rank;
+}
+
 class RecoveryFinder {
  public:
   RecoveryFinder(const WorldHistory& history, const RunEvents& events)
@@ -23,11 +40,11 @@ class RecoveryFinder {
   std::vector<Recovery> Recoveries();
   std::optional<UnansweredKills> Unanswered() const;
   bool WentOn(const std::vector<const Kill*>& kills) const;
-  int AbnormalExits() const;
+  std::vector<AbnormalExit> AbnormalExits() const;
   std::vector<const Kill*> TakeKills(const WorldChange& change);
   const WorkerEvents* LostProcess(Changes::const_iterator change, MemberId member) const;
-  TimePoint Exit(Changes::const_iterator change, MemberId member) const;
-  TimePoint LastExit(Changes::const_iterator change) const;
+  const Timed<WorkerExitEvent>* ExitOf(Changes::const_iterator change, MemberId member) const;
+  const Timed<WorkerExitEvent>* LastExit(Changes::const_iterator change) const;
   // Sets where the clock starts, and returns it.
   TimePoint TimeLoss(Changes::const_iterator change, const std::vector<const Kill*>& kills,
                      TimePoint detected, Recovery& recovery) const;
@@ -63,9 +80,9 @@ const WorkerEvents* RecoveryFinder::LostProcess(Changes::const_iterator change,
   return nullptr;
 }
 
-// When the process of `member` that this change lost was reaped; TimePoint() when that isn't on
-// record.
-TimePoint RecoveryFinder::Exit(Changes::const_iterator change, MemberId member) const {
+// The end of the process of `member` that this change lost; null when it isn't on record.
+const Timed<WorkerExitEvent>* RecoveryFinder::ExitOf(Changes::const_iterator change,
+                                                     MemberId member) const {
   const WorkerEvents* process = LostProcess(change, member);
   // Without a name a process is only known by its time: one that ended before the training began,
   // or before the member last joined, is an earlier one.
@@ -73,25 +90,27 @@ TimePoint RecoveryFinder::Exit(Changes::const_iterator change, MemberId member) 
   for (auto before = history_.changes.begin(); before != change; ++before) {
     if (before->second.joined_members.contains(member)) joined = before->second.usable;
   }
-  TimePoint nameless;
+  const Timed<WorkerExitEvent>* nameless = nullptr;
   for (const Timed<WorkerExitEvent>& exit : events_.supervisor->exits) {
-    if (exit.event.member != member || exit.t >= change->second.usable) continue;
+    if (exit.event.member != member || LostAt(exit) >= change->second.usable) continue;
     const std::string& incarnation = exit.event.incarnation;
     if (process != nullptr && !incarnation.empty()) {
-      if (incarnation.starts_with(process->incarnation8)) return exit.t;
-    } else if (exit.t >= joined) {
-      nameless = std::max(nameless, exit.t);
+      if (incarnation.starts_with(process->incarnation8)) return &exit;
+    } else if (exit.t >= joined && (nameless == nullptr || exit.t > nameless->t)) {
+      nameless = &exit;
     }
   }
   return nameless;
 }
 
-// When the last of the members that this change lost was reaped; TimePoint() when that isn't on
-// record.
-TimePoint RecoveryFinder::LastExit(Changes::const_iterator change) const {
-  TimePoint last;
+// Of the members that this change lost the one that went last; null when none is on record.
+const Timed<WorkerExitEvent>* RecoveryFinder::LastExit(Changes::const_iterator change) const {
+  const Timed<WorkerExitEvent>* last = nullptr;
   if (!events_.supervisor) return last;
-  for (MemberId member : change->second.lost_members) last = std::max(last, Exit(change, member));
+  for (MemberId member : change->second.lost_members) {
+    const Timed<WorkerExitEvent>* exit = ExitOf(change, member);
+    if (exit != nullptr && (last == nullptr || LostAt(*exit) > LostAt(*last))) last = exit;
+  }
   return last;
 }
 
@@ -107,10 +126,15 @@ TimePoint RecoveryFinder::TimeLoss(Changes::const_iterator change,
     recovery.timed_from = LossTimedFrom::kKill;
     return last;
   }
-  TimePoint exit = LastExit(change);
-  bool known = exit != TimePoint() && exit < detected;
-  recovery.timed_from = known ? LossTimedFrom::kExit : LossTimedFrom::kDetection;
-  return known ? exit : detected;
+  const Timed<WorkerExitEvent>* exit = LastExit(change);
+  if (exit != nullptr) recovery.ended_for = exit->event.ended_for;
+  if (exit == nullptr || LostAt(*exit) >= detected) {
+    recovery.timed_from = LossTimedFrom::kDetection;
+    return detected;
+  }
+  bool fell_silent = exit->event.t_heard != TimePoint();
+  recovery.timed_from = fell_silent ? LossTimedFrom::kLastHeard : LossTimedFrom::kExit;
+  return LostAt(*exit);
 }
 
 // When `survivor` noticed the loss; one that heard of it from another's proposal has noticed
@@ -191,28 +215,30 @@ std::optional<UnansweredKills> RecoveryFinder::Unanswered() const {
   for (const Kill& kill : events_.supervisor->kills) {
     if (answered_.contains(&kill)) continue;
     kills.push_back(&kill);
-    if (kill.event.rank >= 0) unanswered.ranks.push_back(kill.event.rank);
-    unanswered.step = std::max(unanswered.step, kill.event.step);
+    unanswered.kills.push_back(
+        {kill.event.member, kill.event.rank, kill.event.step, history_.Seconds(kill.t)});
   }
   if (kills.empty()) return std::nullopt;
   unanswered.went_on = WentOn(kills);
   return unanswered;
 }
 
-int RecoveryFinder::AbnormalExits() const {
-  if (!events_.supervisor) return 0;
+std::vector<AbnormalExit> RecoveryFinder::AbnormalExits() const {
+  std::vector<AbnormalExit> abnormal;
+  if (!events_.supervisor) return abnormal;
   // What the launcher ends after the job has ended is no loss.
   TimePoint end;
   for (const WorkerEvents& worker : events_.workers) {
     if (worker.end) end = std::max(end, worker.end->t);
   }
   if (end == TimePoint()) end = TimePoint::max();
-  auto abnormal = [&](const Timed<WorkerExitEvent>& exit) {
-    return (exit.event.code != 0 || exit.event.signal != 0) && exit.t >= history_.training_began &&
-           exit.t <= end;
-  };
-  const auto& exits = events_.supervisor->exits;
-  return static_cast<int>(std::count_if(exits.begin(), exits.end(), abnormal));
+  for (const Timed<WorkerExitEvent>& exit : events_.supervisor->exits) {
+    if (exit.event.code == 0 && exit.event.signal == 0) continue;
+    if (exit.t < history_.training_began || exit.t > end) continue;
+    abnormal.push_back({exit.event.member, RankAt(exit, events_), exit.event.code,
+                        exit.event.signal, exit.event.ended_for, history_.Seconds(exit.t)});
+  }
+  return abnormal;
 }
 
 Losses RecoveryFinder::Find(std::vector<std::string>& notes) {
@@ -234,6 +260,8 @@ std::string LossTimedFromName(LossTimedFrom from) {
       return "kill";
     case LossTimedFrom::kExit:
       return "exit";
+    case LossTimedFrom::kLastHeard:
+      return "last_heard";
     case LossTimedFrom::kDetection:
       break;
   }

@@ -16,10 +16,11 @@ namespace closeranks::telemetry {
 // Where a recovery's clock starts.
 enum class LossTimedFrom {
   kKill,       // right before the launcher's kill(), the last one if it killed several
-  kExit,       // a worker died by itself: when the launcher reaped it
+  kExit,       // a worker died, or was ended for another reason: when the launcher saw it go
+  kLastHeard,  // it fell silent, and was ended for that: its last sign of life
   kDetection,  // neither is on record: when a survivor noticed, so that detect_ms is 0
 };
-// "kill", "exit" or "detection".
+// "kill", "exit", "last_heard" or "detection".
 std::string LossTimedFromName(LossTimedFrom from);
 
 // From the loss to the new world, as the survivor saw it whose commit in the new world came first:
@@ -32,6 +33,7 @@ struct Recovery {
   std::vector<int32_t> lost_members;
   int survivors = 0;
   LossTimedFrom timed_from = LossTimedFrom::kKill;
+  std::string ended_for;         // why the launcher ended a lost one, not for a kill; or empty
   StepNumber torn_step = 0;      // the one that a lost worker was in, or that had to be replayed
   double at_seconds = 0;         // of the loss, since the training began
   double usable_at_seconds = 0;  // of the new world
@@ -42,19 +44,34 @@ struct Recovery {
   std::optional<double> replay_ms;  // none: nothing was committed in the new world
 };
 
+struct UnansweredKill {
+  MemberId member = -1;
+  int rank = -1;  // -1: unknown
+  StepNumber step = 0;
+  double at_seconds = 0;  // since the training began
+};
+
 // Kills that no recovery answers.
 struct UnansweredKills {
-  std::vector<int32_t> ranks;  // as far as they are known
-  StepNumber step = 0;         // the last one that a killed worker was in
-  bool went_on = false;        // a worker that wasn't killed did a later step or reached the end
+  std::vector<UnansweredKill> kills;
+  bool went_on = false;  // a worker that wasn't killed did a later step or reached the end
+};
+
+// A process that ended by a signal or with another code than 0.
+struct AbnormalExit {
+  MemberId member = -1;
+  int rank = -1;          // in its last world; -1: unknown
+  int code = -1;          // or -1
+  int signal = 0;         // or 0
+  std::string ended_for;  // why the launcher ended it, or empty
+  double at_seconds = 0;  // since the training began
 };
 
 struct Losses {
   std::vector<Recovery> recoveries;  // in order of generation; a planned leave is none
   std::optional<UnansweredKills> unanswered;
-  // Processes that ended by a signal or with another code than 0 while the run trained, recovered
-  // from or not.
-  int abnormal_exits = 0;
+  // While the run trained, recovered from or not.
+  std::vector<AbnormalExit> abnormal_exits;
 };
 
 // Adds to `notes` what a reader should know.

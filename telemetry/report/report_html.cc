@@ -104,11 +104,13 @@ std::string OptionalMilliseconds(const std::optional<double>& value) {
   return value ? FormatMilliseconds(*value) : "\u2013";
 }
 
-std::string LostFrom(LossTimedFrom from) {
-  switch (from) {
+std::string HowLost(const Recovery& recovery) {
+  if (!recovery.ended_for.empty()) return "ended, as " + recovery.ended_for;
+  switch (recovery.timed_from) {
     case LossTimedFrom::kKill:
       return "killed";
     case LossTimedFrom::kExit:
+    case LossTimedFrom::kLastHeard:
       return "died";
     case LossTimedFrom::kDetection:
       break;
@@ -121,12 +123,13 @@ std::string Recoveries(const RunReport& report) {
   std::string html =
       "<h2>Recovery</h2>\n<div class=\"wide\"><table>\n" +
       HeaderRow({"lost", "how", "in step", "at", "detect", "agree", "rewire", "total", "replay"});
-  bool any_from_notice = false;
+  bool any_from_notice = false, any_silent = false;
   for (const Recovery& recovery : report.recoveries) {
     bool from_notice = recovery.timed_from == LossTimedFrom::kDetection;
     any_from_notice |= from_notice;
+    any_silent |= recovery.timed_from == LossTimedFrom::kLastHeard;
     html +=
-        "<tr>" + Cell(RankList(recovery.lost_ranks)) + Cell(LostFrom(recovery.timed_from)) +
+        "<tr>" + Cell(RankList(recovery.lost_ranks)) + Cell(HowLost(recovery)) +
         Cell(FormatCount(static_cast<int64_t>(recovery.torn_step))) +
         Cell(FormatFixed(recovery.at_seconds, 2) + " s") +
         Cell(from_notice ? "\u2013" : FormatMilliseconds(recovery.detect_ms)) +
@@ -138,6 +141,11 @@ std::string Recoveries(const RunReport& report) {
       "</table></div>\n<p class=\"about\">From the loss to the new world, as seen by the survivor "
       "whose first step in it came first. Total is detect + agree + rewire; replay is the torn "
       "step computed again, which any recovery must pay.";
+  if (any_silent) {
+    html +=
+        " Of a worker that wasn\u2019t heard any more, detect begins with its last sign of life: "
+        "most of it is the time for which it may be silent.";
+  }
   if (any_from_notice) {
     html +=
         " A total \u201cfrom notice\u201d begins when a survivor noticed the loss and leaves out "

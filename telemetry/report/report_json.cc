@@ -16,12 +16,17 @@ double Rounded(double value) { return std::round(value * 1e6) / 1e6; }
 
 Json OrNull(const std::optional<double>& value) { return value ? Json(Rounded(*value)) : Json(); }
 
+Json OrNull(const std::string& text) { return text.empty() ? Json() : Json(text); }
+
+Json RankOrNull(int rank) { return rank >= 0 ? Json(rank) : Json(); }
+
 Json ToJson(const Recovery& recovery) {
   return {{"generation", recovery.generation},
           {"lost_ranks", recovery.lost_ranks},
           {"lost_members", recovery.lost_members},
           {"survivors", recovery.survivors},
           {"timed_from", LossTimedFromName(recovery.timed_from)},
+          {"ended_for", OrNull(recovery.ended_for)},
           {"step", recovery.torn_step},
           {"at_seconds", Rounded(recovery.at_seconds)},
           {"detect_ms", Rounded(recovery.detect_ms)},
@@ -29,6 +34,25 @@ Json ToJson(const Recovery& recovery) {
           {"rewire_ms", Rounded(recovery.rewire_ms)},
           {"replay_ms", OrNull(recovery.replay_ms)},
           {"total_ms", Rounded(recovery.total_ms)}};
+}
+
+// The exit code or the signal; the other one is null.
+Json ToJson(const AbnormalExit& exit) {
+  bool by_signal = exit.signal != 0;
+  return {{"rank", RankOrNull(exit.rank)},
+          {"member", exit.member},
+          {"exit_code", by_signal ? Json() : Json(exit.code)},
+          {"signal", by_signal ? Json(exit.signal) : Json()},
+          {"ended_for", OrNull(exit.ended_for)},
+          {"at_seconds", Rounded(exit.at_seconds)}};
+}
+
+Json ToJson(const UnansweredKill& kill, bool went_on) {
+  return {{"rank", RankOrNull(kill.rank)},
+          {"member", kill.member},
+          {"step", kill.step},
+          {"at_seconds", Rounded(kill.at_seconds)},
+          {"run_went_on", went_on}};
 }
 
 Json ToJson(const Join& join) {
@@ -97,6 +121,14 @@ std::string ReportJson(const RunReport& report) {
                {"samples_per_second", Rounded(report.samples_per_second)}};
   Json& recoveries = json["recoveries"] = Json::array();
   for (const Recovery& recovery : report.recoveries) recoveries.push_back(ToJson(recovery));
+  Json& kills = json["unanswered_kills"] = Json::array();
+  if (report.unanswered_kills) {
+    for (const UnansweredKill& kill : report.unanswered_kills->kills) {
+      kills.push_back(ToJson(kill, report.unanswered_kills->went_on));
+    }
+  }
+  Json& exits = json["abnormal_exits"] = Json::array();
+  for (const AbnormalExit& exit : report.abnormal_exits) exits.push_back(ToJson(exit));
   Json& joins = json["joins"] = Json::array();
   for (const Join& join : report.joins) joins.push_back(ToJson(join));
   json["notes"] = report.notes;

@@ -176,7 +176,7 @@ Result<RunReport> MakeRunReport(const RunEvents& events, const LedgerCount& ledg
   Losses losses = FindLosses(history, events, report.notes);
   report.recoveries = std::move(losses.recoveries);
   report.unanswered_kills = std::move(losses.unanswered);
-  report.abnormal_exits = losses.abnormal_exits;
+  report.abnormal_exits = std::move(losses.abnormal_exits);
   report.joins = FindJoins(history, events, report.notes);
   TakeResults(events, report);
   TakeNotes(events, report);

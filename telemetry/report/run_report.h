@@ -63,7 +63,7 @@ struct RunReport {
 
   std::vector<Recovery> recoveries;  // in order of time
   std::optional<UnansweredKills> unanswered_kills;
-  int abnormal_exits = 0;  // as in Losses
+  std::vector<AbnormalExit> abnormal_exits;  // as in Losses
   std::vector<Join> joins;
   LedgerCount ledger;
 

@@ -5,6 +5,7 @@
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "telemetry/records.h"
+#include "telemetry/report/report_html.h"
 #include "telemetry/report/report_json.h"
 #include "telemetry/report/report_text.h"
 #include "telemetry/report/synthetic_run.h"
@@ -134,6 +135,17 @@ TEST_F(Report, JsonHasEveryPromisedField) {
   EXPECT_EQ(recovery["rewire_ms"], 5);
   EXPECT_EQ(recovery["replay_ms"], 41);
   EXPECT_EQ(recovery["total_ms"], 9);
+  EXPECT_EQ(recovery["timed_from"], "kill");
+  EXPECT_TRUE(recovery["ended_for"].is_null());
+  EXPECT_EQ(json["unanswered_kills"], nlohmann::json::array());
+  ASSERT_EQ(json["abnormal_exits"].size(), 1u);
+  const auto& exit = json["abnormal_exits"].at(0);
+  EXPECT_EQ(exit["rank"], 0);
+  EXPECT_EQ(exit["member"], 0);
+  EXPECT_TRUE(exit["exit_code"].is_null());
+  EXPECT_EQ(exit["signal"], 9);
+  EXPECT_TRUE(exit["ended_for"].is_null());
+  EXPECT_EQ(exit["at_seconds"], 0.3505);
   const auto& join = json["joins"].at(0);
   EXPECT_EQ(join["rank"], 0);
   EXPECT_EQ(join["transfer_ms"], 10);
@@ -209,6 +221,47 @@ TEST_F(Report, ACrashWithoutAnyRecordOfItIsTimedFromItsDetectionAndSaysSo) {
   EXPECT_NE(text.find("(from notice: no detect, "), std::string::npos) << text;
 }
 
+TEST_F(Report, ALossThatItsLauncherSawBeforeItReapedItIsTimedFromThat) {
+  Write({.record_kill = false});
+  EditSupervisor(R"("ended_for":"","t_lost":0)", R"("ended_for":"","t_lost":1350100000)");
+  const Recovery recovery = Read().value().recoveries.at(0);
+  EXPECT_EQ(recovery.timed_from, LossTimedFrom::kExit);
+  EXPECT_DOUBLE_EQ(recovery.detect_ms, 0.9);
+  EXPECT_DOUBLE_EQ(recovery.total_ms, 8.9);
+}
+
+TEST_F(Report, AWorkerThatFellSilentIsTimedFromItsLastSignOfLifeAndSaysSo) {
+  Write({.record_kill = false});
+  // Stopped soon after 1250 ms; ended and reaped when a survivor had noticed already.
+  EditSupervisor(R"({"t":1350500000,"event":"worker_exit")",
+                 R"({"t":1353000000,"event":"worker_exit")");
+  EditSupervisor(
+      R"("ended_for":"","t_lost":0,"t_heard":0)",
+      R"("ended_for":"it wasn't heard for 100 ms","t_lost":1352000000,"t_heard":1250000000)");
+  RunReport report = Read().value();
+  const Recovery& recovery = report.recoveries.at(0);
+  EXPECT_EQ(recovery.timed_from, LossTimedFrom::kLastHeard);
+  EXPECT_DOUBLE_EQ(recovery.detect_ms, 101);
+  EXPECT_DOUBLE_EQ(recovery.total_ms, 109);
+  EXPECT_EQ(Verdict(report).find("Rank 0 fell silent in step 4; 2 survivors went on after 109"), 0u)
+      << Verdict(report);
+  auto json = nlohmann::json::parse(ReportJson(report));
+  EXPECT_EQ(json["recoveries"].at(0)["timed_from"], "last_heard");
+  EXPECT_EQ(json["recoveries"].at(0)["ended_for"], "it wasn't heard for 100 ms");
+  EXPECT_EQ(json["abnormal_exits"].at(0)["ended_for"], "it wasn't heard for 100 ms");
+  std::string html = ReportHtml(report);
+  EXPECT_NE(html.find("<td>ended, as it wasn&#39;t heard for 100 ms</td>"), std::string::npos);
+  EXPECT_NE(html.find("detect begins with its last sign of life"), std::string::npos);
+}
+
+TEST_F(Report, AnEndWithAnExitCodeHasNoSignal) {
+  Write({.record_kill = false});
+  EditSupervisor(R"("code":-1,"signal":9)", R"("code":7,"signal":0)");
+  auto json = nlohmann::json::parse(ReportJson(Read().value()));
+  EXPECT_EQ(json["abnormal_exits"].at(0)["exit_code"], 7);
+  EXPECT_TRUE(json["abnormal_exits"].at(0)["signal"].is_null());
+}
+
 TEST_F(Report, ACrashIsNotTimedFromAnEarlierExitOfItsMember) {
   Write({.record_kill = false, .record_exit = false});
   constexpr std::string_view kRestarted = R"({"t":1380000000,"event":"worker_started")";
@@ -265,6 +318,13 @@ TEST_F(Report, AKillThatEndedTheRunIsNoRunThatLostNobody) {
   EXPECT_EQ(Verdict(report),
             "Rank 0 was killed in step 4 and the run did not go on. 16 samples are missing. No "
             "worker reached the end. Only 3 of 6 steps were done.");
+  auto kills = nlohmann::json::parse(ReportJson(report))["unanswered_kills"];
+  ASSERT_EQ(kills.size(), 1u);
+  EXPECT_EQ(kills.at(0)["rank"], 0);
+  EXPECT_EQ(kills.at(0)["member"], 0);
+  EXPECT_EQ(kills.at(0)["step"], 4);
+  EXPECT_EQ(kills.at(0)["at_seconds"], 0.35);
+  EXPECT_EQ(kills.at(0)["run_went_on"], false);
 }
 
 TEST_F(Report, AKillWithoutARecoveryInARunThatWentOnIsSaid) {

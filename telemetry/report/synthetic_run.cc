@@ -46,7 +46,10 @@ void Writer::WriteSupervisor() {
     log->Write(ToRecord(kill), kill.t);
   }
   if (options_.record_exit) {
-    WorkerExitEvent exit{0, SyntheticProcess(0).incarnation.ToString(), -1, 9};
+    WorkerExitEvent exit;
+    exit.member = 0;
+    exit.incarnation = SyntheticProcess(0).incarnation.ToString();
+    exit.signal = 9;
     log->Write(ToRecord(exit), TimePoint(std::chrono::microseconds(1350500)));
   }
   started(3, 1380);

@@ -1,6 +1,9 @@
 #include "telemetry/report/verdict.h"
 
+#include <algorithm>
 #include <cstdint>
+#include <iterator>
+#include <vector>
 
 #include "telemetry/report/format_number.h"
 
@@ -8,10 +11,15 @@ namespace closeranks::telemetry {
 namespace {
 
 std::string LossSentence(const Recovery& recovery) {
-  bool killed = recovery.timed_from == LossTimedFrom::kKill;
-  std::string verb = !killed                          ? " died"
-                     : recovery.lost_ranks.size() > 1 ? " were killed"
-                                                      : " was killed";
+  std::string were = recovery.lost_ranks.size() > 1 ? " were" : " was";
+  std::string verb = " died";
+  if (recovery.timed_from == LossTimedFrom::kKill) {
+    verb = were + " killed";
+  } else if (recovery.timed_from == LossTimedFrom::kLastHeard) {
+    verb = " fell silent";
+  } else if (!recovery.ended_for.empty()) {
+    verb = were + " ended";
+  }
   std::string text = RankList(recovery.lost_ranks) + verb;
   if (recovery.torn_step > 0) text += " in step " + std::to_string(recovery.torn_step);
   text += "; " + Counted(recovery.survivors, "survivor", "survivors") + " went on after " +
@@ -20,18 +28,23 @@ std::string LossSentence(const Recovery& recovery) {
   return text + ".";
 }
 
-std::string UnansweredSentence(const UnansweredKills& kills) {
-  std::string text =
-      RankList(kills.ranks) + (kills.ranks.size() > 1 ? " were" : " was") + " killed";
-  if (kills.step > 0) text += " in step " + std::to_string(kills.step);
-  return text + (kills.went_on ? "; no recovery followed." : " and the run did not go on.");
+std::string UnansweredSentence(const UnansweredKills& unanswered) {
+  std::vector<int32_t> ranks;
+  StepNumber step = 0;
+  for (const UnansweredKill& kill : unanswered.kills) {
+    if (kill.rank >= 0) ranks.push_back(kill.rank);
+    step = std::max(step, kill.step);
+  }
+  std::string text = RankList(ranks) + (ranks.size() > 1 ? " were" : " was") + " killed";
+  if (step > 0) text += " in step " + std::to_string(step);
+  return text + (unanswered.went_on ? "; no recovery followed." : " and the run did not go on.");
 }
 
 std::string NoRecoverySentence(const RunReport& report) {
   std::string text = Counted(report.ranks, "worker", "workers") + " trained " +
                      Counted(static_cast<int64_t>(report.steps), "step", "steps");
-  if (report.abnormal_exits == 0) return text + " and lost nobody.";
-  return text + "; " + Counted(report.abnormal_exits, "worker", "workers") +
+  if (report.abnormal_exits.empty()) return text + " and lost nobody.";
+  return text + "; " + Counted(std::ssize(report.abnormal_exits), "worker", "workers") +
          " died without a recovery.";
 }
 

@@ -189,20 +189,61 @@ TEST(BadInput, AWorkerThatCantStartEndsTheStart) {
   JobProcess job(RunFlags(folder, 3, {"--max_restarts=2"},
                           {"--faults=1:start:kill:0,1:start:exit:0,1:join:kill:0"}));
   EXPECT_EQ(job.Wait(), 7) << job.output();
-  EXPECT_EQ(CountLines(job.output(), "can't start without member 1"), 2) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "can't start without member 1"), 1) << job.output();
   ExpectNoProcessLeft(folder);
 }
 
-TEST(BadInput, AWorkerThatEndsBeforeTheStartEndsTheStart) {
-  ReportFolder folder;
-  const std::string one_ends = "if [ \"$RANK\" = 1 ]; then exit 0; fi; exec \"$0\" \"$@\"";
-  Words flags = RunFlags(folder, 3, {}, {});
+// `closeranks run -n 3` of the toy worker, by way of this script.
+Words ByScript(const ReportFolder& folder, const std::string& script, const Words& worker = {}) {
+  Words flags = RunFlags(folder, 3, {}, worker);
   auto program = std::find(flags.begin(), flags.end(), "--") + 1;
-  flags.insert(program, {"sh", "-c", one_ends});
-  JobProcess job(flags);
-  EXPECT_EQ(job.Wait(), 80) << job.output();
-  EXPECT_EQ(CountLines(job.output(), "can't start without member 1"), 2) << job.output();
+  flags.insert(program, {"sh", "-c", script});
+  return flags;
+}
+
+TEST(BadInput, AWorkerThatEndsWellBeforeTheStartEndsTheStart) {
+  for (bool others_wait : {false, true}) {
+    ReportFolder folder;
+    Barrier barrier(folder);
+    const std::string end = others_wait ? "{ : <" + barrier.path() + "; exit 0; }" : "exit 0";
+    JobProcess job(ByScript(folder, "[ \"$RANK\" = 1 ] && " + end + "; exec \"$0\" \"$@\"",
+                            {"--faults=0:join:hang:0,2:ready:say:0"}));
+    if (others_wait) {
+      ASSERT_TRUE(job.WaitForOutput("is at ready"));
+      barrier.Open();
+    }
+    EXPECT_EQ(job.Wait(), 1) << job.output();
+    EXPECT_EQ(CountLines(job.output(), "can't start without member 1"), 1) << job.output();
+    EXPECT_EQ(CountLines(job.output(), "(RANK=1) ended with exit code 0 before it joined; let"), 1)
+        << job.output();
+    ExpectNoProcessLeft(folder);
+  }
+}
+
+TEST(BadInput, AWorkerThatQuitsAfterItAskedToBeLetInEndsTheStart) {
+  ReportFolder folder;
+  JobProcess job(RunFlags(folder, 3, {}, {"--faults=1:ready:quit:0,2:join:hang:0"}));
+  EXPECT_EQ(job.Wait(), 1) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "exit code 0 before the job's end"), 1) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "can't start without member 1"), 1) << job.output();
   ExpectNoProcessLeft(folder);
+}
+
+TEST(BadInput, AProgramThatOnlyPrintsItsHelpEndsWellOnEveryRank) {
+  ReportFolder folder;
+  Barrier barrier(folder);
+  for (const std::string& script :
+       {std::string("echo the help"),
+        "[ \"$RANK\" = 1 ] || : <" + barrier.path() + "; echo the help",
+        std::string(
+            "exec \"$0\" --faults=0:join:finish:0,1:join:finish:0,2:join:finish:0 \"$@\"")}) {
+    JobProcess job(ByScript(folder, script));
+    barrier.Open();
+    EXPECT_EQ(job.Wait(), 0) << job.output();
+    EXPECT_EQ(CountLines(job.output(), "none joined a job"), 1) << job.output();
+    EXPECT_EQ(CountLines(job.output(), "] gen="), 1) << job.output();
+    ExpectNoProcessLeft(folder);
+  }
 }
 
 TEST(BadInput, BytesAtThePortDisturbNothing) {
@@ -255,6 +296,76 @@ TEST(BadInput, BytesAtThePortDisturbNothing) {
   EXPECT_EQ(testing_job::Worlds(folder), 1) << job.output();
   ExpectTrained(folder, 3);
   ExpectNoProcessLeft(folder);
+}
+
+TEST(BadInput, ACrowdAtThePortKeepsNoWorkerFromBeingStartedAgain) {
+  ReportFolder folder;
+  std::string address = testing_job::UniqueAddress();
+  Barrier barrier(folder), late(folder, "late");
+  JobProcess job(RunFlags(folder, 3, {"--listen=" + address},
+                          {"--tcp", "--pause_step=5", "--pause_at=" + barrier.path(),
+                           "--hold_step=9", "--hold_size=3"}),
+                 rlimit{100, 200});
+  for (int worker = 0; worker < 3; ++worker) ASSERT_TRUE(job.WaitForOutput("pauses"));
+  std::vector<UniqueFd> crowd;
+  const Words begins = {
+      "",
+      net::EncodePreamble(
+          {net::ConnectionRole::kMembership, net::HashJobName("closeranks"), {1, {}}, 2}),
+      net::EncodePreamble(
+          {net::ConnectionRole::kData, net::HashJobName("closeranks"), {1, {}}, 2})};
+  for (int i = 0; i < 600; ++i) {
+    crowd.push_back(ConnectTo(address));
+    const std::string& begin = begins[i % begins.size()];
+    (void)send(crowd.back().get(), begin.data(), begin.size(), MSG_NOSIGNAL);
+  }
+  // They are let in one after the other: this is the last.
+  SendAndWaitForEnd(address, "x");
+  kill(testing_job::WorkerPid(folder, 2), SIGKILL);
+  ASSERT_TRUE(job.WaitForOutput("restart 1 of"));
+  barrier.Open();
+  EXPECT_EQ(job.Wait(), 0) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "Too many open files"), 0) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "restart 1 of"), 1) << job.output();
+  ExpectTrained(folder, 3);
+  ExpectNoProcessLeft(folder);
+}
+
+TEST(BadInput, AShortageAtAWorkersStartCostsARestartAndNotTheRun) {
+  ReportFolder folder;
+  Barrier barrier(folder);
+  JobProcess job(RunFlags(
+      folder, 3, {"--max_restarts=20"},
+      {"--pause_step=5", "--pause_at=" + barrier.path(), "--hold_step=9", "--hold_size=3"}));
+  for (int worker = 0; worker < 3; ++worker) ASSERT_TRUE(job.WaitForOutput("pauses"));
+  rlimit before{};
+  ASSERT_EQ(prlimit(job.pid(), RLIMIT_NOFILE, nullptr, &before), 0);
+  rlimit none = before;
+  none.rlim_cur = 1;
+  ASSERT_EQ(prlimit(job.pid(), RLIMIT_NOFILE, &none, nullptr), 0);
+  kill(testing_job::WorkerPid(folder, 2), SIGKILL);
+  ASSERT_TRUE(job.WaitForOutput("the worker of member 2 can't be started: making a"));
+  ASSERT_EQ(prlimit(job.pid(), RLIMIT_NOFILE, &before, nullptr), 0);
+  barrier.Open();
+  EXPECT_EQ(job.Wait(), 0) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "restart 2 of at most 20"), 1) << job.output();
+  ExpectTrained(folder, 3);
+  ExpectNoProcessLeft(folder);
+}
+
+TEST(BadInput, ALimitOfOpenFilesThatIsTooLowIsNamed) {
+  JobProcess job({"--n=40", "--", "true"}, rlimit{100, 100});
+  EXPECT_EQ(job.Wait(), kNoResources) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "at most 100 open files are allowed, too few for 40 workers"),
+            1)
+      << job.output();
+}
+
+TEST(BadInput, WorkersHaveTheLimitOfOpenFilesThatTheirSupervisorWasStartedWith) {
+  JobProcess job({"--n=2", "--", "sh", "-c", "echo may open $(ulimit -Sn) of $(ulimit -Hn)"},
+                 rlimit{100, 200});
+  EXPECT_EQ(job.Wait(), 0) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "may open 100 of 200"), 2) << job.output();
 }
 
 }  // namespace

@@ -181,8 +181,66 @@ TEST(ElasticJob, ADiskThatIsFullForAllEndsTheRunAtOnce) {
   ExpectNoProcessLeft(folder);
 }
 
+TEST(ElasticJob, AWorkerThatEndsEarlyIsAnErrorHoweverLongItTakes) {
+  ReportFolder folder;
+  testing_job::Barrier barrier(folder);
+  JobProcess job(
+      RunFlags(folder, 3, {}, {"--faults=1:part:finish:5", "--linger_at=" + barrier.path()}));
+  // The others come to the job's end before it is gone.
+  for (int worker = 0; worker < 2; ++worker) ASSERT_TRUE(job.WaitForOutput("trained to"));
+  barrier.Open();
+  EXPECT_EQ(job.Wait(), 1) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "exit code 0 before the job's end"), 1) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "ending the worker"), 0) << job.output();
+  EXPECT_EQ(ExpectTrained(folder, 2), Undisturbed()) << job.output();
+  ExpectNoProcessLeft(folder);
+}
+
+TEST(ElasticJob, AWorkerThatQuitsWithoutAWordIsAnErrorWhateverIsSeenOfItFirst) {
+  for (bool at_once : {false, true}) {
+    ReportFolder folder;
+    testing_job::Barrier barrier(folder);
+    JobProcess job(
+        RunFlags(folder, 3, {},
+                 {"--faults=1:part:quit:5", "--pause_step=5", "--pause_at=" + barrier.path()}));
+    if (at_once) {
+      // What it sent, the closed connections and its exit status wait for the supervisor together.
+      for (int worker = 0; worker < 2; ++worker) ASSERT_TRUE(job.WaitForOutput("pauses"));
+      job.Signal(SIGSTOP);
+      EXPECT_TRUE(testing_job::WaitUntilDead(testing_job::WorkerPid(folder, 1)));
+      job.Signal(SIGCONT);
+    }
+    barrier.Open();
+    EXPECT_EQ(job.Wait(), 1) << job.output();
+    EXPECT_EQ(CountLines(job.output(), "exit code 0 before the job's end"), 1) << job.output();
+    EXPECT_EQ(CountLines(job.output(), "ending the worker"), 0) << job.output();
+    EXPECT_EQ(CountLines(job.output(), "killed by"), 0) << job.output();
+    EXPECT_EQ(ExpectTrained(folder, 2), Undisturbed()) << job.output();
+    ExpectNoProcessLeft(folder);
+  }
+}
+
 TEST(ElasticJob, AStoppedWorkerIsEndedAndTheOthersGoOn) {
   EXPECT_EQ(Train(4, {"--worker_timeout=1"}, {"--faults=2:part:stop:5"}), Undisturbed());
+}
+
+TEST(ElasticJob, WhyAndSinceWhenAWorkerWasEndedIsOnRecord) {
+  ReportFolder folder;
+  JobProcess job(
+      RunFlags(folder, 3, {"--worker_timeout=1"},
+               {"--faults=0:part:stop:5,1:part:kill:9", "--hold_step=12", "--hold_size=3"}));
+  EXPECT_EQ(job.Wait(), 0) << job.output();
+  auto exits = testing_job::Exits(folder);
+  ASSERT_GE(exits.size(), 2u);
+  EXPECT_EQ(exits[0].event.ended_for, "it wasn't heard for 1000 ms");
+  EXPECT_GT(exits[0].event.t_heard, TimePoint{});
+  EXPECT_GE(exits[0].event.t_lost - exits[0].event.t_heard, std::chrono::seconds(1));
+  EXPECT_LE(exits[0].event.t_lost, exits[0].t);
+  EXPECT_EQ(exits[1].event.ended_for, "");
+  EXPECT_EQ(exits[1].event.t_heard, TimePoint{});
+  EXPECT_GT(exits[1].event.t_lost, exits[0].t);
+  EXPECT_LE(exits[1].event.t_lost, exits[1].t);
+  ExpectNoProcessLeft(folder);
 }
 
 TEST(ElasticJob, AStoppedSupervisorEndsNobodyWhenItGoesOn) {
@@ -205,6 +263,26 @@ TEST(ElasticJob, AStoppedSupervisorEndsNobodyWhenItGoesOn) {
 TEST(ElasticJob, WhoIsLostOnceTheEndIsAgreedOnCostsNothing) {
   EXPECT_EQ(Train(3, {}, {"--faults=1:end:kill:0"}), Undisturbed());
   EXPECT_EQ(Train(3, {"--worker_timeout=1"}, {"--faults=2:end:stop:0"}), Undisturbed());
+}
+
+TEST(ElasticJob, UserSignalsAreForTheWorkersThatHandleThem) {
+  ReportFolder folder;
+  testing_job::Barrier barrier(folder);
+  JobProcess job(RunFlags(folder, 3, {},
+                          {"--tells_signals=1", "--pause_step=5", "--pause_at=" + barrier.path()}));
+  for (int worker = 0; worker < 3; ++worker) ASSERT_TRUE(job.WaitForOutput("pauses"));
+  for (const auto& [signal, name] : {std::pair(SIGUSR1, "SIGUSR1"), {SIGUSR2, "SIGUSR2"}}) {
+    job.Signal(signal);
+    ASSERT_TRUE(job.WaitForOutput(std::string("[1] got ") + name));
+  }
+  barrier.Open();
+  EXPECT_EQ(job.Wait(), 0) << job.output();
+  for (const char* name : {"SIGUSR1 isn't passed on to member", "SIGUSR2 isn't passed on to"}) {
+    EXPECT_EQ(CountLines(job.output(), name), 2) << job.output();
+  }
+  EXPECT_EQ(testing_job::Worlds(folder), 1) << job.output();
+  EXPECT_EQ(ExpectTrained(folder, 3), Undisturbed()) << job.output();
+  ExpectNoProcessLeft(folder);
 }
 
 TEST(ElasticJob, TerminatingTheSupervisorEndsEverything) {

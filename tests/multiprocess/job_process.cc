@@ -17,9 +17,9 @@
 #include <set>
 
 #include "base/files.h"
+#include "base/open_files.h"
 #include "glog/logging.h"
 #include "gtest/gtest.h"
-#include "telemetry/report/event_reader.h"
 #include "telemetry/report/ledger_count.h"
 
 namespace closeranks::testing_job {
@@ -38,26 +38,23 @@ telemetry::RunEvents Events(const std::string& folder) {
   return events.ok() ? *std::move(events) : telemetry::RunEvents{};
 }
 
-std::vector<telemetry::Timed<telemetry::WorkerStartedEvent>> Started(const ReportFolder& folder,
-                                                                     int supervisor) {
+telemetry::SupervisorEvents EventsOfSupervisor(const ReportFolder& folder, int supervisor) {
   // ReadEvents wants a worker's file beside the supervisor's.
   SystemFiles files;
   std::string path = folder.OfSupervisor(supervisor);
   EXPECT_TRUE(files.Replace(path + "/events.0.00000000.jsonl", "").ok());
   telemetry::RunEvents events = Events(path);
-  return events.supervisor.has_value() ? events.supervisor->started
-                                       : decltype(events.supervisor->started){};
+  return events.supervisor.value_or(telemetry::SupervisorEvents{});
 }
 
-// True when the process has ended within the guard time, or isn't there.
-bool WaitUntilGone(pid_t pid) {
+}  // namespace
+
+bool WaitUntilDead(pid_t pid) {
   UniqueFd process(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
   if (!process) return errno == ESRCH;
   pollfd ready = {process.get(), POLLIN, 0};
   return poll(&ready, 1, kGuardMilliseconds) == 1;
 }
-
-}  // namespace
 
 ReportFolder::ReportFolder() {
   static std::atomic<int> count{0};
@@ -90,7 +87,7 @@ void Barrier::Open() {
   PCHECK(fd_.get() >= 0);
 }
 
-JobProcess::JobProcess(const Words& flags) {
+JobProcess::JobProcess(const Words& flags, std::optional<rlimit> open_files) {
   std::array<int, 2> ends;
   PCHECK(pipe2(ends.data(), O_CLOEXEC) == 0);
   read_end_ = UniqueFd(ends[0]);
@@ -106,6 +103,7 @@ JobProcess::JobProcess(const Words& flags) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     dup2(write_end.get(), STDOUT_FILENO);
     dup2(write_end.get(), STDERR_FILENO);
+    if (open_files.has_value()) SetOpenFilesLimit(*open_files);
     execv(argv[0], argv.data());
     _exit(126);
   }
@@ -150,7 +148,7 @@ int JobProcess::Wait() {
   if (ended_) return code_;
   while (ReadMore()) {
   }
-  if (!WaitUntilGone(pid_)) Signal(SIGKILL);
+  if (!WaitUntilDead(pid_)) Signal(SIGKILL);
   int status = 0;
   PCHECK(waitpid(pid_, &status, 0) == pid_);
   ended_ = true;
@@ -204,10 +202,10 @@ int CountLines(const std::string& text, const std::string& part) {
 
 void ExpectNoProcessLeft(const ReportFolder& folder, int supervisors) {
   for (int supervisor = 0; supervisor < supervisors; ++supervisor) {
-    auto started = Started(folder, supervisor);
+    auto started = EventsOfSupervisor(folder, supervisor).started;
     EXPECT_FALSE(started.empty());
     for (const auto& worker : started) {
-      EXPECT_TRUE(WaitUntilGone(worker.event.pid)) << "member " << worker.event.member;
+      EXPECT_TRUE(WaitUntilDead(worker.event.pid)) << "member " << worker.event.member;
       waitpid(worker.event.pid, nullptr, WNOHANG);
     }
   }
@@ -237,10 +235,14 @@ std::string ExpectTrained(const ReportFolder& folder, int at_end) {
 
 pid_t WorkerPid(const ReportFolder& folder, int member, int supervisor) {
   pid_t pid = -1;
-  for (const auto& started : Started(folder, supervisor)) {
+  for (const auto& started : EventsOfSupervisor(folder, supervisor).started) {
     if (started.event.member == member) pid = started.event.pid;
   }
   return pid;
+}
+
+std::vector<telemetry::Timed<telemetry::WorkerExitEvent>> Exits(const ReportFolder& folder) {
+  return EventsOfSupervisor(folder, 0).exits;
 }
 
 int Worlds(const ReportFolder& folder) {

@@ -2,12 +2,15 @@
 #ifndef CLOSERANKS_TESTS_MULTIPROCESS_JOB_PROCESS_H_
 #define CLOSERANKS_TESTS_MULTIPROCESS_JOB_PROCESS_H_
 
+#include <sys/resource.h>
 #include <sys/types.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/unique_fd.h"
+#include "telemetry/report/event_reader.h"
 
 namespace closeranks::testing_job {
 
@@ -50,7 +53,9 @@ class Barrier {
 class JobProcess {
  public:
   // `closeranks run FLAGS`; what is to be run belongs to them.
-  explicit JobProcess(const Words& flags);
+  explicit JobProcess(const Words& flags) : JobProcess(flags, std::nullopt) {}
+  // With this limit of open files, soft and hard.
+  JobProcess(const Words& flags, std::optional<rlimit> open_files);
   ~JobProcess();
   JobProcess(const JobProcess&) = delete;
   JobProcess& operator=(const JobProcess&) = delete;
@@ -110,6 +115,10 @@ void ExpectNoProcessLeft(const ReportFolder& folder, int supervisors = 1);
 std::string ExpectTrained(const ReportFolder& folder, int at_end = -1);
 // The pid of member `member`'s newest worker, or -1.
 pid_t WorkerPid(const ReportFolder& folder, int member, int supervisor = 0);
+// Blocks until the process has ended, reaped or not; false when that takes unreasonably long.
+bool WaitUntilDead(pid_t pid);
+// How its workers ended, by the supervisor's record.
+std::vector<telemetry::Timed<telemetry::WorkerExitEvent>> Exits(const ReportFolder& folder);
 // How many worlds any worker saw.
 int Worlds(const ReportFolder& folder);
 // How many workers received state.

@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -41,11 +42,14 @@ DEFINE_uint64(hold_step, 0, "stay in this step until a world of --hold_size is c
 DEFINE_int32(hold_size, 0, "see --hold_step");
 DEFINE_uint64(pause_step, 0, "stay in this step until somebody writes to --pause_at");
 DEFINE_string(pause_at, "", "a named pipe");
+DEFINE_string(linger_at, "", "a named pipe: who finishes early ends when somebody writes to it");
+DEFINE_int32(tells_signals, -1, "the member that says when it gets SIGUSR1 or SIGUSR2");
 // Each strikes once in the run, but for "exit", which strikes every time but the first.
-DEFINE_string(faults, "",
-              "MEMBER:POINT:ACTION:STEP,...; points: start join world part apply save load commit "
-              "end (the step of world is its generation, of the others without a step 0); "
-              "actions: kill stop exit hang finish");
+DEFINE_string(
+    faults, "",
+    "MEMBER:POINT:ACTION:STEP,...; points: start join ready world part apply save load commit "
+    "end (the step of world is its generation, of the others without a step 0); "
+    "actions: kill stop exit hang finish quit say");
 
 namespace closeranks {
 namespace {
@@ -91,6 +95,8 @@ class Faults {
       bool is_first = files_.CreateExclusively(mark, "").ok();
       if (!is_first && fault.action == "exit") _exit(7);
       if (!is_first) continue;
+      if (fault.action == "quit") _exit(0);
+      if (fault.action == "say") std::fprintf(stderr, "is at %s\n", point.c_str());
       if (fault.action == "finish") throw Finished();
       if (fault.action == "kill") raise(SIGKILL);
       if (fault.action == "stop") raise(SIGSTOP);
@@ -203,12 +209,20 @@ class Observer final : public elastic::StepObserver {
   StepNumber steps_;
 };
 
+void TellSignal(int signal) {
+  const std::string_view text = signal == SIGUSR1 ? "got SIGUSR1\n" : "got SIGUSR2\n";
+  [[maybe_unused]] ssize_t written = write(STDERR_FILENO, text.data(), text.size());
+}
+
 Status Train(const Environment& environment, ExitCode& exit_code) {
   SystemClock clock;
   SystemRandom random;
   SystemFiles files;
   if (!environment.agent_fd.has_value()) return InvalidArgument("there is no supervisor");
   Faults faults(environment.member.value_or(-1), files);
+  if (environment.member == FLAGS_tells_signals) {
+    for (int number : {SIGUSR1, SIGUSR2}) std::signal(number, TellSignal);
+  }
   faults.At("start", 0);
   elastic::Worker::Options options;
   options.shared_memory = !FLAGS_tcp;
@@ -251,6 +265,7 @@ Status Train(const Environment& environment, ExitCode& exit_code) {
     if (!is_first || !FLAGS_odd_later) configuration = odd[1];
   }
   RETURN_IF_ERROR(worker->Join(configuration));
+  faults.At("ready", 0);
   Status trained = RunToyTraining(loop, replica);
   exit_code = worker->exit_code();
   // Somebody else holds the result.
@@ -272,6 +287,7 @@ int Main(int argc, char** argv) {
   try {
     if (environment.ok()) status = Train(*environment, exit_code);
   } catch (const Finished&) {
+    if (!FLAGS_linger_at.empty()) UniqueFd(open(FLAGS_linger_at.c_str(), O_RDONLY | O_CLOEXEC));
     return 0;
   }
   if (status.ok()) return static_cast<int>(exit_code);

@@ -1,0 +1,48 @@
+// The `closeranks` program as it is called.
+#include <sys/wait.h>
+
+#include <array>
+#include <cstdio>
+#include <regex>
+#include <string>
+
+#include "closeranks/version.h"
+#include "gtest/gtest.h"
+
+namespace closeranks::cli {
+namespace {
+
+struct Ended {
+  int code = -1;
+  std::string output;  // both streams
+};
+
+Ended Call(const std::string& arguments) {
+  FILE* stream = popen(("cli/closeranks " + arguments + " 2>&1").c_str(), "r");
+  Ended ended;
+  std::array<char, 1024> chunk;
+  while (size_t got = fread(chunk.data(), 1, chunk.size(), stream)) {
+    ended.output.append(chunk.data(), got);
+  }
+  ended.code = WEXITSTATUS(pclose(stream));
+  return ended;
+}
+
+TEST(Program, SaysInOneLineWhichVersionAndBuildItIs) {
+  Ended ended = Call("--version");
+  EXPECT_EQ(ended.code, 0);
+  EXPECT_TRUE(
+      std::regex_match(ended.output, std::regex("closeranks " + std::string(kVersion) +
+                                                R"( \(g\+\+ [^()]+, program [0-9a-f]{16,}\)\n)")))
+      << ended.output;
+  EXPECT_EQ(Call("--version").output, ended.output);
+}
+
+TEST(Program, ACommandThatIsntThereIsNamed) {
+  Ended ended = Call("dance");
+  EXPECT_EQ(ended.code, 2);
+  EXPECT_EQ(ended.output.find("closeranks: there is no command 'dance'\n"), 0u) << ended.output;
+}
+
+}  // namespace
+}  // namespace closeranks::cli
