@@ -16,7 +16,7 @@ constexpr std::array kTable = {
                 "a newer process of the same member has taken its place", "", false, 20},
     ExitCodeRow{ExitCode::kQuorumLost, "quorum_lost",
                 "too few members were left for too long, or none that had the training state",
-                "start the job again", false, 70},
+                "start the job again", false, 50},
     ExitCodeRow{ExitCode::kJoinTimeout, "join_timeout",
                 "too few members came in time, or none let this one in",
                 "check the addresses and the other members, or raise --join-timeout", false, 60},

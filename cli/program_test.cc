@@ -38,6 +38,23 @@ TEST(Program, SaysInOneLineWhichVersionAndBuildItIs) {
   EXPECT_EQ(Call("--version").output, ended.output);
 }
 
+TEST(Program, HelpListsItsOwnFlagsAndIsNoError) {
+  Ended help = Call("run --help");
+  EXPECT_EQ(help.code, 0);
+  EXPECT_EQ(help.output.find("usage: closeranks run [FLAGS] -- PROGRAM ARGS\n"), 0u) << help.output;
+  EXPECT_NE(help.output.find("\n  --max-restarts=3\n"), std::string::npos) << help.output;
+  EXPECT_EQ(help.output.find("minloglevel"), std::string::npos) << help.output;
+  Ended all = Call("run --helpfull");
+  EXPECT_EQ(all.code, 0);
+  EXPECT_NE(all.output.find("minloglevel"), std::string::npos) << all.output;
+}
+
+TEST(Program, AFlagThatIsntThereIsNamed) {
+  Ended ended = Call("run --frobnicate -- true");
+  EXPECT_EQ(ended.code, 2);
+  EXPECT_NE(ended.output.find("'frobnicate'"), std::string::npos) << ended.output;
+}
+
 TEST(Program, ACommandThatIsntThereIsNamed) {
   Ended ended = Call("dance");
   EXPECT_EQ(ended.code, 2);

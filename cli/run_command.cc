@@ -7,8 +7,8 @@
 
 #include "base/clock.h"
 #include "base/random.h"
+#include "closeranks/command_line.h"
 #include "closeranks/environment.h"
-#include "closeranks/usage_exit.h"
 #include "gflags/gflags.h"
 #include "launcher/fault.h"
 #include "launcher/supervisor.h"
@@ -191,9 +191,7 @@ Result<std::vector<std::string>> ParseFlags(std::span<const std::string> argumen
   int argc = static_cast<int>(pointers.size());
   pointers.push_back(nullptr);
   char** argv = pointers.data();
-  ExitWithUsageCode();
-  google::SetUsageMessage("closeranks run -n 4 -- PROGRAM ARGS");
-  google::ParseCommandLineFlags(&argc, &argv, /*remove_flags=*/true);
+  ParseCommandLine("closeranks run [FLAGS] -- PROGRAM ARGS", &argc, &argv);
   if (argc > 1) {
     return InvalidArgument("'" + std::string(argv[1]) +
                            "' is no flag; the program comes after '--'");

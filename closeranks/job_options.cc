@@ -1,12 +1,16 @@
 #include "closeranks/job_options.h"
 
-#include "closeranks/usage_exit.h"
+#include <filesystem>
+
+#include "closeranks/command_line.h"
 #include "gflags/gflags.h"
 
 DEFINE_string(mode, "fast",
               "fast: the batch is divided evenly over the ranks; exact: over logical shards, so "
               "that the weights are the same bits whatever the number of ranks");
-DEFINE_int32(logical_shards, 0, "exact mode: parts of every batch; 0: 4 times the members");
+DEFINE_int32(logical_shards, 12,
+             "exact mode: parts of every batch; the weights depend on it, so it doesn't follow the "
+             "number of ranks");
 DEFINE_uint64(seed, 1, "of the initial weights, the order of samples and dropout");
 DEFINE_int32(threads, 1, "CPU threads of libtorch in each worker");
 DEFINE_string(report, "", "folder for events and ledgers; empty: none are written");
@@ -23,8 +27,8 @@ Status Unexpected(const std::string& flag, const std::string& value, const std::
 }  // namespace
 
 Result<JobOptions> ParseJobOptions(int* argc, char*** argv) {
-  ExitWithUsageCode();
-  google::ParseCommandLineFlags(argc, argv, /*remove_flags=*/true);
+  const std::string program = std::filesystem::path((*argv)[0]).filename();
+  ParseCommandLine("[closeranks run -n RANKS --] " + program + " [FLAGS]", argc, argv);
   if (*argc > 1) {
     return InvalidArgument("'" + std::string((*argv)[1]) +
                            "' is no flag; flags start with -- (see --help)");
@@ -34,13 +38,14 @@ Result<JobOptions> ParseJobOptions(int* argc, char*** argv) {
     return Unexpected("mode", FLAGS_mode, "fast or exact");
   }
   options.mode = FLAGS_mode == "exact" ? Mode::kExact : Mode::kFast;
-  if (FLAGS_logical_shards < 0 || FLAGS_logical_shards > 4096) {
-    return Unexpected("logical-shards", std::to_string(FLAGS_logical_shards), "0 to 4096");
+  if (FLAGS_logical_shards < 1 || FLAGS_logical_shards > 4096) {
+    return Unexpected("logical-shards", std::to_string(FLAGS_logical_shards), "1 to 4096");
   }
-  if (FLAGS_logical_shards > 0 && options.mode == Mode::kFast) {
+  if (options.mode == Mode::kFast &&
+      !google::GetCommandLineFlagInfoOrDie("logical_shards").is_default) {
     return InvalidArgument("--logical-shards needs --mode=exact, but the mode is fast");
   }
-  options.logical_shards = FLAGS_logical_shards;
+  if (options.mode == Mode::kExact) options.logical_shards = FLAGS_logical_shards;
   options.seed = FLAGS_seed;
   if (FLAGS_threads < 1 || FLAGS_threads > 1024) {
     return Unexpected("threads", std::to_string(FLAGS_threads), "1 to 1024");

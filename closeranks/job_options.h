@@ -15,7 +15,7 @@ enum class TransportChoice { kAuto, kTcp, kShm };
 
 struct JobOptions {
   Mode mode = Mode::kFast;
-  int logical_shards = 0;  // exact mode; 0: 4 times the members that the job starts with
+  int logical_shards = 0;  // 0 in fast mode
   uint64_t seed = 1;
   int threads = 1;                              // of libtorch, in each worker
   std::string report_folder;                    // empty: no events, no ledger

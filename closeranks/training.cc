@@ -46,19 +46,13 @@ void CheckPlan(const Plan& plan) {
   }
 }
 
-int LogicalShards(const JobOptions& options, int members) {
-  if (options.mode == Mode::kFast) return 0;
-  return options.logical_shards > 0 ? options.logical_shards : 4 * members;
-}
-
 }  // namespace
 
 class Training::Impl {
  public:
   Impl(Job& job, torch::nn::Module& model, torch::optim::Optimizer& optimizer)
       : job_(job),
-        logical_shards_(LogicalShards(job.options(), job.worker().welcome().starting_members)),
-        replica_(model, optimizer, job.options().seed, logical_shards_),
+        replica_(model, optimizer, job.options().seed, job.options().logical_shards),
         step_(nullptr) {}
 
   void Begin(Training* training, const Plan& plan) {
@@ -70,7 +64,7 @@ class Training::Impl {
     elastic::Worker& worker = job_.worker();
     observer_.emplace(job_, batches_->steps());
     elastic::StepLoop::Options options;
-    options.logical_shards = logical_shards_;
+    options.logical_shards = job_.options().logical_shards;
     options.report_failure = [&worker](Generation generation, const Status& why) {
       worker.ReportFailure(generation, why);
     };
@@ -110,7 +104,7 @@ class Training::Impl {
   std::string Configuration(const Plan& plan) const {
     return "samples=" + std::to_string(plan.samples) + " batch=" + std::to_string(plan.batch) +
            " epochs=" + std::to_string(plan.epochs) +
-           " logical_shards=" + std::to_string(logical_shards_) +
+           " logical_shards=" + std::to_string(job_.options().logical_shards) +
            " seed=" + std::to_string(job_.options().seed) +
            " threads=" + std::to_string(job_.options().threads) +
            " parameters=" + replica_.Fingerprint();
@@ -126,13 +120,12 @@ class Training::Impl {
     start.samples = plan.samples;
     start.steps = batches_->steps();
     start.seed = job_.options().seed;
-    start.logical_shards = logical_shards_;
+    start.logical_shards = job_.options().logical_shards;
     start.ranks = job_.worker().welcome().starting_members;
     job_.events().Write(ToRecord(start));
   }
 
   Job& job_;
-  int logical_shards_;
   SystemFiles files_;
   ModelReplica replica_;
   Step step_;

@@ -70,8 +70,8 @@ class StepLoop {
            StepObserver& observer, const Clock& clock, Options options);
 
   // Waits for a world where there is none. False when every step of the run is applied, or the job
-  // has ended. Errors end the run: kStaleGeneration (replaced), kTimeout (quorum lost), kMismatch,
-  // kUnavailable (the supervisor is gone), kInternal.
+  // has ended. Errors end the run: kStaleGeneration (replaced), kTimeout (the members did not
+  // come), kMismatch, kUnavailable (the supervisor, the quorum or the state is gone), kInternal.
   Result<bool> NextStep();
 
   // What is to be computed now, and how.

@@ -268,7 +268,7 @@ TEST_F(Report, ACrashIsNotTimedFromAnEarlierExitOfItsMember) {
   std::string lost = SyntheticProcess(0).incarnation.ToString();
   auto exit = [](const std::string& t, const std::string& incarnation) {
     return R"({"t":)" + t + R"(,"event":"worker_exit","member":0,"incarnation":")" + incarnation +
-           R"(","code":1,"signal":0})" + "\n";
+           R"(","code":1,"signal":0,"ended_for":"","t_lost":0,"t_heard":0})" + "\n";
   };
   // Before generation 1: one that had said its name, and one that hadn't.
   std::string earlier = exit("850000000", "00000000000000000000000000000001");
@@ -341,7 +341,8 @@ TEST_F(Report, NobodyIsLostOnlyWhenNoWorkerDiedWhileTheRunTrained) {
   EXPECT_EQ(Verdict(Read().value()).find("3 workers trained 6 steps and lost nobody."), 0u);
   constexpr std::string_view kEnd = R"({"t":1800000000,"event":"end")";
   auto add_exit = [&](const std::string& t, const std::string& how) {
-    EditSupervisor(kEnd, R"({"t":)" + t + R"(,"event":"worker_exit","member":1,)" + how + "}\n" +
+    EditSupervisor(kEnd, R"({"t":)" + t + R"(,"event":"worker_exit","member":1,)" + how +
+                             R"(,"ended_for":"","t_lost":0,"t_heard":0})" + "\n" +
                              std::string(kEnd));
   };
   // In order, before the training began, and after the job ended.
