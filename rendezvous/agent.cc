@@ -52,10 +52,14 @@ void Agent::AttachWorker(std::unique_ptr<net::Link> link) {
                           UniqueFd passed) { OnWorkerFrame(header, payload, std::move(passed)); },
        // The process may outlive its socket by a moment; only its reaping makes the death certain.
        .on_closed =
-           [this](const Status&) {
+           [this](const Status& why) {
              if (worker_ends_ || worker_.IsNone()) return;
              worker_left_early_ = true;
-             owner_.on_hung_up();
+             if (why.code() == StatusCode::kPeerLost) {
+               owner_.on_hung_up();
+             } else {
+               owner_.kill_worker("its session failed: " + why.message(), {});
+             }
            }});
   worker_ends_ = false;
   worker_was_told_ = false;

@@ -1,0 +1,105 @@
+#include "rendezvous/agent.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "glog/logging.h"
+#include "gtest/gtest.h"
+#include "net/event_loop.h"
+#include "net/socket_link.h"
+#include "rendezvous/worker_session.h"
+
+namespace closeranks::rendezvous {
+namespace {
+
+// An agent of a job of two, with a worker's end of its session in the test's hands.
+class AgentTest : public testing::Test {
+ protected:
+  AgentTest() {
+    Agent::Options options;
+    options.membership.self = 0;
+    options.membership.supervisor = Incarnation::Draw(random_);
+    options.membership.starting_members = 2;
+    Agent::Owner owner;
+    owner.send = [](const Envelope&) {};
+    owner.kill_worker = [this](const std::string& reason, TimePoint) {
+      told_.push_back("kill: " + reason);
+    };
+    owner.on_hung_up = [this] { told_.push_back("hung up"); };
+    owner.on_progress = [](const Progress&) {};
+    owner.on_hello = [this](const Hello&) { told_.push_back("hello"); };
+    owner.on_ready = [this] { told_.push_back("ready"); };
+    owner.on_lifeline = [](UniqueFd) {};
+    owner.on_outcome = [](const Agent::Ending&) {};
+    agent_ = std::make_unique<Agent>(std::move(options), loop_, random_, std::move(owner));
+    std::array<int, 2> ends;
+    PCHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
+    agent_->AttachWorker(std::make_unique<net::SocketLink>(loop_, UniqueFd(ends[0])));
+    worker_end_ = UniqueFd(ends[1]);
+  }
+
+  // The worker says these, and is gone.
+  void SayAndClose(const std::vector<WorkerMessage>& messages) {
+    net::SocketLink link(loop_, std::move(worker_end_));
+    for (const WorkerMessage& message : messages) {
+      link.Send({.kind = net::FrameKind::kControl}, Encode(message));
+    }
+  }
+  void PollUntilTold(const std::string& what) {
+    while (told_.empty() || told_.back().find(what) != 0) loop_.PollOnce(Duration::max());
+  }
+
+  SystemClock clock_;
+  net::EventLoop loop_{clock_};
+  SystemRandom random_;
+  std::vector<std::string> told_;
+  std::unique_ptr<Agent> agent_;
+  UniqueFd worker_end_;
+};
+
+TEST_F(AgentTest, WhatADeadWorkerHadStillSaidIsTakenIn) {
+  SayAndClose({Hello{Incarnation::Draw(random_), 1}, Ready{}});
+  agent_->WorkerReaped();
+  EXPECT_EQ(told_, (std::vector<std::string>{"hello", "ready"}));
+  EXPECT_TRUE(agent_->worker_left_early());
+}
+
+TEST_F(AgentTest, AWorkerLeftEarlyWhetherItsEndIsSeenOnItsSessionOrReaped) {
+  SayAndClose({Hello{Incarnation::Draw(random_), 1}, Ready{}});
+  PollUntilTold("hung up");
+  EXPECT_EQ(told_, (std::vector<std::string>{"hello", "ready", "hung up"}));
+  EXPECT_TRUE(agent_->worker_left_early());
+  agent_->WorkerReaped();
+  EXPECT_TRUE(agent_->worker_left_early());
+}
+
+TEST_F(AgentTest, AGoodbyeBeforeTheJobsEndIsEarlyToo) {
+  SayAndClose({Hello{Incarnation::Draw(random_), 1}, Goodbye{}});
+  agent_->WorkerReaped();
+  EXPECT_EQ(told_, (std::vector<std::string>{"hello"}));
+  EXPECT_TRUE(agent_->worker_left_early());
+}
+
+TEST_F(AgentTest, AWorkerThatNeverSaidHelloIsNotMissed) {
+  SayAndClose({});
+  agent_->WorkerReaped();
+  EXPECT_TRUE(told_.empty());
+  EXPECT_FALSE(agent_->worker_left_early());
+}
+
+TEST_F(AgentTest, AWorkerThatBreaksTheProtocolIsEndedForThat) {
+  UniqueFd again(dup(worker_end_.get()));
+  SayAndClose({Hello{Incarnation::Draw(random_), 1}});
+  const std::string garbage(100, '?');
+  ASSERT_EQ(send(again.get(), garbage.data(), garbage.size(), 0), std::ssize(garbage));
+  PollUntilTold("kill: its session failed: ");
+}
+
+}  // namespace
+}  // namespace closeranks::rendezvous
