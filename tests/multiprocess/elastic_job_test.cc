@@ -2,6 +2,7 @@
 // counts once and the result is that of an undisturbed run.
 #include <signal.h>
 
+#include <algorithm>
 #include <chrono>
 #include <string>
 #include <thread>
@@ -230,16 +231,21 @@ TEST(ElasticJob, WhyAndSinceWhenAWorkerWasEndedIsOnRecord) {
       RunFlags(folder, 3, {"--worker_timeout=1"},
                {"--faults=0:part:stop:5,1:part:kill:9", "--hold_step=12", "--hold_size=3"}));
   EXPECT_EQ(job.Wait(), 0) << job.output();
+  // By member: who was lost first may be the last to be gone.
   auto exits = testing_job::Exits(folder);
-  ASSERT_GE(exits.size(), 2u);
-  EXPECT_EQ(exits[0].event.ended_for, "it wasn't heard for 1000 ms");
-  EXPECT_GT(exits[0].event.t_heard, TimePoint{});
-  EXPECT_GE(exits[0].event.t_lost - exits[0].event.t_heard, std::chrono::seconds(1));
-  EXPECT_LE(exits[0].event.t_lost, exits[0].t);
-  EXPECT_EQ(exits[1].event.ended_for, "");
-  EXPECT_EQ(exits[1].event.t_heard, TimePoint{});
-  EXPECT_GT(exits[1].event.t_lost, exits[0].t);
-  EXPECT_LE(exits[1].event.t_lost, exits[1].t);
+  std::stable_sort(exits.begin(), exits.end(),
+                   [](const auto& a, const auto& b) { return a.event.member < b.event.member; });
+  ASSERT_GE(exits.size(), 5u);
+  const auto &silent = exits[0], &killed = exits[2];  // each before its successor's good end
+  EXPECT_EQ(silent.event.ended_for, "it wasn't heard for 1000 ms");
+  EXPECT_GT(silent.event.t_heard, TimePoint{});
+  EXPECT_GE(silent.event.t_lost - silent.event.t_heard, std::chrono::seconds(1));
+  EXPECT_LE(silent.event.t_lost, silent.t);
+  EXPECT_EQ(killed.event.member, 1);
+  EXPECT_EQ(killed.event.ended_for, "");
+  EXPECT_EQ(killed.event.t_heard, TimePoint{});
+  EXPECT_GT(killed.event.t_lost, silent.event.t_lost);
+  EXPECT_LE(killed.event.t_lost, killed.t);
   ExpectNoProcessLeft(folder);
 }
 
