@@ -16,15 +16,20 @@
 #include "telemetry/log_prefix.h"
 
 DEFINE_int32(n, 1, "workers to start on this host");
-DEFINE_string(
-    hosts, "",
-    "the supervisors of all hosts as ADDRESS:PORT,ADDRESS:PORT,..., each with -n workers; "
-    "empty: this host is the only one");
+DEFINE_string(hosts, "",
+              "where the supervisors of all hosts are, each with -n workers: "
+              "ADDRESS:PORT,ADDRESS:PORT,...; or dns:NAME:PORT, a name that has the addresses of "
+              "all, such as a headless Service's, with a port's number or name; or file:/FOLDER, "
+              "one that all share; empty: this host is the only one");
+DEFINE_int32(host_count, 0, "how many hosts there are, where --hosts doesn't list them");
 DEFINE_int32(host_index, 0,
              "which of --hosts this is, from 0; by default RANK or JOB_COMPLETION_INDEX");
 DEFINE_string(listen, "",
-              "ADDRESS:PORT to listen on; by default this host's entry of --hosts, or "
-              "any free port of 127.0.0.1");
+              "ADDRESS:PORT to listen on; by default this host's entry of --hosts, its "
+              "port, or any free port of 127.0.0.1");
+DEFINE_string(advertise, "",
+              "address at which other hosts reach this one; by default this host's entry of "
+              "--hosts, what it listens on, POD_IP or the first address that it has");
 DEFINE_string(job, "closeranks", "name of the job; processes of other jobs are turned away");
 DEFINE_string(key_file, "",
               "file with the job's key; needed with --hosts, else one is drawn for this run");
@@ -74,38 +79,74 @@ Result<std::string> ReadKey(Files& files, bool several_hosts, Random& random) {
   return Incarnation::Draw(random).ToString() + Incarnation::Draw(random).ToString();
 }
 
-Result<std::vector<net::Address>> ParseHosts(int host_index) {
-  std::vector<net::Address> hosts;
-  std::istringstream stream(FLAGS_hosts);
-  for (std::string text; std::getline(stream, text, ',');) {
-    auto address = net::Address::Parse(text);
-    if (!address.ok() || address->port == 0) {
-      return InvalidArgument("--hosts has '" + text + "': expected ADDRESS:PORT" +
-                             (address.ok() ? "" : ", but " + address.status().message()));
-    }
-    if (std::find(hosts.begin(), hosts.end(), *address) != hosts.end()) {
-      return InvalidArgument("--hosts has " + text + " twice: each host is to be listed once");
-    }
-    hosts.push_back(*std::move(address));
-  }
-  if (!hosts.empty() && (host_index < 0 || host_index >= std::ssize(hosts))) {
-    return InvalidArgument("--host-index=" + std::to_string(host_index) + ": expected 0 to " +
-                           std::to_string(hosts.size() - 1) + ", as --hosts has " +
-                           std::to_string(hosts.size()));
-  }
-  return hosts;
-}
+struct Hosts {
+  rendezvous::Whereabouts where;
+  int count = 1;
+  int index = 0;  // of this one
+  bool AreSeveral() const { return !FLAGS_hosts.empty(); }
+};
 
 // The flag, else what the environment says, else 0.
-Result<int> HostIndex() {
-  ASSIGN_OR_RETURN(Environment environment, ReadEnvironment());
+Result<int> HostIndex(const Environment& environment) {
   if (!google::GetCommandLineFlagInfoOrDie("host_index").is_default) return FLAGS_host_index;
   if (FLAGS_hosts.empty() && environment.world_size.value_or(1) > 1) {
     return InvalidArgument(
         "the environment has WORLD_SIZE=" + std::to_string(*environment.world_size) +
-        " but there is no --hosts: list the supervisors of all hosts");
+        " but there is no --hosts: say where the supervisors of all hosts are");
   }
   return environment.member.value_or(0);
+}
+
+Result<Hosts> ParseHosts(const Environment& environment) {
+  Hosts hosts;
+  ASSIGN_OR_RETURN(hosts.index, HostIndex(environment));
+  if (FLAGS_hosts.empty()) return hosts;
+  auto where = rendezvous::Whereabouts::Parse(FLAGS_hosts);
+  if (!where.ok()) return InvalidArgument("--hosts has " + where.status().message());
+  hosts.where = *std::move(where);
+  hosts.count =
+      hosts.where.IsList() ? static_cast<int>(hosts.where.hosts.size()) : FLAGS_host_count;
+  if (!hosts.where.IsList() && (FLAGS_host_count < 1 || FLAGS_host_count > 65536)) {
+    return InvalidArgument("--host-count=" + std::to_string(FLAGS_host_count) +
+                           ": --hosts=" + FLAGS_hosts + " needs the number of hosts");
+  }
+  if (hosts.where.IsList() && FLAGS_host_count != 0 && FLAGS_host_count != hosts.count) {
+    return InvalidArgument("--host-count=" + std::to_string(FLAGS_host_count) +
+                           " but --hosts lists " + std::to_string(hosts.count));
+  }
+  if (hosts.index < 0 || hosts.index >= hosts.count) {
+    return InvalidArgument("--host-index=" + std::to_string(hosts.index) + ": expected 0 to " +
+                           std::to_string(hosts.count - 1) + ", as there are " +
+                           std::to_string(hosts.count) + " hosts");
+  }
+  return hosts;
+}
+
+Result<net::Address> ListenAddress(const Hosts& hosts) {
+  if (!FLAGS_listen.empty()) {
+    auto listen = net::Address::Parse(FLAGS_listen);
+    if (!listen.ok()) {
+      return InvalidArgument("--listen=" + FLAGS_listen + ": " + listen.status().message());
+    }
+    return listen;
+  }
+  if (!hosts.AreSeveral()) return net::Address::Ip("127.0.0.1", 0);
+  if (!hosts.where.IsList()) return net::Address::Ip("0.0.0.0", hosts.where.PortNumber());
+  net::Address listen = hosts.where.hosts[hosts.index];
+  // A name says how others reach this host; what it listens on is not to depend on the DNS.
+  if (!listen.IsNumeric()) listen.host = "0.0.0.0";
+  return listen;
+}
+
+// Where other hosts reach this one.
+Result<net::Address> AdvertisedAddress(const Hosts& hosts, const net::Address& listen,
+                                       const Environment& environment) {
+  if (!FLAGS_advertise.empty()) return net::Address::Ip(FLAGS_advertise, 0);
+  if (hosts.where.IsList()) return hosts.where.hosts[hosts.index];
+  if (!listen.IsWildcard()) return net::Address::Ip(listen.host, 0);
+  if (environment.pod_ip.has_value()) return net::Address::Ip(*environment.pod_ip, 0);
+  ASSIGN_OR_RETURN(std::string own, net::FirstOwnAddress());
+  return net::Address::Ip(std::move(own), 0);
 }
 
 // Host h has the members from h * n on.
@@ -113,36 +154,28 @@ Result<rendezvous::AgentHost::Options> HostOptions(Files& files, Random& random)
   if (FLAGS_n < 1 || FLAGS_n > 1024) {
     return InvalidArgument("-n=" + std::to_string(FLAGS_n) + ": expected 1 to 1024 workers");
   }
-  ASSIGN_OR_RETURN(int host_index, HostIndex());
-  ASSIGN_OR_RETURN(std::vector<net::Address> hosts, ParseHosts(host_index));
+  ASSIGN_OR_RETURN(Environment environment, ReadEnvironment());
+  ASSIGN_OR_RETURN(Hosts hosts, ParseHosts(environment));
   rendezvous::AgentHost::Options options;
   options.job = FLAGS_job;
-  ASSIGN_OR_RETURN(options.key, ReadKey(files, hosts.size() > 1, random));
-  int host_count = hosts.empty() ? 1 : static_cast<int>(hosts.size());
-  options.starting_members = FLAGS_n * host_count;
-  for (int host = 0; host < host_count; ++host) {
-    for (int i = 0; i < FLAGS_n; ++i) {
-      MemberId member = host * FLAGS_n + i;
-      if (host == host_index || hosts.empty()) {
-        options.members.push_back(member);
-      } else {
-        options.peers.emplace(member, hosts[host]);
-      }
+  ASSIGN_OR_RETURN(options.key, ReadKey(files, hosts.count > 1, random));
+  options.starting_members = FLAGS_n * hosts.count;
+  for (int host = 0; host < hosts.count; ++host) {
+    std::vector<MemberId> members;
+    for (int i = 0; i < FLAGS_n; ++i) members.push_back(host * FLAGS_n + i);
+    if (host == hosts.index || !hosts.AreSeveral()) {
+      options.members = std::move(members);
+    } else {
+      options.peers.push_back(std::move(members));
     }
   }
-  if (host_count > 1) options.membership = rendezvous::MembershipOptions::BetweenPods();
-  if (!FLAGS_listen.empty()) {
-    auto listen = net::Address::Parse(FLAGS_listen);
-    if (!listen.ok()) {
-      return InvalidArgument("--listen=" + FLAGS_listen + ": " + listen.status().message());
-    }
-    options.listen = *std::move(listen);
-  } else if (!hosts.empty()) {
-    options.listen = hosts[host_index];
-    // A name says how others reach this host; what it listens on is not to depend on the DNS.
-    if (!options.listen.IsNumeric()) options.listen.host = "0.0.0.0";
-  }
-  if (!hosts.empty()) options.advertised = hosts[host_index].ToString();
+  if (hosts.count > 1) options.membership = rendezvous::MembershipOptions::BetweenPods();
+  ASSIGN_OR_RETURN(options.listen, ListenAddress(hosts));
+  ASSIGN_OR_RETURN(options.advertised, AdvertisedAddress(hosts, options.listen, environment));
+  options.whereabouts = std::move(hosts.where);
+  // Those of the others.
+  std::vector<net::Address>& list = options.whereabouts.hosts;
+  if (!list.empty()) list.erase(list.begin() + hosts.index);
   ASSIGN_OR_RETURN(options.membership.join_timeout,
                    Seconds("join-timeout", FLAGS_join_timeout, false));
   ASSIGN_OR_RETURN(options.membership.quorum_timeout,

@@ -40,6 +40,8 @@ Result<Environment> ReadEnvironment(const Lookup& lookup) {
   ASSIGN_OR_RETURN(environment.local_rank, Number(lookup, "LOCAL_RANK", 0, kMost));
   ASSIGN_OR_RETURN(environment.master_port, Number(lookup, "MASTER_PORT", 1, 65535));
   ASSIGN_OR_RETURN(environment.agent_fd, Number(lookup, kAgentFdVariable, 3, kMost));
+  const char* pod_ip = lookup("POD_IP");
+  if (pod_ip != nullptr && *pod_ip != '\0') environment.pod_ip = pod_ip;
   const char* address = lookup("MASTER_ADDR");
   if (address != nullptr && *address != '\0') environment.master_address = address;
   if (environment.member.has_value() && environment.world_size.has_value() &&

@@ -4,6 +4,7 @@
 //   JOB_COMPLETION_INDEX  the same, as Kubernetes gives it to the pods of an Indexed Job
 //   WORLD_SIZE            how many members the job starts with
 //   LOCAL_RANK            which of this host's workers it is
+//   POD_IP                this host's address for the others, from Kubernetes' downward API
 //   MASTER_ADDR, MASTER_PORT  where member 0's supervisor listens
 //   CLOSERANKS_AGENT_FD   the socket to the supervisor that started this process
 //
@@ -27,6 +28,7 @@ struct Environment {
   std::optional<int> local_rank;
   std::optional<std::string> master_address;
   std::optional<int> master_port;
+  std::optional<std::string> pod_ip;
   std::optional<int> agent_fd;
 };
 

@@ -107,11 +107,10 @@ Status Supervisor::Prepare() {
   if (!signals_) return ErrnoStatus(errno, "taking over signals");
   RETURN_IF_ERROR(
       loop_.Watch(signals_.get(), {.readable = true}, [this](net::Ready) { OnSignal(); }));
-  std::set<net::Address> hosts;
-  for (const auto& [member, address] : options_.host.peers) hosts.insert(address);
-  ASSIGN_OR_RETURN(options_.host.max_strangers,
-                   DescriptorsForStrangers(OpenFilesLimit(), CountOpenFiles(),
-                                           options_.host.members.size(), hosts.size()));
+  ASSIGN_OR_RETURN(
+      options_.host.max_strangers,
+      DescriptorsForStrangers(OpenFilesLimit(), CountOpenFiles(), options_.host.members.size(),
+                              options_.host.peers.size()));
   ASSIGN_OR_RETURN(
       host_, rendezvous::AgentHost::Open(
                  loop_, random_, options_.host, [this](MemberId member) { return OwnerOf(member); },

@@ -1,9 +1,12 @@
 #include "net/address.h"
 
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <sys/un.h>
 
+#include <cerrno>
 #include <charconv>
 #include <cstddef>
 #include <cstring>
@@ -124,6 +127,30 @@ Address FromSocketAddress(const SocketAddress& address) {
     return {};
   }
   return Address::Ip(host, static_cast<uint16_t>(std::stoi(port)));
+}
+
+Result<std::string> FirstOwnAddress() {
+  ifaddrs* interfaces = nullptr;
+  if (getifaddrs(&interfaces) != 0) {
+    return Unavailable(std::string("the interfaces of this host can't be listed: ") +
+                       std::strerror(errno));
+  }
+  const std::unique_ptr<ifaddrs, decltype(&freeifaddrs)> owner(interfaces, &freeifaddrs);
+  for (int family : {AF_INET, AF_INET6}) {
+    for (const ifaddrs* entry = interfaces; entry != nullptr; entry = entry->ifa_next) {
+      const bool is_candidate =
+          entry->ifa_addr != nullptr && entry->ifa_addr->sa_family == family &&
+          (entry->ifa_flags & IFF_UP) != 0 && (entry->ifa_flags & IFF_LOOPBACK) == 0;
+      if (!is_candidate) continue;
+      SocketAddress address;
+      address.length = family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
+      std::memcpy(&address.storage, entry->ifa_addr, address.length);
+      std::string host = FromSocketAddress(address).host;
+      // A link-local one needs the name of the caller's own interface.
+      if (!host.empty() && host.find('%') == std::string::npos) return host;
+    }
+  }
+  return Unavailable("this host has no address but loopback; give it with --advertise");
 }
 
 Address LocalAddress(int fd) {

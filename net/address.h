@@ -32,6 +32,8 @@ struct Address {
   bool IsUnix() const { return !unix_name.empty(); }
   // Connectable as it is, without a Resolver.
   bool IsNumeric() const;
+  // Every address of this host: to listen on, not to connect to.
+  bool IsWildcard() const { return host == "0.0.0.0" || host == "::"; }
   // What Parse reads.
   std::string ToString() const;
 
@@ -55,6 +57,10 @@ Result<SocketAddress> ToSocketAddress(const Address& address);
 
 // An unnamed Unix socket, as the connecting side has, gives an Address with nothing set.
 Address FromSocketAddress(const SocketAddress& address);
+
+// A literal of this host's own, other than loopback: of the first interface that has one, IPv4
+// before IPv6. kUnavailable when there is none.
+Result<std::string> FirstOwnAddress();
 
 // The two ends of a connected socket, or nothing set when it isn't connected.
 Address LocalAddress(int fd);

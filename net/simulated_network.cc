@@ -194,24 +194,47 @@ SimulatedResolver::~SimulatedResolver() {
 }
 
 void SimulatedResolver::Resolve(const Address& address, Callback callback) {
+  auto find = [this, address] {
+    std::vector<Address> found;
+    if (const auto entry = names_.find(address.host); entry != names_.end()) {
+      for (const std::string& host : entry->second) {
+        found.push_back(Address::Ip(host, address.port));
+      }
+    } else if (address.IsNumeric()) {
+      found.push_back(address);
+    }
+    return found;
+  };
+  AnswerLater(address.host, std::move(find), std::move(callback));
+}
+
+void SimulatedResolver::ResolveService(const std::string& service, const std::string& port,
+                                       Callback callback) {
+  const std::string name = "_" + port + "._tcp." + service;
+  auto find = [this, name] {
+    std::vector<Address> found;
+    if (const auto entry = names_.find(name); entry != names_.end()) {
+      for (const std::string& text : entry->second) found.push_back(Address::Parse(text).value());
+    }
+    return found;
+  };
+  AnswerLater(name, std::move(find), std::move(callback));
+}
+
+void SimulatedResolver::AnswerLater(const std::string& name,
+                                    std::function<std::vector<Address>()> find, Callback callback) {
   const uint64_t id = next_question_++;
   const Duration wait =
       process_.world().DrawBetween(std::chrono::milliseconds(1), std::chrono::milliseconds(5));
-  questions_[id] = process_.RunAfter(wait, [this, id, address, callback = std::move(callback)] {
-    questions_.erase(id);
-    std::vector<Address> answer;
-    if (const auto found = names_.find(address.host); found != names_.end()) {
-      for (const std::string& host : found->second) {
-        answer.push_back(Address::Ip(host, address.port));
-      }
-    } else if (address.IsNumeric()) {
-      answer.push_back(address);
-    }
-    if (answer.empty()) {
-      return callback(Unavailable("resolving " + address.host + ": Name or service not known"));
-    }
-    callback(std::move(answer));
-  });
+  questions_[id] = process_.RunAfter(
+      wait, [this, id, name, find = std::move(find), callback = std::move(callback)] {
+        questions_.erase(id);
+        std::vector<Address> answer = find();
+        if (answer.empty()) {
+          return callback(Unavailable("resolving " + name + ": Name or service not known"));
+        }
+        callback(std::move(answer));
+      });
 }
 
 }  // namespace closeranks::net

@@ -78,6 +78,7 @@ class SimulatedNetwork final : public Network {
 // old and contradictory answers included. A name without hosts is unavailable.
 class SimulatedResolver final : public Resolver {
  public:
+  // Hosts by name; of a service, "HOST:PORT" by "_PORT._tcp.SERVICE".
   using Names = std::map<std::string, std::vector<std::string>>;
 
   // Both outlive the resolver.
@@ -87,8 +88,13 @@ class SimulatedResolver final : public Resolver {
 
   // A literal that isn't in the table resolves to itself. Takes 1 to 5 ms.
   void Resolve(const Address& address, Callback callback) override;
+  void ResolveService(const std::string& service, const std::string& port,
+                      Callback callback) override;
 
  private:
+  void AnswerLater(const std::string& name, std::function<std::vector<Address>()> find,
+                   Callback callback);
+
   SimulatedProcess& process_;
   const Names& names_;
   uint64_t next_question_ = 1;

@@ -28,9 +28,9 @@ Result<std::unique_ptr<AgentHost>> AgentHost::Open(
                                         [raw](const net::Preamble& preamble, UniqueFd connection) {
                                           raw->Route(preamble, std::move(connection));
                                         }));
-  if (host->options_.advertised.empty()) {
-    host->options_.advertised = host->door_->address().ToString();
-  }
+  net::Address& advertised = host->options_.advertised;
+  if (advertised.host.empty()) advertised.host = host->door_->address().host;
+  if (advertised.port == 0) advertised.port = host->door_->address().port;
   PeerLinks::Options links;
   links.self = {host->options_.job,
                 {host->options_.members.front(), host->supervisor_},
@@ -39,6 +39,8 @@ Result<std::unique_ptr<AgentHost>> AgentHost::Open(
                 host->Configuration()};
   links.key = host->options_.key;
   links.peers = host->options_.peers;
+  links.whereabouts = host->options_.whereabouts;
+  links.advertised = advertised.ToString();
   links.max_introductions = host->options_.max_strangers / 2;
   host->links_ = std::make_unique<PeerLinks>(
       loop, host->network_, random, std::move(links),
@@ -58,7 +60,7 @@ Result<std::unique_ptr<AgentHost>> AgentHost::Open(
     agent.membership.supervisor = host->supervisor_;
     agent.membership.starting_members = host->options_.starting_members;
     agent.welcome = {host->options_.job, host->options_.key, member,
-                     host->options_.starting_members, host->options_.advertised};
+                     host->options_.starting_members, advertised.ToString()};
     agent.worker_timeout = host->options_.worker_timeout;
     Agent::Owner owner = host->Wrap(owner_of(member));
     host->agents_.emplace(

@@ -28,9 +28,13 @@ class AgentHost {
     std::vector<MemberId> members;  // whose agents run here, ascending
     int starting_members = 1;       // of the whole job
     net::Address listen = net::Address::Ip("127.0.0.1", 0);
-    std::string advertised;                  // "host:port" for other hosts; empty: where it listens
-    std::map<MemberId, net::Address> peers;  // where the other members' supervisors listen
-    MembershipOptions membership;            // self, supervisor and starting_members are filled in
+    // Where other hosts reach this one; host empty: where it listens; port 0: the one it listens
+    // on.
+    net::Address advertised;
+    // The other supervisors, and where to look for them: see PeerLinks::Options.
+    std::vector<std::vector<MemberId>> peers;
+    Whereabouts whereabouts;
+    MembershipOptions membership;  // self, supervisor and starting_members are filled in
     Duration worker_timeout = std::chrono::milliseconds(1000);
     // Connections at once to those who haven't proven that they belong to the job, at least 2.
     size_t max_strangers = 512;

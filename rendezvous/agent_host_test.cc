@@ -25,9 +25,10 @@ class AgentHostTest : public testing::Test {
     options.key = key;
     options.members = {index};
     options.starting_members = starting_members;
-    if (index == 1) options.peers[0] = first_->host->address();
-    // The first host is called, and doesn't call.
-    if (index == 0) options.peers[1] = net::Address::Ip("127.0.0.1", 1);
+    options.peers = {{1 - index}};
+    // The first host is called; nobody is where it calls.
+    options.whereabouts.hosts = {index == 1 ? first_->host->address()
+                                            : net::Address::Ip("127.0.0.1", 1)};
     options.membership.join_timeout = join_timeout_;
     auto opened = AgentHost::Open(
         loop_, random_, options,

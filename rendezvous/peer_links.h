@@ -1,8 +1,8 @@
 // The links between supervisors, over which their agents' messages travel.
 //
-// Each supervisor keeps one link to every other one of the static list: of a pair, the one with the
-// higher members connects, again and again with growing pauses; a link carries the messages of all
-// members at its ends. Absence is no death here: the membership decides what a silent peer means.
+// Each supervisor wants a link to every other one, and looks for those that it lacks, again and
+// again with growing pauses. A link carries the messages of all members at its ends. Absence is no
+// death here: the membership decides what a silent peer means.
 #ifndef CLOSERANKS_RENDEZVOUS_PEER_LINKS_H_
 #define CLOSERANKS_RENDEZVOUS_PEER_LINKS_H_
 
@@ -10,6 +10,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,7 @@
 #include "net/event_loop.h"
 #include "net/resolver.h"
 #include "net/socket_network.h"
+#include "rendezvous/discovery.h"
 #include "rendezvous/introduction.h"
 #include "rendezvous/membership.h"
 
@@ -31,7 +33,12 @@ class PeerLinks {
     // process: the lowest member of this supervisor, and the supervisor's incarnation.
     Identity self;
     std::string key;
-    std::map<MemberId, net::Address> peers;  // those with the same address share a supervisor
+    // The members of each other supervisor, ascending.
+    std::vector<std::vector<MemberId>> peers;
+    // Where they are looked for: a list has as many hosts as there are peers, in their order.
+    Whereabouts whereabouts;
+    std::string advertised;             // where others reach this supervisor
+    net::Resolver* resolver = nullptr;  // outlives it; null: this host's DNS
     Duration handshake_limit = std::chrono::seconds(5);
     size_t max_introductions = 256;                        // callers beyond it are dropped
     Duration least_pause = std::chrono::milliseconds(50);  // between attempts to connect
@@ -75,35 +82,51 @@ class PeerLinks {
  private:
   struct Line {
     Incarnation supervisor;
+    bool called = false;  // by this side
     std::unique_ptr<net::SocketLink> link;
   };
-  // Another place of the list: the members behind one address.
+  // Another supervisor, whichever process it is.
   struct Peer {
-    net::Address address;
-    std::vector<MemberId> members;  // ascending
-    // One to each process that calls itself their supervisor, the newest last: one that was
-    // replaced must not take its successor's place, and is to be told.
+    std::vector<MemberId> members;
+    // The newest last. There may be several to one process, as either side may have made one, and
+    // to several processes: one that was replaced must not take its successor's place, and is to be
+    // told.
     std::list<Line> lines;
     std::vector<Incarnation> seen;  // the last few that there was a line to
+  };
+  // Looking for peers in one place.
+  struct Search {
+    std::unique_ptr<Source> source;
+    Peer* wanted = nullptr;          // null: every peer that there is no line to
+    bool is_looking = false;         // the source was asked
+    std::set<net::Address> calling;  // there was no answer of these yet
     Duration pause{};
-    bool is_dialling = false;
-    Status trouble;  // why there is no link; ok: nothing is known, or there is one
-    TimePoint trouble_logged{};
     net::TimerId retry = net::kNoTimer;
+    Status trouble;  // why it didn't lead to a line; ok: nothing is known, or it did
+    TimePoint trouble_logged{};
+    // The last time that somebody there refused this process, or was refused; ok: nobody did. What
+    // comes after, as when that one has given up, doesn't make it another trouble.
+    Status refusal;
   };
 
-  bool DialsTo(const Peer& peer) const;
-  void Dial(Peer& peer);
-  void DialResolved(Peer& peer, const net::Address& address);
-  void RetryLater(Peer& peer, const Status& why);
-  void Introduce(UniqueFd connection, Handshake::Role role, Peer* dialled);
-  void OnIntroduced(Result<Acquaintance> result, Peer* dialled);
-  void OnFrame(Peer& peer, Incarnation supervisor, const net::FrameHeader& header,
-               std::string_view payload);
-  void OnClosed(Peer& peer, Incarnation supervisor, const Status& why);
-  void Drop(Peer& peer, Incarnation supervisor);
+  void BeginSearches();
+  bool IsNeeded(const Search& search) const;
+  void Look(Search& search);
+  void Call(Search& search, const net::Address& address);
+  void CallEnded(Search& search, const net::Address& address);
+  void CallFailed(Search& search, const net::Address& address, const Status& why);
+  void LookLater(Search& search);
   // The first of a kind at once, then only now and then: an absent peer is called many times.
-  void NoteTrouble(Peer& peer, const Status& why);
+  void NoteTrouble(Search& search, const Status& why);
+  // `search` is null for who called.
+  void Introduce(UniqueFd connection, Search* search, const net::Address& address);
+  void OnIntroduced(Result<Acquaintance> result, Search* search, const net::Address& address);
+  // Whether a line that was just called adds nothing to those that there are to this process.
+  bool IsSpare(const Peer& peer, const MemberProcess& supervisor) const;
+  void AddLine(Peer& peer, const Incarnation& supervisor, bool called, UniqueFd connection);
+  void OnFrame(Peer& peer, Line& line, const net::FrameHeader& header, std::string_view payload);
+  void OnClosed(Peer& peer, Line& line, const Status& why);
+  static bool HasLineTo(const Peer& peer, const Incarnation& supervisor);
   Peer* FindByMember(MemberId member);
 
   net::EventLoop& loop_;
@@ -111,9 +134,12 @@ class PeerLinks {
   Random& random_;
   Options options_;
   Owner owner_;
+  std::unique_ptr<net::Resolver> own_resolver_;
   std::list<Peer> peers_;
+  std::list<Search> searches_;
+  // Who was met at an address that was called, the own process among them.
+  std::map<net::Address, MemberProcess> met_at_;
   Introductions introductions_;
-  std::unique_ptr<net::Resolver> resolver_;
   bool job_ended_ = false;
   bool hangs_up_ = false;
   Status refused_caller_;  // the last one

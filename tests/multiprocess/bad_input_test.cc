@@ -83,6 +83,9 @@ TEST(BadInput, FlagsThatAreWrongAreNamed) {
   refused({"--max_restarts=-1"}, "--max-restarts=-1");
   refused({"--worker_timeout=0"}, "--worker-timeout=0");
   refused({"--listen=nonsense"}, "--listen=nonsense");
+  refused({"--hosts=dns:trainer:29400"}, "--host-count=0: --hosts=dns:trainer:29400 needs");
+  refused({"--hosts=dns:trainer"}, "'dns:trainer': expected dns:NAME:PORT");
+  refused({"--hosts=a:1,b:1", "--host_count=3"}, "--host-count=3 but --hosts lists 2");
   refused({"--hosts=a:1,b:2"}, "--hosts needs --key-file");
   refused({"--hosts=a:1,a:1"}, "--hosts has a:1 twice");
   refused({"--hosts=a"}, "--hosts has 'a'");

@@ -189,6 +189,14 @@ Words Hosts::Flags(int index, const Words& supervisor, const Words& worker) cons
   return RunFlags(folder_, n_, flags, worker);
 }
 
+Words Hosts::FlagsByFolder(int index, const Words& supervisor, const Words& worker) const {
+  Words flags = {"--hosts=file:" + folder_.path() + "/hosts",
+                 "--host_count=" + std::to_string(addresses_.size()),
+                 "--listen=" + addresses_[index]};
+  flags.insert(flags.end(), supervisor.begin(), supervisor.end());
+  return Flags(index, flags, worker);
+}
+
 int CountLines(const std::string& text, const std::string& part) {
   int lines = 0;
   size_t begin = 0;

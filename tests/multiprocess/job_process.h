@@ -94,6 +94,8 @@ class Hosts {
  public:
   Hosts(const ReportFolder& folder, int hosts, int n);
   Words Flags(int index, const Words& supervisor, const Words& worker) const;
+  // The same, but that they find each other by what each leaves in a folder that they share.
+  Words FlagsByFolder(int index, const Words& supervisor, const Words& worker) const;
   const std::string& address(int index) const { return addresses_[index]; }
 
  private:

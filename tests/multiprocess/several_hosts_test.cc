@@ -57,6 +57,31 @@ TEST(SeveralHosts, TrainTogether) {
   }
 }
 
+TEST(SeveralHosts, FindEachOtherByASharedFolderAndASuccessorElsewhereToo) {
+  ReportFolder folder;
+  Hosts hosts(folder, 3, 1);
+  Barrier early(folder, "early");
+  auto flags = [&](int host, const Words& supervisor) {
+    return hosts.FlagsByFolder(host, supervisor,
+                               {"--tcp", "--pause_step=5", "--pause_at=" + early.path(),
+                                "--hold_step=9", "--hold_size=3"});
+  };
+  Jobs jobs;
+  for (int host = 0; host < 3; ++host) {
+    jobs.push_back(std::make_unique<JobProcess>(flags(host, {})));
+  }
+  for (auto& job : jobs) ASSERT_TRUE(job->WaitForOutput("pauses"));
+  jobs[2]->Signal(SIGKILL);
+  EXPECT_EQ(jobs[2]->Wait(), -SIGKILL);
+  early.Open();
+  // At another address.
+  jobs[2] = std::make_unique<JobProcess>(
+      flags(2, {"--listen=" + testing_job::UniqueAddress(), "--report=" + folder.OfSupervisor(3)}));
+  ExpectGoodEnds(jobs, 3);
+  ExpectNoProcessLeft(folder, 4);
+  EXPECT_EQ(ExpectTrained(folder, 3), Undisturbed());
+}
+
 TEST(SeveralHosts, AWorkerOnEitherMayBeKilled) {
   for (const char* fault : {"--faults=0:part:kill:5", "--faults=3:apply:kill:5"}) {
     ReportFolder folder;
