@@ -62,7 +62,7 @@ Result<std::unique_ptr<AgentHost>> AgentHost::Open(
     agent.welcome = {host->options_.job, host->options_.key, member,
                      host->options_.starting_members, advertised.ToString()};
     agent.worker_timeout = host->options_.worker_timeout;
-    Agent::Owner owner = host->Wrap(owner_of(member));
+    Agent::Owner owner = host->Wrap(member, owner_of(member));
     host->agents_.emplace(
         member, std::make_unique<Agent>(std::move(agent), loop, random, std::move(owner)));
   }
@@ -74,13 +74,13 @@ std::string AgentHost::Configuration() const {
   return "members=" + std::to_string(options_.starting_members);
 }
 
-Agent::Owner AgentHost::Wrap(Agent::Owner owner) {
+Agent::Owner AgentHost::Wrap(MemberId member, Agent::Owner owner) {
   owner.send = [this](const Envelope& envelope) { Send(envelope); };
-  owner.on_outcome = [this, tell = std::move(owner.on_outcome)](const Agent::Ending& ending) {
+  owner.on_outcome = [this, member,
+                      tell = std::move(owner.on_outcome)](const Agent::Ending& ending) {
     Agent::Ending explained = ending;
-    if (ending.outcome == Outcome::kEnded || ending.outcome == Outcome::kStateLost) {
-      links_->JobEnded();
-    }
+    const DecisionRef& decision = agents_.at(member)->membership().decision();
+    if (decision != nullptr && decision->job_ended()) links_->JobEnded();
     if (ending.outcome == Outcome::kJoinTimedOut) {
       explained.reason += DescribeMissing();
       Status refusal = links_->refusal();

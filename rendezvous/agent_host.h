@@ -73,7 +73,7 @@ class AgentHost {
   void Route(const net::Preamble& preamble, UniqueFd connection);
   void OnPeerMessage(MemberId to, const Message& message);
   std::string Configuration() const;
-  Agent::Owner Wrap(Agent::Owner owner);
+  Agent::Owner Wrap(MemberId member, Agent::Owner owner);
   // Who of the starting members isn't there.
   std::string DescribeMissing() const;
 

@@ -223,6 +223,7 @@ std::ostream& operator<<(std::ostream& out, const Decision& decision) {
   }
   out << " resume " << decision.resume << " floor " << decision.floor;
   if (decision.end == JobEnd::kDone) out << " (the job's end)";
+  if (decision.end == JobEnd::kAllLeft) out << " (the job's end: everybody leaves)";
   if (decision.end == JobEnd::kStateLost) out << " (the job's end: its state is lost)";
   return out;
 }

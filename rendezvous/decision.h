@@ -66,7 +66,8 @@ enum class CatchUp {
 
 enum class JobEnd : uint8_t {
   kNone,
-  kDone,       // the work is done, or everybody left in good order
+  kDone,       // every worker has applied the last step
+  kAllLeft,    // everybody was told to leave, and stopped at the same step
   kStateLost,  // no worker is left that could hand the job's state to another
 };
 

@@ -85,14 +85,14 @@ struct WorkerCommand {
   DecisionRef decision;       // kInstall
 };
 
-// What the whole agent does next, given once. After it the Membership answers nothing, but for the
-// decided ends kEnded and kStateLost, which it goes on telling others for as long as it lives.
+// What the whole agent does next, given once. After it the Membership answers nothing, unless it
+// follows from a decision that ends the job: that is told to others for as long as this lives.
 enum class Outcome {
   kReplaced,      // another process of this member is listed
   kQuorumLost,    // held for quorum_timeout: start again from the checkpoint
   kStateLost,     // the job's end is decided: no worker that holds its history is left
   kJoinTimedOut,  // the start lacked somebody, or nobody let this one in
-  kLeft,          // OnLeaving was called, and the generation without this member is installed
+  kLeft,          // the generation without this member, which leaves, is installed, or all leave
   kEnded,         // the end of the job is decided: its work is done
 };
 std::string_view OutcomeName(Outcome outcome);
@@ -199,9 +199,7 @@ class Membership {
   void DescribePhase();
   void SetDeadline();
   void Finish(Outcome outcome);
-  bool IsOver() const {
-    return outcome_.has_value() && outcome_ != Outcome::kEnded && outcome_ != Outcome::kStateLost;
-  }
+  bool IsOver() const { return outcome_.has_value() && !end_is_decided_; }
 
   // membership_learner.cc: what is known, stored and installed, and telling others.
   void Handle(const Message& message);
@@ -256,6 +254,7 @@ class Membership {
   TimePoint now_;
   Phase phase_ = Phase::kStarting;
   std::optional<Outcome> outcome_;
+  bool end_is_decided_ = false;  // the outcome follows from a decision that ends the job
   std::string reason_;
   TimePoint next_deadline_ = kNever;
   MembershipOutputs outputs_;

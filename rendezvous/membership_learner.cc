@@ -165,8 +165,9 @@ void Membership::Learn(const DecisionRef& decision, const std::vector<MemberProc
   } else if (ever_listed_) {
     return;  // another lineage's: this one ends by itself, when its quorum is lost
   }
-  // Whoever was never in a job that is lost waits for its members to go, and starts anew.
-  if (decision_ == nullptr && decision->end == JobEnd::kStateLost) return;
+  // Whoever was never in a job that ended undone waits for its members to go, and starts anew.
+  const bool ended_undone = decision->job_ended() && decision->end != JobEnd::kDone;
+  if (decision_ == nullptr && ended_undone) return;
   // Everything that was begun on an older decision ends here.
   decision_ = decision;
   installed_ = false;
@@ -215,7 +216,16 @@ void Membership::UpdateInstalled() {
   // After the end there is no generation that could miss the votes of who isn't listed in it.
   const bool may_end = installed_ || SelfListed() == nullptr;
   if (decision_->job_ended() && may_end && !outcome_.has_value()) {
-    return Finish(decision_->end == JobEnd::kDone ? Outcome::kEnded : Outcome::kStateLost);
+    end_is_decided_ = true;
+    switch (decision_->end) {
+      case JobEnd::kNone:
+      case JobEnd::kDone:
+        return Finish(Outcome::kEnded);
+      case JobEnd::kAllLeft:
+        return Finish(Outcome::kLeft);
+      case JobEnd::kStateLost:
+        return Finish(Outcome::kStateLost);
+    }
   }
   if (installed_) InstallWorker();
 }

@@ -363,6 +363,14 @@ TEST_F(MembershipTest, TheEndOfTheJobIsADecision) {
   EXPECT_EQ(agents_[2].outcome, Outcome::kEnded);
 }
 
+TEST_F(MembershipTest, WhenEverybodyLeavesAllStopAtOneStepAndHaveLeft) {
+  StartAll(3);
+  for (MemberId member : {0, 1, 2}) agents_[member].membership->OnLeaving(now_);
+  Settle();
+  for (MemberId member : {0, 1, 2}) EXPECT_EQ(agents_[member].outcome, Outcome::kLeft);
+  EXPECT_EQ(agents_[0].membership->decision()->end, JobEnd::kAllLeft);
+}
+
 TEST_F(MembershipTest, LosingTheLastWorkerWithTheStateEndsTheJobAtOnceAndEverywhere) {
   StartAll(2);
   KillWorker(0);

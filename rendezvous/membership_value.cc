@@ -267,7 +267,11 @@ Choice NextValue(const Decision& base, const std::vector<Answer>& answers) {
   next.floor = *floor;
   next.history = ExtendHistory(base, next.resume);
   SettlePredecessors(base, next);
-  if (all_leave || AllDone(candidates, next.resume)) next.end = JobEnd::kDone;
+  if (AllDone(candidates, next.resume)) {
+    next.end = JobEnd::kDone;
+  } else if (all_leave) {
+    next.end = JobEnd::kAllLeft;
+  }
   CHECK_GE(next.floor, base.floor);
   return Checked(std::move(next));
 }

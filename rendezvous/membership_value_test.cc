@@ -136,7 +136,9 @@ TEST(NextValue, ALeaverIsVotedOutUnlessItHasTheOnlyHistory) {
 TEST(NextValue, WhenEverybodyLeavesTheJobEnds) {
   Answer a = AnswerOf(0, At(11)), b = AnswerOf(1, At(11));
   a.promise.agent.leaving = b.promise.agent.leaving = true;
-  EXPECT_TRUE(NextValue(Base(2), {a, b}).value->job_ended());
+  EXPECT_EQ(NextValue(Base(2), {a, b}).value->end, JobEnd::kAllLeft);
+  a.promise.agent.done = b.promise.agent.done = true;
+  EXPECT_EQ(NextValue(Base(2), {a, b}).value->end, JobEnd::kDone);
 }
 
 TEST(NextValue, TheJobEndsWhenEveryWorkerThatLivesHasDoneItsLastStep) {

@@ -280,7 +280,11 @@ void MembershipWorld::Over(int index, Outcome outcome) {
   pod.outcome = outcome;
   Trace(Label(index) + ": " + std::string(rendezvous::OutcomeName(outcome)) +
         (outcome == Outcome::kQuorumLost ? ": " + pod.membership->reason() : ""));
-  if (outcome == Outcome::kEnded || outcome == Outcome::kStateLost) {
+  const rendezvous::DecisionRef& decision = pod.membership->decision();
+  const bool is_decided =
+      decision != nullptr && decision->job_ended() &&
+      (outcome == Outcome::kEnded || outcome == Outcome::kLeft || outcome == Outcome::kStateLost);
+  if (is_decided) {
     if (pod.worker >= 0) {
       CommandWorker(pod.worker, Duration(0), [this, number = pod.worker] {
         workers_[number]->stopped = true;
@@ -298,7 +302,7 @@ void MembershipWorld::Over(int index, Outcome outcome) {
     });
     return;
   }
-  if (outcome == Outcome::kEnded) {
+  if (is_decided) {
     a_job_has_ended_ = true;
     // Its agent stays for a while, to tell others.
     After(std::chrono::seconds(3), [this, index] { KillPod(index, "the job has ended"); });
