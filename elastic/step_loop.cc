@@ -1,12 +1,37 @@
 #include "elastic/step_loop.h"
 
 #include <algorithm>
+#include <array>
+#include <cstdio>
+#include <map>
 #include <utility>
 
 #include "base/random.h"
 #include "glog/logging.h"
 
 namespace closeranks::elastic {
+namespace {
+
+// `hashes` are the ranks' own. kMismatch says which ranks have which.
+Status SameWeights(const std::vector<uint64_t>& hashes) {
+  std::map<uint64_t, std::string> ranks;
+  for (size_t rank = 0; rank < hashes.size(); ++rank) {
+    std::string& list = ranks[hashes[rank]];
+    list += (list.empty() ? "" : ",") + std::to_string(rank);
+  }
+  if (ranks.size() == 1) return OkStatus();
+  std::string text;
+  for (const auto& [hash, list] : ranks) {
+    std::array<char, 17> digits;
+    std::snprintf(digits.data(), digits.size(), "%016llx", static_cast<unsigned long long>(hash));
+    text += (text.empty() ? "" : ", ") + std::string("rank ") + list + " has " + digits.data();
+  }
+  return Mismatch("the ranks were trained to different weights: " + text +
+                  "; an update must be the same everywhere: look for a learning rate, an option "
+                  "or a random number that is set on some ranks only");
+}
+
+}  // namespace
 
 StepLoop::StepLoop(StepGate& gate, Replica& replica, BatchSource& batches, Ledger ledger,
                    StepObserver& observer, const Clock& clock, Options options)
@@ -72,8 +97,8 @@ Status StepLoop::Finish() {
       return Internal("the run is not at its end: step " + std::to_string(gate_.state().applied) +
                       " of " + std::to_string(batches_.steps()));
     }
-    // Everyone who passes it holds the last step, so that step is stable.
-    Status passed = world_->communicator->Barrier().Wait();
+    // Then the last step is stable.
+    Status passed = CompareWeights();
     if (passed.ok()) {
       RETURN_IF_ERROR(ledger_.Stable(batches_.steps()));
       options_.report_done(gate_.state());
@@ -88,6 +113,18 @@ Status StepLoop::Finish() {
     return Aborted("the job ended before this worker could take part");
   }
   return OkStatus();
+}
+
+Status StepLoop::CompareWeights() {
+  Communicator& communicator = *world_->communicator;
+  const uint64_t mine = replica_.WeightsHash();
+  std::vector<uint64_t> hashes(static_cast<size_t>(communicator.size()));
+  RETURN_IF_ERROR(communicator.AllGather(&mine, hashes.data(), 1, DataType::kInt64).Wait());
+  Status compared = SameWeights(hashes);
+  // Nobody leaves before the others know it too: those would go on without the one that left, and
+  // find themselves equal. Whatever comes of the barrier, the ranks differ.
+  if (!compared.ok()) (void)communicator.Barrier().Wait();
+  return compared;
 }
 
 bool StepLoop::WorldIsChanging(const Status& status) const {

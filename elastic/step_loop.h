@@ -89,6 +89,7 @@ class StepLoop {
 
   // After NextStep returned false: waits until every rank is through and the job's end is agreed
   // on. kAborted when the job ended before this worker could take part: it doesn't hold the result.
+  // kMismatch, on every rank, when they didn't all come to the same weights.
   Status Finish();
 
  private:
@@ -99,6 +100,8 @@ class StepLoop {
   // Blocks until this rank takes part in a world other than the one that it is in. kOk with no
   // world when the job has ended.
   Status EnterNextWorld();
+  // Everyone who passes it knows that everyone holds the last step, with the same weights.
+  Status CompareWeights();
   Status SendReducedStep(const CatchUpPlan& plan);
   Status SendState(const CatchUpPlan& plan);
   void PrepareStep(const CatchUpPlan& plan, int rank);

@@ -34,6 +34,8 @@ struct Hooks {
   // Before it asks whether to apply.
   std::function<void(StepNumber)> reduced = [](StepNumber) {};
   std::function<void(StepNumber)> committed = [](StepNumber) {};
+  // True: applies it as no other rank does.
+  std::function<bool(StepNumber)> strays = [](StepNumber) { return false; };
 };
 
 class HookedReplica final : public ToyReplica {
@@ -47,6 +49,10 @@ class HookedReplica final : public ToyReplica {
     Status status = ToyReplica::FinishReduction();
     if (status.ok()) hooks_.reduced(step_);
     return status;
+  }
+  void Apply(StepNumber step) override {
+    ToyReplica::Apply(step);
+    if (hooks_.strays(step)) ToyReplica::Apply(step);
   }
 
  private:
@@ -318,6 +324,23 @@ TEST_P(StepLoopTest, AJoinerReceivesTheState) {
   ExpectTrained(job, {0, 1, 2}, shards());
   EXPECT_EQ(job.rank(2).transfers, 1);
   EXPECT_EQ(job.rank(0).transfers, 0);
+}
+
+TEST_P(StepLoopTest, RanksThatEndWithDifferentWeightsAllSayWhichTheyAre) {
+  Job job(shards());
+  job.Add(0);
+  job.Add(1, {.strays = [](StepNumber step) { return step == 4; }});
+  job.Add(2);
+  job.Agree({0, 1, 2});
+  for (MemberId member = 0; member < 3; ++member) {
+    Rank& rank = job.rank(member);
+    const Status ended = rank.Join();
+    EXPECT_EQ(ended.code(), StatusCode::kMismatch) << ended;
+    EXPECT_NE(ended.message().find("rank 0,2 has " + job.rank(0).replica.Hash()), std::string::npos)
+        << ended;
+    EXPECT_NE(ended.message().find("rank 1 has " + job.rank(1).replica.Hash()), std::string::npos)
+        << ended;
+  }
 }
 
 TEST(StepLoop, WhoComesAfterTheEndSaysThatItHoldsNothing) {

@@ -5,6 +5,8 @@
 #include <openssl/hmac.h>
 
 #include <array>
+#include <iterator>
+#include <set>
 #include <sstream>
 
 #include "base/bytes.h"
@@ -41,6 +43,21 @@ std::string Hmac(std::string_view key, std::string_view text) {
              reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data(),
              &length) != nullptr);
   return {reinterpret_cast<const char*>(digest.data()), length};
+}
+
+std::set<std::string> Words(const std::string& text) {
+  std::istringstream words(text);
+  return {std::istream_iterator<std::string>(words), {}};
+}
+
+// The words of `text` that `other` doesn't have.
+std::string OwnWords(const std::string& text, const std::string& other) {
+  const std::set<std::string> theirs = Words(other);
+  std::string own;
+  for (const std::string& word : Words(text)) {
+    if (!theirs.contains(word)) own += (own.empty() ? "" : " ") + word;
+  }
+  return own;
 }
 
 bool SameSecret(std::string_view a, std::string_view b) {
@@ -186,10 +203,13 @@ Status Handshake::Compare() const {
                         {"CPU kernels", self_.kernels, peer_.kernels},
                         {"configuration", self_.configuration, peer_.configuration}};
   for (const Pair& pair : pairs) {
-    if (pair.mine != pair.theirs) {
-      return Mismatch(std::string(pair.what) + " differs: " + Named(self_) + " has '" + pair.mine +
-                      "', " + Named(peer_) + " has '" + pair.theirs + "'");
-    }
+    if (pair.mine == pair.theirs) continue;
+    // Of a long configuration only what differs is of use.
+    const bool words = &pair.mine == &self_.configuration;
+    const std::string mine = words ? OwnWords(pair.mine, pair.theirs) : pair.mine;
+    const std::string theirs = words ? OwnWords(pair.theirs, pair.mine) : pair.theirs;
+    return Mismatch(std::string(pair.what) + " differs: " + Named(self_) + " has '" + mine + "', " +
+                    Named(peer_) + " has '" + theirs + "'");
   }
   return OkStatus();
 }

@@ -29,7 +29,7 @@ struct Identity {
   MemberProcess process;
   std::string build;          // names compiler, version and commit of the binary
   std::string kernels;        // the reduction kernels in use, as they decide the bits
-  std::string configuration;  // the settings that must be equal everywhere, as text
+  std::string configuration;  // the settings that must be equal everywhere: name=value name=value
   bool operator==(const Identity&) const = default;
 };
 

@@ -74,7 +74,8 @@ def main():
     parser.add_argument("--alone", action="store_true")
     parser.add_argument("--full", action="store_true", help="the whole data")
     options = parser.parse_args()
-    fashion_mnist_part.skip_without_data()
+    if fashion_mnist_part.why_skipped():
+        return
     samples = 60000 if options.full else 6000
     data = fashion_mnist_part.WHOLE
     if not options.full:

@@ -170,6 +170,16 @@ TEST(BadInput, WorkersOfDifferentConfigurationsEndAndNameBoth) {
   }
 }
 
+TEST(BadInput, WorkersThatTrainedToDifferentWeightsEndAndNameEach) {
+  ReportFolder folder;
+  JobProcess job(RunFlags(folder, 3, {}, {"--strays=1"}));
+  EXPECT_EQ(job.Wait(), kMismatch) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "different weights: rank "), 3) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "rank 0,2 has "), 3) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "restart 1 of"), 0) << job.output();
+  ExpectNoProcessLeft(folder);
+}
+
 TEST(BadInput, ALateWorkerOfAnotherConfigurationEndsAndTheJobGoesOn) {
   ReportFolder folder;
   Barrier barrier(folder);

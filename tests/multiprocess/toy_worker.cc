@@ -43,6 +43,7 @@ DEFINE_int32(hold_size, 0, "see --hold_step");
 DEFINE_uint64(pause_step, 0, "stay in this step until somebody writes to --pause_at");
 DEFINE_string(pause_at, "", "a named pipe");
 DEFINE_string(linger_at, "", "a named pipe: who finishes early ends when somebody writes to it");
+DEFINE_int32(strays, -1, "the member whose weights become other ones in step 3");
 DEFINE_int32(tells_signals, -1, "the member that says when it gets SIGUSR1 or SIGUSR2");
 // Each strikes once in the run, but for "exit", which strikes every time but the first.
 DEFINE_string(
@@ -134,8 +135,8 @@ class Hold {
 
 class FaultyReplica final : public elastic::ToyReplica {
  public:
-  FaultyReplica(Faults& faults, Hold& hold)
-      : ToyReplica(FLAGS_seed, FLAGS_shards), faults_(faults), hold_(hold) {}
+  FaultyReplica(Faults& faults, Hold& hold, MemberId self)
+      : ToyReplica(FLAGS_seed, FLAGS_shards), faults_(faults), hold_(hold), self_(self) {}
 
   void BeginPart(StepNumber step, const elastic::Part& part, bool last) override {
     faults_.At("part", step);
@@ -150,6 +151,7 @@ class FaultyReplica final : public elastic::ToyReplica {
   void Apply(StepNumber step) override {
     faults_.At("apply", step);
     ToyReplica::Apply(step);
+    if (step == 3 && self_ == FLAGS_strays) ToyReplica::Apply(step);
   }
   std::string SaveState() override {
     faults_.At("save", 0);
@@ -163,6 +165,7 @@ class FaultyReplica final : public elastic::ToyReplica {
  private:
   Faults& faults_;
   Hold& hold_;
+  MemberId self_;
 };
 
 class Observer final : public elastic::StepObserver {
@@ -246,7 +249,7 @@ Status Train(const Environment& environment, ExitCode& exit_code) {
     }
     ASSIGN_OR_RETURN(ledger, elastic::Ledger::Open(files, path));
   }
-  FaultyReplica replica(faults, hold);
+  FaultyReplica replica(faults, hold, worker->process().member);
   elastic::ToyBatches batches(FLAGS_samples, FLAGS_batch, FLAGS_epochs);
   Observer observer(*worker, *events, faults, batches.steps());
   elastic::StepLoop::Options loop_options;
