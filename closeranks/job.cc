@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "closeranks/build_info.h"
 #include "closeranks/error.h"
+#include "closeranks/exception_text.h"
 #include "closeranks/libtorch_settings.h"
 #include "closeranks/own_agent.h"
 #include "elastic/worker.h"
@@ -123,7 +124,7 @@ int Run(int argc, char** argv, const std::function<void(Job&)>& program) {
     bool ended = job != nullptr && job->worker().exit_code() != ExitCode::kOk;
     return static_cast<int>(ended ? job->worker().exit_code() : error.exit_code());
   } catch (const std::exception& error) {
-    LOG(ERROR) << error.what();
+    LOG(ERROR) << ExceptionText(error);
     return static_cast<int>(ExitCode::kError);
   }
 }
