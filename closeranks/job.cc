@@ -25,6 +25,7 @@ class Job::Impl {
     SetUpLibtorch(options_.threads, options_.seed);
     elastic::Worker::Options worker;
     worker.shared_memory = options_.transport != TransportChoice::kTcp;
+    worker.only_shared_memory = options_.transport == TransportChoice::kShm;
     worker.build = BuildName();
     worker.kernels = KernelName();
     worker.communicator.timeout = options_.timeout;

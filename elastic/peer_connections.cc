@@ -77,8 +77,22 @@ void PeerConnections::Connect(const rendezvous::Decision& decision, Connected co
     }
     EndAttempt(Timeout("no connection to " + missing));
   });
+  Status hosts = CheckHosts(attempt_->members);
+  if (!hosts.ok() && !ever_connected_) return EndAttempt(hosts);
   DialMissing();
   EndIfConnected();
+}
+
+Status PeerConnections::CheckHosts(const std::vector<rendezvous::ListedMember>& members) const {
+  if (!options_.only_shared_memory) return OkStatus();
+  for (const rendezvous::ListedMember& peer : members) {
+    auto card = ContactCard::Decode(peer.card);
+    if (peer.worker.IsNone() || !card.ok() || card->host == card_.host) continue;
+    return InvalidArgument("--transport=shm: " + Named({peer.member, peer.worker}) +
+                           " is on another host, with which no memory is shared; use "
+                           "--transport=auto");
+  }
+  return OkStatus();
 }
 
 void PeerConnections::DialMissing() {

@@ -41,5 +41,34 @@ TEST(PeerConnections, WhoEndsCallsNobodyAnyMore) {
   EXPECT_EQ(poll_until_quiet(), 0u);
 }
 
+TEST(PeerConnections, OnlySharedMemoryRefusesAnotherHostAndNamesThePeerAndTheFlag) {
+  ManualClock clock;
+  SystemRandom random;
+  net::EventLoop loop(clock);
+  collectives::Engine engine(clock);
+  const Incarnation other = Incarnation::Draw(random);
+  ContactCard card;
+  card.host = "another boot";
+  card.data_address = "127.0.0.1:1";
+  // Whichever of the two is to call the other.
+  for (MemberId member : {0, 2}) {
+    PeerConnections::Options options;
+    options.only_shared_memory = true;
+    const MemberProcess self{1, Incarnation::Draw(random)};
+    options.self.process = self;
+    auto connections = PeerConnections::Open(loop, engine, random, std::move(options)).value();
+    rendezvous::Decision decision;
+    decision.generation = 1;
+    decision.members.push_back({member, other, other, card.Encode()});
+    decision.members.push_back({1, other, self.incarnation, connections->Card()});
+    Status refused;
+    connections->Connect(decision, [&](auto connected) { refused = connected.status(); });
+    EXPECT_EQ(refused.code(), StatusCode::kInvalidArgument) << refused;
+    EXPECT_NE(refused.message().find("--transport=shm: member " + std::to_string(member)),
+              std::string::npos)
+        << refused;
+  }
+}
+
 }  // namespace
 }  // namespace closeranks::elastic

@@ -116,6 +116,7 @@ Status Worker::Join(const std::string& configuration) {
     options.self = {welcome_.job, process_, options_.build, options_.kernels, configuration};
     options.key = welcome_.key;
     options.shared_memory = options_.shared_memory;
+    options.only_shared_memory = options_.only_shared_memory;
     options.data_address = welcome_.data_address;
     ASSIGN_OR_RETURN(connections_, PeerConnections::Open(loop_thread_.loop(), engine_, random_,
                                                          std::move(options)));
@@ -180,7 +181,8 @@ void Worker::OnConnected(rendezvous::DecisionRef decision, TimePoint decided,
     if (connected.ok()) world->communicator = *std::move(communicator);
   }
   if (!connected.ok()) {
-    if (connected.code() == StatusCode::kMismatch) {
+    if (connected.code() == StatusCode::kMismatch ||
+        connected.code() == StatusCode::kInvalidArgument) {
       gate_.End(connected);
     } else {
       SendFailure(decision->generation, {}, connected);

@@ -36,6 +36,7 @@ class Worker {
  public:
   struct Options {
     bool shared_memory = true;
+    bool only_shared_memory = false;
     std::string build;
     std::string kernels;
     Communicator::Options communicator;
