@@ -143,29 +143,36 @@ bool StepLoop::WorldIsChanging(const Status& status) const {
 Status StepLoop::EnterNextWorld() {
   while (true) {
     Generation current = world_ == nullptr ? 0 : world_->world.generation;
+    TimePoint asked = clock_.Now();
     ASSIGN_OR_RETURN(std::shared_ptr<const ConnectedWorld> world, gate_.AwaitOtherThan(current));
     if (world == nullptr) {
       ended_ = true;
       // The end was agreed on, so everyone holds the last step.
       return ledger_.Stable(gate_.state().applied);
     }
-    Status entered = EnterWorld(std::move(world));
+    Status entered = EnterWorld(std::move(world), asked);
     if (entered.ok()) return OkStatus();
     if (!WorldIsChanging(entered)) return entered;
     options_.report_failure(world_->world.generation, entered);
   }
 }
 
-Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world) {
+Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoint asked) {
   world_ = std::move(world);
+  StepObserver::Entry entry{.resumed_from = world_->decision->resume.applied, .asked = asked};
   rendezvous::WorkerState state = gate_.state();
   RankRecord mine{state, step_ == state.applied + 1 ? held_ : Parts{}};
   ASSIGN_OR_RETURN(std::vector<RankRecord> records, ExchangeRecords(*world_->communicator, mine));
   ASSIGN_OR_RETURN(CatchUpPlan plan, PlanCatchUp(*world_->decision, records));
   if (plan.AnyoneIs(Standing::kOneBehind)) RETURN_IF_ERROR(SendReducedStep(plan));
-  if (plan.AnyoneIs(Standing::kNeedsState)) RETURN_IF_ERROR(SendState(plan));
+  if (plan.AnyoneIs(Standing::kNeedsState)) {
+    entry.transfer_begin = clock_.Now();
+    RETURN_IF_ERROR(SendState(plan));
+    entry.transfer_end = clock_.Now();
+  }
   PrepareStep(plan, world_->rank);
-  observer_.OnWorld(*world_, world_->decision->resume.applied);
+  entry.entered = clock_.Now();
+  observer_.OnWorld(*world_, entry);
   return OkStatus();
 }
 

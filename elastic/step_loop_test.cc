@@ -68,7 +68,7 @@ class Rank final : public StepObserver {
   Rank(Job& job, MemberId member, int shards, Hooks hooks);
   ~Rank() override;
 
-  void OnWorld(const ConnectedWorld&, StepNumber) override {}
+  void OnWorld(const ConnectedWorld&, const Entry& entry) override { entries.push_back(entry); }
   void OnTransfer(const ConnectedWorld&, size_t, TimePoint, TimePoint) override { ++transfers; }
   void OnStepBegin(const StepInfo&) override {}
   void OnCommit(const StepInfo& info) override { hooks_.committed(info.step); }
@@ -86,6 +86,7 @@ class Rank final : public StepObserver {
   std::unique_ptr<collectives::ProgressThread> progress;
   StepGate gate{rendezvous::WorkerState{}};
   int transfers = 0;
+  std::vector<Entry> entries;
   Hooks hooks_;
   HookedReplica replica;
   ToyBatches batches{kSamples, kBatch, kEpochs};
@@ -274,6 +275,9 @@ TEST_P(StepLoopTest, WhatALostRankHadToComputeIsComputedOnceMoreAndNothingElse) 
   int64_t computed = 0;
   for (MemberId member = 0; member < 3; ++member) computed += job.rank(member).replica.computed();
   EXPECT_EQ(computed, kSamples * kEpochs);
+  const StepObserver::Entry& entry = job.rank(0).entries.back();
+  EXPECT_LT(entry.asked, entry.entered);
+  EXPECT_EQ(entry.transfer_begin, TimePoint()) << "nobody joined";
 }
 
 TEST_P(StepLoopTest, WhoMissedAnUpdateAppliesItsReducedGradients) {
@@ -324,6 +328,13 @@ TEST_P(StepLoopTest, AJoinerReceivesTheState) {
   ExpectTrained(job, {0, 1, 2}, shards());
   EXPECT_EQ(job.rank(2).transfers, 1);
   EXPECT_EQ(job.rank(0).transfers, 0);
+  // Who sends waits for it, and says how long.
+  const StepObserver::Entry& entry = job.rank(0).entries.back();
+  EXPECT_EQ(entry.resumed_from, 4u);
+  EXPECT_LT(TimePoint(), entry.asked);
+  EXPECT_LE(entry.asked, entry.transfer_begin);
+  EXPECT_LT(entry.transfer_begin, entry.transfer_end);
+  EXPECT_LE(entry.transfer_end, entry.entered);
 }
 
 TEST_P(StepLoopTest, RanksThatEndWithDifferentWeightsAllSayWhichTheyAre) {

@@ -50,6 +50,13 @@ class BadInput(unittest.TestCase):
         self.expect(USAGE, "--mode=slow: expected fast or exact", "-n", "1", "--", PROGRAM,
                     "--mode=slow")
 
+    def test_learning_rate_that_is_none(self):
+        for rate in ("nan", "inf", "-5", "0"):
+            text = self.expect(USAGE, "'learning_rate'", "-n", "1", "--", PROGRAM,
+                               f"--learning_rate={rate}")
+            self.assertNotIn("c10", text)
+            self.assertNotIn("restart 1 of", text)
+
     def test_missing_data_folder(self):
         self.expect(USAGE, "/nonexistent", "-n", "1", "--", PROGRAM, "--data=/nonexistent")
 

@@ -173,7 +173,7 @@ class Observer final : public elastic::StepObserver {
   Observer(elastic::Worker& worker, telemetry::EventLog& events, Faults& faults, StepNumber steps)
       : worker_(worker), events_(events), faults_(faults), steps_(steps) {}
 
-  void OnWorld(const elastic::ConnectedWorld& connected, StepNumber resumed_from) override {
+  void OnWorld(const elastic::ConnectedWorld& connected, const Entry& entry) override {
     telemetry::WorldEvent event;
     event.gen = connected.world.generation;
     event.rank = connected.rank;
@@ -181,7 +181,7 @@ class Observer final : public elastic::StepObserver {
     for (const MemberProcess& process : connected.world.ranks) {
       event.members.push_back(process.member);
     }
-    event.resume_step = resumed_from;
+    event.resume_step = entry.resumed_from;
     events_.Write(ToRecord(event));
     faults_.At("world", connected.world.generation);
   }
