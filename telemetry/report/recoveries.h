@@ -43,8 +43,10 @@ struct Recovery {
   double detect_ms = 0;
   double agree_ms = 0;
   double rewire_ms = 0;
-  double catch_up_ms = 0;  // records exchanged, missing steps applied, the rest divided
-  double total_ms = 0;     // detect + agree + rewire + catch_up
+  // Records exchanged with every survivor, the last one to ask included, the missing step applied,
+  // the rest divided.
+  double catch_up_ms = 0;
+  double total_ms = 0;  // detect + agree + rewire + catch_up
   // None: nothing was committed in the new world.
   std::optional<double> replay_ms;
   std::optional<double> commit_ms;  // all the time from the loss to that commit
