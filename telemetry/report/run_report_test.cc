@@ -204,6 +204,26 @@ TEST_F(Report, AnEditedLedgerMovesBothCountersAndTheVerdict) {
   EXPECT_NE(Verdict(report).find("1 sample lost, 1 repetition."), std::string::npos);
 }
 
+TEST_F(Report, AStepThatIsInNoLedgerIsSaidAndNotSound) {
+  Write();
+  for (int process : {1, 2}) {
+    EditFile(files_, LedgerPath(folder_, SyntheticProcess(process)), "4 2 2 ", "7 2 2 ");
+  }
+  RunReport report = Read().value();
+  EXPECT_FALSE(report.Sound());
+  EXPECT_NE(Verdict(report).find("1 step is in no ledger."), std::string::npos) << Verdict(report);
+}
+
+TEST_F(Report, WorkersThatNeverCameIntoAWorldDidntTrain) {
+  Write({.record_kill = false, .record_exit = false, .record_detection = false});
+  for (int process : {1, 2, 3}) {
+    ASSERT_TRUE(files_.Remove(WorkerEventsPath(folder_, SyntheticProcess(process))).ok());
+  }
+  Edit(0, R"("size":3,"members":[0,1,2])", R"("size":1,"members":[0])");
+  EXPECT_EQ(Verdict(Read().value()).find("1 worker trained 3 steps"), 0u)
+      << Verdict(Read().value());
+}
+
 TEST_F(Report, TwoKilledAtOnceAreOneRecoveryTimedFromTheLast) {
   Write();
   EditSupervisor(R"({"t":1350000000,"event":"kill","member":0,"rank":0,"step":4})",
@@ -431,7 +451,7 @@ TEST_F(Report, ATornLastLineIsIgnoredAndTold) {
   ASSERT_TRUE(files_.Replace(path, text).ok());
   RunReport report = Read().value();
   ASSERT_EQ(report.notes.size(), 1u);
-  EXPECT_NE(report.notes[0].find("was cut off"), std::string::npos);
+  EXPECT_NE(report.notes[0].find("killed, or the disk was full"), std::string::npos);
 }
 
 TEST_F(Report, GarbageIsRefusedWithFileAndLine) {

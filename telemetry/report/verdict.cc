@@ -55,7 +55,10 @@ std::string UnansweredSentence(const UnansweredKills& unanswered) {
 }
 
 std::string NoRecoverySentence(const RunReport& report) {
-  std::string text = Counted(report.ranks, "worker", "workers") + " trained " +
+  // Not all that were to start need have come into a world.
+  int most = 0;
+  for (const WorldSizePoint& world : report.world_sizes) most = std::max(most, world.size);
+  std::string text = Counted(most, "worker", "workers") + " trained " +
                      Counted(static_cast<int64_t>(report.steps), "step", "steps");
   if (report.abnormal_exits.empty()) return text + " and lost nobody.";
   return text + "; " + Counted(std::ssize(report.abnormal_exits), "worker", "workers") +
@@ -99,6 +102,9 @@ std::string Verdict(const RunReport& report) {
     text += " " + JoinSentence(report.joins[i]);
   }
   text += " " + SamplesSentence(report);
+  if (report.ledger.missing_steps > 0) {
+    text += " " + Counted(report.ledger.missing_steps, "step is", "steps are") + " in no ledger.";
+  }
   if (!report.weights_agree) text += " The workers ended with different weights.";
   if (report.workers_at_end == 0) text += " No worker reached the end.";
   if (report.steps != report.planned_steps) {
