@@ -97,10 +97,8 @@ Status StepLoop::Finish() {
       return Internal("the run is not at its end: step " + std::to_string(gate_.state().applied) +
                       " of " + std::to_string(batches_.steps()));
     }
-    // Then the last step is stable.
     Status passed = CompareWeights();
     if (passed.ok()) {
-      RETURN_IF_ERROR(ledger_.Stable(batches_.steps()));
       options_.report_done(gate_.state());
     } else if (WorldIsChanging(passed)) {
       options_.report_failure(world_->world.generation, passed);
@@ -120,6 +118,8 @@ Status StepLoop::CompareWeights() {
   const uint64_t mine = replica_.WeightsHash();
   std::vector<uint64_t> hashes(static_cast<size_t>(communicator.size()));
   RETURN_IF_ERROR(communicator.AllGather(&mine, hashes.data(), 1, DataType::kInt64).Wait());
+  // Everyone who has come here holds the last step.
+  RETURN_IF_ERROR(ledger_.Stable(batches_.steps()));
   Status compared = SameWeights(hashes);
   // Nobody leaves before the others know it too: those would go on without the one that left, and
   // find themselves equal. Whatever comes of the barrier, the ranks differ.

@@ -111,7 +111,7 @@ class StepLoop {
   // Blocks until this rank takes part in a world other than the one that it is in. kOk with no
   // world when the job has ended.
   Status EnterNextWorld();
-  // Everyone who passes it knows that everyone holds the last step, with the same weights.
+  // At the end of the run. Makes the last step stable; ok when all have the same weights.
   Status CompareWeights();
   Status SendReducedStep(const CatchUpPlan& plan);
   Status SendState(const CatchUpPlan& plan);

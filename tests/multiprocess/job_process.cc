@@ -216,7 +216,7 @@ std::string ExpectTrained(const ReportFolder& folder, int at_end) {
   auto count = telemetry::CountLedgers(files, folder.path(), kExpected);
   EXPECT_TRUE(count.ok()) << count.status();
   if (!count.ok()) return "";
-  EXPECT_TRUE(count->Sound()) << telemetry::LedgerCountText(*count);
+  EXPECT_TRUE(count->EachSampleOnce()) << telemetry::LedgerCountText(*count);
   EXPECT_EQ(count->missing_steps, 0);
   EXPECT_TRUE(count->conflicts.empty()) << telemetry::LedgerCountText(*count);
   std::set<std::string> hashes;
