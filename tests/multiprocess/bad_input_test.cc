@@ -194,8 +194,9 @@ TEST(BadInput, AWorkerThatCantStartEndsTheStart) {
 }
 
 // `closeranks run -n 3` of the toy worker, by way of this script.
-Words ByScript(const ReportFolder& folder, const std::string& script, const Words& worker = {}) {
-  Words flags = RunFlags(folder, 3, {}, worker);
+Words ByScript(const ReportFolder& folder, const std::string& script, const Words& worker = {},
+               const Words& supervisor = {}) {
+  Words flags = RunFlags(folder, 3, supervisor, worker);
   auto program = std::find(flags.begin(), flags.end(), "--") + 1;
   flags.insert(program, {"sh", "-c", script});
   return flags;
@@ -244,6 +245,41 @@ TEST(BadInput, AProgramThatOnlyPrintsItsHelpEndsWellOnEveryRank) {
     EXPECT_EQ(CountLines(job.output(), "] gen="), 1) << job.output();
     ExpectNoProcessLeft(folder);
   }
+}
+
+TEST(BadInput, WhatStrangersSayBeforeTheFirstWorldEndsNobody) {
+  ReportFolder folder;
+  const std::string address = testing_job::UniqueAddress();
+  Barrier barrier(folder), first_step(folder, "first_step");
+  JobProcess job(ByScript(folder,
+                          "[ \"$RANK\" = 1 ] && : <" + barrier.path() + "; exec \"$0\" \"$@\"",
+                          {"--tcp", "--faults=0:ready:say:0,2:ready:say:0", "--pause_step=1",
+                           "--pause_at=" + first_step.path()},
+                          {"--listen=" + address}));
+  for (int worker = 0; worker < 2; ++worker) ASSERT_TRUE(job.WaitForOutput("is at ready"));
+  SeededRandom random(1);
+  const std::string refusal =
+      net::EncodeFrame({.kind = net::FrameKind::kHello}, "\4\1configuration differs");
+  auto attack = [&] {
+    for (net::ConnectionRole role :
+         {net::ConnectionRole::kMembership, net::ConnectionRole::kData}) {
+      for (MemberId member : {0, 2}) {
+        const std::string begin =
+            net::EncodePreamble({role, net::HashJobName("closeranks"), {member, {}}, 1});
+        SendAndWaitForEnd(address, begin + RandomBytes(random, 200));
+        SendAndWaitForEnd(address, begin + refusal);
+      }
+    }
+  };
+  attack();
+  // And while the first world is being connected.
+  barrier.Open();
+  attack();
+  first_step.Open();
+  EXPECT_EQ(job.Wait(), 0) << job.output();
+  EXPECT_EQ(testing_job::Worlds(folder), 1) << job.output();
+  ExpectTrained(folder, 3);
+  ExpectNoProcessLeft(folder);
 }
 
 TEST(BadInput, BytesAtThePortDisturbNothing) {
