@@ -29,7 +29,7 @@ class PeerConnectionsTest : public testing::Test {
     auto peer = std::make_unique<Peer>(clock_);
     peer->process = {member, Incarnation::Draw(random_)};
     PeerConnections::Options options;
-    options.self = {"job", peer->process, "build", "kernels", configuration};
+    options.self = {"job", peer->process, {"build", "kernels", configuration}};
     options.key = "key";
     auto opened = PeerConnections::Open(loop_, peer->engine, random_, std::move(options));
     EXPECT_TRUE(opened.ok()) << opened.status();
@@ -100,6 +100,37 @@ TEST_F(PeerConnectionsTest, StrangersDontDisturbTheFirstWorld) {
     ASSERT_TRUE((*peer)->connected.has_value());
     EXPECT_TRUE((*peer)->connected->ok()) << *(*peer)->connected;
   }
+}
+
+TEST_F(PeerConnectionsTest, AMismatchBeforeTheFirstWorldIsFinalWhicheverWorldIsConnected) {
+  auto low = Open(0), odd = Open(1, "batch=2");
+  const rendezvous::Decision both = Of(1, {low.get(), odd.get()});
+  Connect(*low, both);
+  Connect(*odd, both);
+  // The next world is on its way before the difference shows.
+  low->connections->GiveUp();
+  PollUntilQuiet();
+  EXPECT_FALSE(low->connected.has_value());
+  Connect(*low, Of(2, {low.get()}));
+  for (const auto& peer : {&low, &odd}) {
+    ASSERT_TRUE((*peer)->connected.has_value());
+    EXPECT_EQ((*peer)->connected->code(), StatusCode::kMismatch);
+  }
+}
+
+TEST_F(PeerConnectionsTest, WhoWasInAWorldGoesOnWithoutOneThatDiffers) {
+  auto low = Open(0), odd = Open(1, "batch=2");
+  Connect(*low, Of(1, {low.get()}));
+  const rendezvous::Decision both = Of(2, {low.get(), odd.get()});
+  Connect(*low, both);
+  Connect(*odd, both);
+  PollUntilQuiet();
+  EXPECT_FALSE(low->connected.has_value());
+  ASSERT_TRUE(odd->connected.has_value());
+  EXPECT_EQ(odd->connected->code(), StatusCode::kMismatch);
+  Connect(*low, Of(3, {low.get()}));
+  ASSERT_TRUE(low->connected.has_value());
+  EXPECT_TRUE(low->connected->ok());
 }
 
 }  // namespace

@@ -14,6 +14,8 @@ ExitCode ExitCodeOf(Outcome outcome) {
     case Outcome::kQuorumLost:
     case Outcome::kStateLost:
       return ExitCode::kQuorumLost;
+    case Outcome::kMismatched:
+      return ExitCode::kMismatch;
     case Outcome::kJoinTimedOut:
       return ExitCode::kJoinTimeout;
     case Outcome::kLeft:
@@ -150,7 +152,7 @@ void Agent::OnWorkerMessage(const WorkerMessage& message) {
     CheckWorkerIsHeard();
   } else if (auto* ready = std::get_if<Ready>(&message)) {
     owner_.on_ready();
-    membership_.OnWorkerReady(now, worker_, ready->card, ready->state);
+    membership_.OnWorkerReady(now, worker_, ready->card, ready->terms, ready->state);
   } else if (auto* frozen = std::get_if<Frozen>(&message)) {
     membership_.OnWorkerFrozen(now, worker_, frozen->generation, frozen->state);
   } else if (auto* failure = std::get_if<Failure>(&message)) {
@@ -189,6 +191,7 @@ void Agent::Drain() {
     if (*outputs.outcome == Outcome::kStateLost) {
       last_reason_ = "every worker that had it is gone, as is told above";
     }
+    if (*outputs.outcome == Outcome::kMismatched) last_reason_ = membership_.decision()->mismatch;
     SendToWorker(Ended{code, std::string(OutcomeName(*outputs.outcome)) + ": " + last_reason_});
     owner_.on_outcome({*outputs.outcome, code, last_reason_});
   }

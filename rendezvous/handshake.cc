@@ -21,18 +21,14 @@ constexpr size_t kMostRefusalText = 200;
 void PutIdentity(ByteWriter& writer, const Identity& identity) {
   writer.PutString(identity.job);
   writer.Put(identity.process);
-  writer.PutString(identity.build);
-  writer.PutString(identity.kernels);
-  writer.PutString(identity.configuration);
+  Encode(identity.terms, writer);
 }
 
 Identity GetIdentity(ByteReader& reader) {
   Identity identity;
   identity.job = reader.GetString();
   identity.process = reader.GetMemberProcess();
-  identity.build = reader.GetString();
-  identity.kernels = reader.GetString();
-  identity.configuration = reader.GetString();
+  identity.terms = DecodeTerms(reader);
   return identity;
 }
 
@@ -167,22 +163,12 @@ std::string Handshake::ProofOf(Role role) const {
 }
 
 Status Handshake::Compare() const {
-  struct Pair {
-    const char* what;
-    const std::string& mine;
-    const std::string& theirs;
-  };
-  const Pair pairs[] = {{"job", self_.job, peer_.job},
-                        {"build", self_.build, peer_.build},
-                        {"CPU kernels", self_.kernels, peer_.kernels},
-                        {"configuration", self_.configuration, peer_.configuration}};
-  for (const Pair& pair : pairs) {
-    if (pair.mine != pair.theirs) {
-      return Mismatch(std::string(pair.what) + " differs: " + Named(self_) + " has '" + pair.mine +
-                      "', " + Named(peer_) + " has '" + pair.theirs + "'");
-    }
+  if (self_.job != peer_.job) {
+    return Mismatch("job differs: " + Named(self_) + " has '" + self_.job + "', " + Named(peer_) +
+                    " has '" + peer_.job + "'");
   }
-  return OkStatus();
+  std::string difference = Difference(Named(self_), self_.terms, Named(peer_), peer_.terms);
+  return difference.empty() ? OkStatus() : Mismatch(std::move(difference));
 }
 
 }  // namespace closeranks::rendezvous

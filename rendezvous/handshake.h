@@ -22,6 +22,7 @@
 #include "base/member.h"
 #include "base/random.h"
 #include "base/status.h"
+#include "rendezvous/terms.h"
 
 namespace closeranks::rendezvous {
 
@@ -29,9 +30,7 @@ namespace closeranks::rendezvous {
 struct Identity {
   std::string job;
   MemberProcess process;
-  std::string build;          // names compiler, version and commit of the binary
-  std::string kernels;        // the reduction kernels in use, as they decide the bits
-  std::string configuration;  // the settings that must be equal everywhere, as text
+  Terms terms;
   bool operator==(const Identity&) const = default;
 };
 

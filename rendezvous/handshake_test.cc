@@ -7,7 +7,7 @@ namespace {
 
 Identity Make(MemberId member) {
   SeededRandom random(static_cast<uint64_t>(member) + 1);
-  return {"job", {member, Incarnation::Draw(random)}, "build 1", "avx2", "batch=256"};
+  return {"job", {member, Incarnation::Draw(random)}, {"build 1", "avx2", "batch=256"}};
 }
 
 struct Outcome {
@@ -60,7 +60,7 @@ TEST(Handshake, AnotherKeyIsRefusedOnBothSides) {
 TEST(Handshake, AnotherBuildIsNamedOnBothSides) {
   SeededRandom random(1);
   Identity other = Make(1);
-  other.build = "build 2";
+  other.terms.build = "build 2";
   Handshake a(Handshake::Role::kInitiator, Make(0), "key", random);
   Handshake b(Handshake::Role::kResponder, other, "key", random);
   Outcome outcome = Converse(a, b);
@@ -94,7 +94,7 @@ TEST(Handshake, AForgedRefusalIsNoMismatch) {
 TEST(Handshake, WithoutTheKeyADifferenceIsNoMismatch) {
   SeededRandom random(1);
   Identity other = Make(1);
-  other.configuration = "batch=1";
+  other.terms.configuration = "batch=1";
   Handshake a(Handshake::Role::kInitiator, Make(0), "key", random);
   Handshake b(Handshake::Role::kResponder, other, "no key", random);
   const Outcome outcome = Converse(a, b);

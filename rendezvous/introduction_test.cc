@@ -18,7 +18,9 @@ namespace {
 constexpr Duration kLimit = std::chrono::seconds(5);
 constexpr size_t kMost = 10;
 
-Identity Make(MemberId member) { return {"job", {member, {1, 1}}, "build", "kernels", "batch=1"}; }
+Identity Make(MemberId member) {
+  return {"job", {member, {1, 1}}, {"build", "kernels", "batch=1"}};
+}
 
 std::pair<UniqueFd, UniqueFd> MakePair() {
   std::array<int, 2> ends;
@@ -62,7 +64,7 @@ TEST_F(IntroductionsTest, BothSidesHearOnceWhoTheOtherIs) {
 
 TEST_F(IntroductionsTest, ADifferenceIsNamedToBothSides) {
   Identity odd = Make(1);
-  odd.configuration = "batch=2";
+  odd.terms.configuration = "batch=2";
   Introductions low(loop_, random_, Make(0), "key", kLimit, kMost);
   Introductions high(loop_, random_, odd, "key", kLimit, kMost);
   for (bool low_calls : {false, true}) {
