@@ -85,7 +85,8 @@ Result<std::unique_ptr<Worker>> Worker::Start(UniqueFd agent_socket, Options opt
     auto link =
         std::make_unique<net::SocketLink>(raw->loop_thread_.loop(), std::move(agent_socket));
     raw->session_ = std::make_unique<rendezvous::WorkerSession>(
-        raw->loop_thread_.loop(), std::move(link), raw->process_.incarnation, std::move(handlers));
+        raw->loop_thread_.loop(), std::move(link), raw->process_.incarnation,
+        raw->options_.agent_timeout, std::move(handlers));
     for (const auto& lifeline : raw->lifelines_) {
       raw->session_->Send(rendezvous::LifelineEnd{}, lifeline->TakeReadEnd());
     }

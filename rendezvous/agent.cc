@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "glog/logging.h"
+#include "rendezvous/worker_session.h"
 
 namespace closeranks::rendezvous {
 namespace {
@@ -43,6 +44,7 @@ Agent::Agent(Options options, net::Timers& timers, Random& random, Owner owner)
 Agent::~Agent() {
   timers_.Cancel(tick_);
   timers_.Cancel(worker_check_);
+  timers_.Cancel(worker_heartbeat_);
 }
 
 void Agent::AttachWorker(std::unique_ptr<net::Link> link) {
@@ -67,11 +69,13 @@ void Agent::AttachWorker(std::unique_ptr<net::Link> link) {
   worker_was_told_ = false;
   worker_left_early_ = false;
   SendToWorker(options_.welcome);
+  HeartbeatToWorker();
 }
 
 void Agent::WorkerReaped() {
   // Its death may be known before its last words were read.
   if (worker_link_ != nullptr) worker_link_->ReceiveNow();
+  timers_.Cancel(worker_heartbeat_);
   worker_link_.reset();
   WorkerDoomed();
 }
@@ -210,6 +214,14 @@ void Agent::Execute(const WorkerCommand& command) {
       owner_.kill_worker("it didn't stop in time for a new generation", {});
       break;
   }
+}
+
+void Agent::HeartbeatToWorker() {
+  // One that doesn't read has enough of them.
+  if (worker_link_->queued_bytes() == 0) {
+    worker_link_->Send({.kind = net::FrameKind::kHeartbeat}, "");
+  }
+  worker_heartbeat_ = timers_.RunAfter(kAgentHeartbeatInterval, [this] { HeartbeatToWorker(); });
 }
 
 // A worker that is stopped, or whose machine starves it, is ended for certain rather than waited
