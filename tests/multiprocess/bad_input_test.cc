@@ -158,6 +158,18 @@ TEST(BadInput, SupervisorsOfDifferentJobsAreToldApart) {
   EXPECT_NE(second.output().find("members=2"), std::string::npos) << second.output();
 }
 
+TEST(BadInput, HostsOfJobsWithDifferentNamesAreToldApartAndBothAreNamed) {
+  ReportFolder folder;
+  Hosts hosts(folder, 2, 1);
+  JobProcess first(hosts.Flags(0, {"--job=alpha"}, {}));
+  JobProcess second(hosts.Flags(1, {"--job=beta"}, {}));
+  for (JobProcess* job : {&first, &second}) {
+    EXPECT_EQ(job->Wait(), kMismatch) << job->output();
+    EXPECT_NE(job->output().find("'alpha'"), std::string::npos) << job->output();
+    EXPECT_NE(job->output().find("'beta'"), std::string::npos) << job->output();
+  }
+}
+
 TEST(BadInput, WorkersOfDifferentConfigurationsEndAndNameBothAndNobodyTrains) {
   // Of who sees it first there are many orders; none of them is to make a difference.
   for (int run = 0; run < 12; ++run) {
