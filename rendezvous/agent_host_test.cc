@@ -24,10 +24,12 @@ class AgentHostTest : public testing::Test {
   // Host `index` of two, with one member each.
   // The second one calls the first, or whoever is at `called`.
   std::unique_ptr<Host> Open(int index, const std::string& key, int starting_members = 2,
-                             std::optional<net::Address> called = std::nullopt) {
+                             std::optional<net::Address> called = std::nullopt,
+                             const std::string& build = "build 1") {
     auto host = std::make_unique<Host>();
     AgentHost::Options options;
     options.key = key;
+    options.build = build;
     options.members = {index};
     options.starting_members = starting_members;
     if (index == 1) options.peers[0] = called.has_value() ? *called : first_->host->address();
@@ -159,6 +161,17 @@ TEST_F(AgentHostTest, WhatAStrangerAtAPeersAddressAnswersIsNoMismatch) {
     EXPECT_TRUE(second_->mismatches.empty());
     EXPECT_TRUE(second_->endings.empty());
     second_.reset();
+  }
+}
+
+TEST_F(AgentHostTest, AnotherBuildIsToldToBothWithBothNames) {
+  first_ = Open(0, "key");
+  second_ = Open(1, "key", 2, std::nullopt, "build 2");
+  PollUntil([&] { return !first_->mismatches.empty() && !second_->mismatches.empty(); });
+  for (const Host* host : {first_.get(), second_.get()}) {
+    const std::string& text = host->mismatches[0].message();
+    EXPECT_NE(text.find("'build 1'"), std::string::npos) << text;
+    EXPECT_NE(text.find("'build 2'"), std::string::npos) << text;
   }
 }
 
