@@ -194,7 +194,7 @@ Status PeerConnections::OnIntroduced(Result<rendezvous::Acquaintance> result, bo
     // Trying again doesn't mend a difference. Who trains already goes on without the one that
     // differs.
     bool is_final = result.status().code() == StatusCode::kMismatch && !ever_connected_;
-    if (is_final && attempt_ != nullptr) EndAttempt(result.status());
+    if (is_final && mismatch_.ok()) mismatch_ = result.status();
     return result.status();
   }
   const MemberProcess peer = result->peer.process;
@@ -229,6 +229,9 @@ void PeerConnections::DropUnlisted(const World& world) {
 
 void PeerConnections::EndIfConnected() {
   if (attempt_ == nullptr) return;
+  // Also one that showed while an earlier world was connected, or none: this worker isn't to go on
+  // without whom it differs from.
+  if (!mismatch_.ok()) return EndAttempt(mismatch_);
   std::vector<SharedTransport> transports;
   for (const MemberProcess& process : attempt_->world.ranks) {
     if (process == options_.self.process) {

@@ -55,9 +55,9 @@ class PeerConnections {
 
   // Drops who is no longer listed, connects to who is new, and calls back once; at once when nobody
   // is new. A later call gives an earlier one up, without its callback. kTimeout names who is
-  // missing; kMismatch, before the first success only, who is of another build or configuration:
-  // later it is the newcomer's to end. kInvalidArgument, under the same rule, who is on another
-  // host while only shared memory is wanted.
+  // missing; kMismatch, before the first success only and whenever it showed, who is of another
+  // build or configuration: later it is the newcomer's to end. kInvalidArgument, before the first
+  // success only, who is on another host while only shared memory is wanted.
   void Connect(const rendezvous::Decision& decision, Connected connected);
   // Whatever Connect is under way doesn't call back any more.
   void GiveUp();
@@ -104,6 +104,7 @@ class PeerConnections {
   rendezvous::Introductions introductions_;
   World world_;  // of the last Connect
   bool ever_connected_ = false;
+  Status mismatch_;  // the first that showed before the first success
   std::unique_ptr<Attempt> attempt_;
   struct Connection {
     SharedTransport transport;

@@ -34,9 +34,7 @@ Result<std::unique_ptr<AgentHost>> AgentHost::Open(
   PeerLinks::Options links;
   links.self = {host->options_.job,
                 {host->options_.members.front(), host->supervisor_},
-                "",
-                "",
-                host->Configuration()};
+                {host->options_.build, "", host->Configuration()}};
   links.key = host->options_.key;
   links.peers = host->options_.peers;
   links.max_introductions = host->options_.max_strangers / 2;
@@ -76,9 +74,7 @@ Agent::Owner AgentHost::Wrap(Agent::Owner owner) {
   owner.send = [this](const Envelope& envelope) { Send(envelope); };
   owner.on_outcome = [this, tell = std::move(owner.on_outcome)](const Agent::Ending& ending) {
     Agent::Ending explained = ending;
-    if (ending.outcome == Outcome::kEnded || ending.outcome == Outcome::kStateLost) {
-      links_->JobEnded();
-    }
+    if (IsDecided(ending.outcome)) links_->JobEnded();
     if (ending.outcome == Outcome::kJoinTimedOut) {
       explained.reason += DescribeMissing();
       Status refusal = links_->refusal();

@@ -86,16 +86,22 @@ struct WorkerCommand {
 };
 
 // What the whole agent does next, given once. After it the Membership answers nothing, but for the
-// decided ends kEnded and kStateLost, which it goes on telling others for as long as it lives.
+// decided ends (IsDecided), which it goes on telling others for as long as it lives.
 enum class Outcome {
   kReplaced,      // another process of this member is listed
   kQuorumLost,    // held for quorum_timeout: start again from the checkpoint
   kStateLost,     // the job's end is decided: no worker that holds its history is left
   kJoinTimedOut,  // the start lacked somebody, or nobody let this one in
   kLeft,          // OnLeaving was called, and the generation without this member is installed
-  kEnded,         // the end of the job is decided: its work is done
+  kMismatched,    // the same: its workers differ, as Decision::mismatch says
+  kEnded,         // the same: its work is done
 };
 std::string_view OutcomeName(Outcome outcome);
+// The job's end was agreed on, not only this agent's part in it.
+inline bool IsDecided(Outcome outcome) {
+  return outcome == Outcome::kStateLost || outcome == Outcome::kMismatched ||
+         outcome == Outcome::kEnded;
+}
 
 struct MembershipOutputs {
   std::vector<Envelope> messages;
@@ -117,8 +123,8 @@ class Membership {
   Membership(const MembershipOptions& options, Random& random, TimePoint now);
 
   // A started worker wants in. `state`: where it would go on from; none for a joiner with nothing
-  // to show. `card` has at most kMaxCardBytes.
-  void OnWorkerReady(TimePoint now, Incarnation worker, std::string card,
+  // to show. `card` has at most kMaxCardBytes, `terms` kMaxTermsBytes.
+  void OnWorkerReady(TimePoint now, Incarnation worker, std::string card, Terms terms,
                      std::optional<WorkerState> state);
   // It was reaped. Ignored when `worker` is not the current one.
   void OnWorkerGone(TimePoint now, Incarnation worker);
@@ -164,6 +170,7 @@ class Membership {
     Phase phase = Phase::kNone;
     Incarnation incarnation;
     std::string card;
+    Terms terms;
     std::optional<WorkerState> state;  // while stopped
     Generation told_to_install = 0;
     Generation freezing_for = 0;
@@ -199,9 +206,7 @@ class Membership {
   void DescribePhase();
   void SetDeadline();
   void Finish(Outcome outcome);
-  bool IsOver() const {
-    return outcome_.has_value() && outcome_ != Outcome::kEnded && outcome_ != Outcome::kStateLost;
-  }
+  bool IsOver() const { return outcome_.has_value() && !IsDecided(*outcome_); }
 
   // membership_learner.cc: what is known, stored and installed, and telling others.
   void Handle(const Message& message);

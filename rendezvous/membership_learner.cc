@@ -6,6 +6,23 @@
 #include "rendezvous/membership.h"
 
 namespace closeranks::rendezvous {
+namespace {
+
+Outcome OutcomeOf(JobEnd end) {
+  switch (end) {
+    case JobEnd::kStateLost:
+      return Outcome::kStateLost;
+    case JobEnd::kMismatch:
+      return Outcome::kMismatched;
+    case JobEnd::kNone:
+    case JobEnd::kDone:
+      break;
+  }
+  CHECK(end == JobEnd::kDone);
+  return Outcome::kEnded;
+}
+
+}  // namespace
 
 const ListedMember* Membership::SelfListed() const {
   return decision_ == nullptr ? nullptr : decision_->FindSupervisor(self());
@@ -165,8 +182,11 @@ void Membership::Learn(const DecisionRef& decision, const std::vector<MemberProc
   } else if (ever_listed_) {
     return;  // another lineage's: this one ends by itself, when its quorum is lost
   }
-  // Whoever was never in a job that is lost waits for its members to go, and starts anew.
-  if (decision_ == nullptr && decision->end == JobEnd::kStateLost) return;
+  // Whoever was never in a job that came to nothing waits for its members to go, and starts anew.
+  const bool is_in_vain =
+      decision->end == JobEnd::kStateLost ||
+      (decision->end == JobEnd::kMismatch && decision->FindSupervisor(self()) == nullptr);
+  if (decision_ == nullptr && is_in_vain) return;
   // Everything that was begun on an older decision ends here.
   decision_ = decision;
   installed_ = false;
@@ -215,7 +235,7 @@ void Membership::UpdateInstalled() {
   // After the end there is no generation that could miss the votes of who isn't listed in it.
   const bool may_end = installed_ || SelfListed() == nullptr;
   if (decision_->job_ended() && may_end && !outcome_.has_value()) {
-    return Finish(decision_->end == JobEnd::kDone ? Outcome::kEnded : Outcome::kStateLost);
+    return Finish(OutcomeOf(decision_->end));
   }
   if (installed_) InstallWorker();
 }

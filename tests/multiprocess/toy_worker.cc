@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <csignal>
 #include <cstdio>
@@ -32,6 +33,7 @@ DEFINE_int32(epochs, 2, "passes over the samples");
 DEFINE_uint64(seed, 1, "of the weights");
 DEFINE_int32(shards, 0, "logical shards of exact mode; 0: fast mode");
 DEFINE_bool(tcp, false, "no shared memory");
+DEFINE_double(agent_timeout, 30, "seconds after which a silent supervisor is given up");
 DEFINE_string(report, "", "folder for events and ledgers");
 DEFINE_string(full_disk, "", "MEMBER,...: no room for the ledgers of these");
 DEFINE_string(configuration, "", "what the handshake compares");
@@ -230,6 +232,8 @@ Status Train(const Environment& environment, ExitCode& exit_code) {
   elastic::Worker::Options options;
   options.shared_memory = !FLAGS_tcp;
   options.build = FLAGS_build;
+  options.agent_timeout =
+      std::chrono::duration_cast<Duration>(std::chrono::duration<double>(FLAGS_agent_timeout));
   Hold hold;
   options.on_world = [&hold](const elastic::ConnectedWorld& world) {
     hold.OnWorld(world.world.size());
