@@ -53,7 +53,6 @@ class SystemAppendFile final : public AppendFile {
  public:
   SystemAppendFile(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
   Status Append(std::string_view bytes) override { return WriteAll(fd_.get(), bytes, path_); }
-  Status Sync() override { return SyncFd(fd_.get(), path_); }
 
  private:
   UniqueFd fd_;

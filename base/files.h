@@ -19,8 +19,6 @@ class AppendFile {
   // All of `bytes` is handed to the operating system (it survives this process, not the machine),
   // or an error is returned and the file may hold a part of it.
   virtual Status Append(std::string_view bytes) = 0;
-  // What was appended survives the loss of the machine.
-  virtual Status Sync() = 0;
 };
 
 // All calls may come from any thread and block on the disk.

@@ -78,7 +78,7 @@ ExitCode CountSamplesCommand(std::span<const std::string> arguments, Files& file
     return ExitCode::kUsage;
   }
   out << (parsed->json ? telemetry::LedgerCountJson(*count) : telemetry::LedgerCountText(*count));
-  return count->EachSampleOnce() ? ExitCode::kOk : ExitCode::kError;
+  return count->Sound() ? ExitCode::kOk : ExitCode::kError;
 }
 
 }  // namespace closeranks::cli

@@ -14,8 +14,8 @@ namespace closeranks::cli {
 // `arguments` are those after the command's name:
 //   --samples N --epochs E [--json] FOLDER
 // Prints a table to `out`, or one JSON object. kOk when every sample of every epoch was consumed
-// exactly once, kError when any was lost, duplicated or out of range, kUsage (and a line on `err`)
-// when the arguments or the ledgers can't be understood.
+// exactly once and no step is without a record, kError otherwise, kUsage (and a line on `err`) when
+// the arguments or the ledgers can't be understood.
 ExitCode CountSamplesCommand(std::span<const std::string> arguments, Files& files,
                              std::ostream& out, std::ostream& err);
 

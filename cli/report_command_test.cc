@@ -76,6 +76,16 @@ TEST_F(Commands, CountSamplesFailsExactlyWhenSomethingIsLostOrDuplicated) {
   EXPECT_NE(out_.str().find("\"samples_duplicated\": 1"), std::string::npos) << out_.str();
 }
 
+TEST_F(Commands, CountSamplesFailsWhenAStepIsInNoLedger) {
+  for (int process : {1, 2}) {
+    telemetry::EditFile(files_,
+                        telemetry::LedgerPath(folder_, telemetry::SyntheticProcess(process)),
+                        "4 2 2 ", "7 2 2 ");
+  }
+  EXPECT_EQ(Count({"--samples=12", "--epochs=2", folder_}), ExitCode::kError);
+  EXPECT_NE(out_.str().find("steps in no ledger: 1 (4)"), std::string::npos) << out_.str();
+}
+
 TEST_F(Commands, CountSamplesRefusesArgumentsThatItDoesntUnderstand) {
   std::vector<std::vector<std::string>> refused = {
       {},

@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "closeranks/build_info.h"
 #include "closeranks/error.h"
+#include "closeranks/exception_text.h"
 #include "closeranks/libtorch_settings.h"
 #include "closeranks/own_agent.h"
 #include "elastic/worker.h"
@@ -24,6 +25,7 @@ class Job::Impl {
     SetUpLibtorch(options_.threads, options_.seed);
     elastic::Worker::Options worker;
     worker.shared_memory = options_.transport != TransportChoice::kTcp;
+    worker.only_shared_memory = options_.transport == TransportChoice::kShm;
     worker.build = BuildName();
     worker.kernels = KernelName();
     worker.communicator.timeout = options_.timeout;
@@ -123,7 +125,7 @@ int Run(int argc, char** argv, const std::function<void(Job&)>& program) {
     bool ended = job != nullptr && job->worker().exit_code() != ExitCode::kOk;
     return static_cast<int>(ended ? job->worker().exit_code() : error.exit_code());
   } catch (const std::exception& error) {
-    LOG(ERROR) << error.what();
+    LOG(ERROR) << ExceptionText(error);
     return static_cast<int>(ExitCode::kError);
   }
 }

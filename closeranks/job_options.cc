@@ -15,7 +15,9 @@ DEFINE_uint64(seed, 1, "of the initial weights, the order of samples and dropout
 DEFINE_int32(threads, 1, "CPU threads of libtorch in each worker");
 DEFINE_string(report, "", "folder for events and ledgers; empty: none are written");
 DEFINE_double(timeout, 60, "seconds after which a collective gives up");
-DEFINE_string(transport, "auto", "how ranks of one host talk: auto (shm), shm or tcp");
+DEFINE_string(transport, "auto",
+              "how ranks talk: auto (shm on one host, tcp between hosts), tcp, or shm, "
+              "which refuses ranks on other hosts");
 
 namespace closeranks {
 namespace {

@@ -131,6 +131,10 @@ Status ModelReplica::LoadState(std::string_view state) {
   return OkStatus();
 }
 
+uint64_t ModelReplica::WeightsHash() const {
+  return std::stoull(WeightsSha256().substr(0, 16), nullptr, 16);
+}
+
 std::string ModelReplica::WeightsSha256() const {
   std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
   CHECK(EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1);

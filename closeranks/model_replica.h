@@ -36,7 +36,10 @@ class ModelReplica final : public elastic::Replica {
   std::vector<elastic::Buffer> ReducedGradients(StepNumber step) override;
   std::string SaveState() override;
   Status LoadState(std::string_view state) override;
+  // The first 16 digits of WeightsSha256.
+  uint64_t WeightsHash() const override;
 
+  // Of the parameters in order of their names, in hexadecimal.
   std::string WeightsSha256() const;
   // Equal where the parameters are laid out alike.
   std::string Fingerprint() const { return std::to_string(reducer_.fingerprint()); }

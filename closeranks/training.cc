@@ -9,6 +9,7 @@
 #include "closeranks/error.h"
 #include "closeranks/job.h"
 #include "closeranks/model_replica.h"
+#include "closeranks/optimizer_settings.h"
 #include "closeranks/training_observer.h"
 #include "ddp/sample_order.h"
 #include "elastic/step_loop.h"
@@ -36,6 +37,19 @@ class PlannedBatches final : public elastic::BatchSource {
   int epochs_;
 };
 
+// Two that choose differently don't find each other on the same connection.
+std::string TransportName(TransportChoice choice) {
+  switch (choice) {
+    case TransportChoice::kTcp:
+      return "tcp";
+    case TransportChoice::kShm:
+      return "shm";
+    case TransportChoice::kAuto:
+      break;
+  }
+  return "auto";
+}
+
 void CheckPlan(const Plan& plan) {
   if (plan.samples < 1 || plan.batch < 1 || plan.epochs < 1) {
     throw Error(InvalidArgument(
@@ -53,6 +67,7 @@ class Training::Impl {
   Impl(Job& job, torch::nn::Module& model, torch::optim::Optimizer& optimizer)
       : job_(job),
         replica_(model, optimizer, job.options().seed, job.options().logical_shards),
+        optimizer_settings_(OptimizerSettings(optimizer)),
         step_(nullptr) {}
 
   void Begin(Training* training, const Plan& plan) {
@@ -80,18 +95,14 @@ class Training::Impl {
     Status finished = loop_->Finish();
     // What follows the loop in the program is for those who hold the trained model.
     if (finished.code() == StatusCode::kAborted) throw Error(finished, ExitCode::kOk);
+    // The report is to show that the weights differ.
+    if (finished.ok() || finished.code() == StatusCode::kMismatch) WriteEnd();
     ThrowIfError(finished);
-    telemetry::EndEvent end;
-    end.step = batches_->steps();
-    end.weights_sha256 = replica_.WeightsSha256();
-    end.seconds = observer_->SecondsSinceFirstWorld();
-    job_.events().Write(ToRecord(end));
     return false;
   }
 
   elastic::StepLoop& loop() { return *loop_; }
   Step& step() { return step_; }
-  const ModelReplica& replica() const { return replica_; }
 
  private:
   elastic::Ledger OpenLedger() {
@@ -100,14 +111,15 @@ class Training::Impl {
         files_, telemetry::LedgerPath(job_.options().report_folder, job_.worker().process())));
   }
 
-  // What must be equal on every rank, as the handshake compares it.
+  // What must be equal on every rank, as the handshake compares it: words that it can name.
   std::string Configuration(const Plan& plan) const {
     return "samples=" + std::to_string(plan.samples) + " batch=" + std::to_string(plan.batch) +
            " epochs=" + std::to_string(plan.epochs) +
            " logical_shards=" + std::to_string(job_.options().logical_shards) +
            " seed=" + std::to_string(job_.options().seed) +
            " threads=" + std::to_string(job_.options().threads) +
-           " parameters=" + replica_.Fingerprint();
+           " transport=" + TransportName(job_.options().transport) +
+           " parameters=" + replica_.Fingerprint() + " " + optimizer_settings_;
   }
 
   void WriteStart(const Plan& plan) {
@@ -125,9 +137,18 @@ class Training::Impl {
     job_.events().Write(ToRecord(start));
   }
 
+  void WriteEnd() {
+    telemetry::EndEvent end;
+    end.step = batches_->steps();
+    end.weights_sha256 = replica_.WeightsSha256();
+    end.seconds = observer_->SecondsSinceFirstWorld();
+    job_.events().Write(ToRecord(end));
+  }
+
   Job& job_;
   SystemFiles files_;
   ModelReplica replica_;
+  std::string optimizer_settings_;
   Step step_;
   std::optional<PlannedBatches> batches_;
   std::optional<TrainingObserver> observer_;
@@ -202,7 +223,5 @@ StepRange Training::Steps(Plan plan) {
   impl_->Begin(this, plan);
   return StepRange(this);
 }
-
-std::string Training::WeightsSha256() const { return impl_->replica().WeightsSha256(); }
 
 }  // namespace closeranks

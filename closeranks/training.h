@@ -134,9 +134,6 @@ class Training {
   // The loop ends when every step is applied on every rank. Once for each Training.
   StepRange Steps(Plan plan);
 
-  // SHA-256 of the model's parameters in order of their names, in hexadecimal.
-  std::string WeightsSha256() const;
-
  private:
   friend class Shard;
   friend class Step;

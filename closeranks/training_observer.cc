@@ -6,7 +6,7 @@
 
 namespace closeranks {
 
-void TrainingObserver::OnWorld(const elastic::ConnectedWorld& connected, StepNumber resumed_from) {
+void TrainingObserver::OnWorld(const elastic::ConnectedWorld& connected, const Entry& entry) {
   const World& world = connected.world;
   telemetry::WorldEvent event;
   event.gen = world.generation;
@@ -21,17 +21,21 @@ void TrainingObserver::OnWorld(const elastic::ConnectedWorld& connected, StepNum
   // Whoever enters a running job knows no world before; it knows only of itself that it is new.
   if (world_.size() == 0) {
     first_world_ = job_.clock().Now();
-    if (resumed_from > 0) event.joined_members.push_back(job_.worker().process().member);
+    if (entry.resumed_from > 0) event.joined_members.push_back(job_.worker().process().member);
   } else {
     for (const MemberProcess& process : world.ranks) {
       if (world_.RankOf(process) < 0) event.joined_members.push_back(process.member);
     }
   }
-  event.resume_step = resumed_from;
-  LOG_IF(INFO, connected.rank == 0) << world << " goes on from step " << resumed_from;
+  event.resume_step = entry.resumed_from;
+  LOG_IF(INFO, connected.rank == 0) << world << " goes on from step " << entry.resumed_from;
   event.t_detected = event.lost.empty() ? TimePoint{} : connected.detected;
   event.t_decided = connected.decided;
   event.t_rewired = connected.rewired;
+  event.t_asked = entry.asked;
+  event.t_transfer_begin = entry.transfer_begin;
+  event.t_transfer_end = entry.transfer_end;
+  event.t_entered = entry.entered;
   job_.events().Write(ToRecord(event));
   world_ = world;
 }

@@ -12,7 +12,7 @@ class TrainingObserver final : public elastic::StepObserver {
   // `job` outlives it.
   TrainingObserver(Job& job, StepNumber steps) : job_(job), steps_(steps) {}
 
-  void OnWorld(const elastic::ConnectedWorld& world, StepNumber resumed_from) override;
+  void OnWorld(const elastic::ConnectedWorld& world, const Entry& entry) override;
   void OnTransfer(const elastic::ConnectedWorld& world, size_t bytes, TimePoint begin,
                   TimePoint end) override;
   void OnStepBegin(const StepInfo& info) override;

@@ -77,8 +77,22 @@ void PeerConnections::Connect(const rendezvous::Decision& decision, Connected co
     }
     EndAttempt(Timeout("no connection to " + missing));
   });
+  Status hosts = CheckHosts(attempt_->members);
+  if (!hosts.ok() && !ever_connected_) return EndAttempt(hosts);
   DialMissing();
   EndIfConnected();
+}
+
+Status PeerConnections::CheckHosts(const std::vector<rendezvous::ListedMember>& members) const {
+  if (!options_.only_shared_memory) return OkStatus();
+  for (const rendezvous::ListedMember& peer : members) {
+    auto card = ContactCard::Decode(peer.card);
+    if (peer.worker.IsNone() || !card.ok() || card->host == card_.host) continue;
+    return InvalidArgument("--transport=shm: " + Named({peer.member, peer.worker}) +
+                           " is on another host, with which no memory is shared; use "
+                           "--transport=auto");
+  }
+  return OkStatus();
 }
 
 void PeerConnections::DialMissing() {
@@ -180,7 +194,7 @@ Status PeerConnections::OnIntroduced(Result<rendezvous::Acquaintance> result, bo
     // Trying again doesn't mend a difference. Who trains already goes on without the one that
     // differs.
     bool is_final = result.status().code() == StatusCode::kMismatch && !ever_connected_;
-    if (is_final && attempt_ != nullptr) EndAttempt(result.status());
+    if (is_final && mismatch_.ok()) mismatch_ = result.status();
     return result.status();
   }
   const MemberProcess peer = result->peer.process;
@@ -215,6 +229,9 @@ void PeerConnections::DropUnlisted(const World& world) {
 
 void PeerConnections::EndIfConnected() {
   if (attempt_ == nullptr) return;
+  // Also one that showed while an earlier world was connected, or none: this worker isn't to go on
+  // without whom it differs from.
+  if (!mismatch_.ok()) return EndAttempt(mismatch_);
   std::vector<SharedTransport> transports;
   for (const MemberProcess& process : attempt_->world.ranks) {
     if (process == options_.self.process) {

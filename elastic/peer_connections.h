@@ -32,6 +32,7 @@ class PeerConnections {
     rendezvous::Identity self;
     std::string key;
     bool shared_memory = true;                  // with peers of this host
+    bool only_shared_memory = false;            // --transport=shm: other hosts are refused
     std::string data_address;                   // of the pod's port, for the contact card
     Duration limit = std::chrono::seconds(10);  // for connecting to one generation's peers
   };
@@ -54,8 +55,9 @@ class PeerConnections {
 
   // Drops who is no longer listed, connects to who is new, and calls back once; at once when nobody
   // is new. A later call gives an earlier one up, without its callback. kTimeout names who is
-  // missing; kMismatch, before the first success only, who is of another build or configuration:
-  // later it is the newcomer's to end.
+  // missing; kMismatch, before the first success only and whenever it showed, who is of another
+  // build or configuration: later it is the newcomer's to end. kInvalidArgument, before the first
+  // success only, who is on another host while only shared memory is wanted.
   void Connect(const rendezvous::Decision& decision, Connected connected);
   // Whatever Connect is under way doesn't call back any more.
   void GiveUp();
@@ -77,6 +79,8 @@ class PeerConnections {
   PeerConnections(net::EventLoop& loop, collectives::Engine& engine, Random& random,
                   Options options);
 
+  // Ok when every member can be talked to by what was chosen.
+  Status CheckHosts(const std::vector<rendezvous::ListedMember>& members) const;
   // Calls whom this side is to call, unless it does so already.
   void DialMissing();
   void Dial(const rendezvous::ListedMember& peer);
@@ -100,6 +104,7 @@ class PeerConnections {
   rendezvous::Introductions introductions_;
   World world_;  // of the last Connect
   bool ever_connected_ = false;
+  Status mismatch_;  // the first that showed before the first success
   std::unique_ptr<Attempt> attempt_;
   struct Connection {
     SharedTransport transport;

@@ -1,44 +1,165 @@
 #include "elastic/peer_connections.h"
 
+#include <sys/socket.h>
+
+#include <array>
+#include <optional>
+#include <string>
+
 #include "gtest/gtest.h"
+#include "net/frame.h"
 
 namespace closeranks::elastic {
 namespace {
 
-TEST(PeerConnections, WhoEndsCallsNobodyAnyMore) {
+class PeerConnectionsTest : public testing::Test {
+ protected:
+  using Transports = std::vector<PeerConnections::SharedTransport>;
+
+  // A worker with an engine of its own.
+  struct Peer {
+    explicit Peer(const Clock& clock) : engine(clock) {}
+    MemberProcess process;
+    collectives::Engine engine;
+    std::unique_ptr<PeerConnections> connections;
+    std::optional<Status> connected;  // how the last Connect ended
+  };
+
+  std::unique_ptr<Peer> Open(MemberId member, const std::string& configuration = "batch=1") {
+    auto peer = std::make_unique<Peer>(clock_);
+    peer->process = {member, Incarnation::Draw(random_)};
+    PeerConnections::Options options;
+    options.self = {"job", peer->process, {"build", "kernels", configuration}};
+    options.key = "key";
+    auto opened = PeerConnections::Open(loop_, peer->engine, random_, std::move(options));
+    EXPECT_TRUE(opened.ok()) << opened.status();
+    peer->connections = *std::move(opened);
+    return peer;
+  }
+
+  static rendezvous::Decision Of(Generation generation, const std::vector<const Peer*>& peers) {
+    rendezvous::Decision decision;
+    decision.generation = generation;
+    for (const Peer* peer : peers) {
+      decision.members.push_back({peer->process.member, peer->process.incarnation,
+                                  peer->process.incarnation, peer->connections->Card()});
+    }
+    return decision;
+  }
+
+  static void Connect(Peer& peer, const rendezvous::Decision& decision) {
+    peer.connected.reset();
+    peer.connections->Connect(
+        decision, [&peer](Result<Transports> result) { peer.connected = result.status(); });
+  }
+
+  size_t PollUntilQuiet() {
+    size_t ran = 0;
+    while (size_t more = loop_.PollOnce(Duration::zero())) ran += more;
+    return ran;
+  }
+
+  ManualClock clock_;
+  SystemRandom random_;
+  net::EventLoop loop_{clock_};
+};
+
+TEST_F(PeerConnectionsTest, WhoEndsCallsNobodyAnyMore) {
+  auto gone = Open(0);
+  auto peer = Open(1);
+  const rendezvous::Decision decision = Of(1, {gone.get(), peer.get()});
+  gone.reset();
+  peer->connections->Connect(decision, [](auto) { FAIL() << "nobody is there"; });
+  EXPECT_GT(PollUntilQuiet(), 0u);
+  clock_.Advance(std::chrono::seconds(1));
+  EXPECT_GT(PollUntilQuiet(), 0u) << "it calls again as long as it is wanted";
+
+  peer->connections.reset();
+  clock_.Advance(std::chrono::seconds(1));
+  EXPECT_EQ(PollUntilQuiet(), 0u);
+}
+
+TEST_F(PeerConnectionsTest, StrangersDontDisturbTheFirstWorld) {
+  auto low = Open(0), high = Open(1);
+  const rendezvous::Decision decision = Of(1, {low.get(), high.get()});
+  Connect(*low, decision);
+  const std::string forged =
+      net::EncodeFrame({.kind = net::FrameKind::kHello}, "\4\1configuration differs");
+  for (const std::string& said : {std::string(200, '?'), forged}) {
+    std::array<int, 2> ends;
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+    low->connections->Accept(UniqueFd(ends[0]));
+    const UniqueFd stranger(ends[1]);
+    ASSERT_EQ(send(stranger.get(), said.data(), said.size(), 0), std::ssize(said));
+    PollUntilQuiet();
+  }
+  EXPECT_FALSE(low->connected.has_value());
+  Connect(*high, decision);
+  PollUntilQuiet();
+  for (const auto& peer : {&low, &high}) {
+    ASSERT_TRUE((*peer)->connected.has_value());
+    EXPECT_TRUE((*peer)->connected->ok()) << *(*peer)->connected;
+  }
+}
+
+TEST_F(PeerConnectionsTest, AMismatchBeforeTheFirstWorldIsFinalWhicheverWorldIsConnected) {
+  auto low = Open(0), odd = Open(1, "batch=2");
+  const rendezvous::Decision both = Of(1, {low.get(), odd.get()});
+  Connect(*low, both);
+  Connect(*odd, both);
+  // The next world is on its way before the difference shows.
+  low->connections->GiveUp();
+  PollUntilQuiet();
+  EXPECT_FALSE(low->connected.has_value());
+  Connect(*low, Of(2, {low.get()}));
+  for (const auto& peer : {&low, &odd}) {
+    ASSERT_TRUE((*peer)->connected.has_value());
+    EXPECT_EQ((*peer)->connected->code(), StatusCode::kMismatch);
+  }
+}
+
+TEST_F(PeerConnectionsTest, WhoWasInAWorldGoesOnWithoutOneThatDiffers) {
+  auto low = Open(0), odd = Open(1, "batch=2");
+  Connect(*low, Of(1, {low.get()}));
+  const rendezvous::Decision both = Of(2, {low.get(), odd.get()});
+  Connect(*low, both);
+  Connect(*odd, both);
+  PollUntilQuiet();
+  EXPECT_FALSE(low->connected.has_value());
+  ASSERT_TRUE(odd->connected.has_value());
+  EXPECT_EQ(odd->connected->code(), StatusCode::kMismatch);
+  Connect(*low, Of(3, {low.get()}));
+  ASSERT_TRUE(low->connected.has_value());
+  EXPECT_TRUE(low->connected->ok());
+}
+
+TEST(PeerConnections, OnlySharedMemoryRefusesAnotherHostAndNamesThePeerAndTheFlag) {
   ManualClock clock;
   SystemRandom random;
   net::EventLoop loop(clock);
   collectives::Engine engine(clock);
-  PeerConnections::Options options;
-  const MemberProcess self{1, Incarnation::Draw(random)};
-  options.self.process = self;
-  auto opened = PeerConnections::Open(loop, engine, random, std::move(options));
-  ASSERT_TRUE(opened.ok()) << opened.status();
-  std::unique_ptr<PeerConnections> connections = *std::move(opened);
-
-  // Member 0 is on this host, and has ended.
-  const Incarnation gone = Incarnation::Draw(random);
+  const Incarnation other = Incarnation::Draw(random);
   ContactCard card;
-  card.host = ThisHost();
-  card.unix_name = "closeranks-" + gone.ToString();
-  rendezvous::Decision decision;
-  decision.generation = 1;
-  decision.members.push_back({0, gone, gone, card.Encode()});
-  decision.members.push_back({1, gone, self.incarnation, connections->Card()});
-  connections->Connect(decision, [](auto) { FAIL() << "nobody is there"; });
-  auto poll_until_quiet = [&loop] {
-    size_t ran = 0;
-    while (size_t more = loop.PollOnce(Duration::zero())) ran += more;
-    return ran;
-  };
-  EXPECT_GT(poll_until_quiet(), 0u);
-  clock.Advance(std::chrono::seconds(1));
-  EXPECT_GT(poll_until_quiet(), 0u) << "it calls again as long as it is wanted";
-
-  connections.reset();
-  clock.Advance(std::chrono::seconds(1));
-  EXPECT_EQ(poll_until_quiet(), 0u);
+  card.host = "another boot";
+  card.data_address = "127.0.0.1:1";
+  // Whichever of the two is to call the other.
+  for (MemberId member : {0, 2}) {
+    PeerConnections::Options options;
+    options.only_shared_memory = true;
+    const MemberProcess self{1, Incarnation::Draw(random)};
+    options.self.process = self;
+    auto connections = PeerConnections::Open(loop, engine, random, std::move(options)).value();
+    rendezvous::Decision decision;
+    decision.generation = 1;
+    decision.members.push_back({member, other, other, card.Encode()});
+    decision.members.push_back({1, other, self.incarnation, connections->Card()});
+    Status refused;
+    connections->Connect(decision, [&](auto connected) { refused = connected.status(); });
+    EXPECT_EQ(refused.code(), StatusCode::kInvalidArgument) << refused;
+    EXPECT_NE(refused.message().find("--transport=shm: member " + std::to_string(member)),
+              std::string::npos)
+        << refused;
+  }
 }
 
 }  // namespace

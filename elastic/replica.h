@@ -4,6 +4,7 @@
 #define CLOSERANKS_ELASTIC_REPLICA_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -55,6 +56,9 @@ class Replica {
   virtual std::string SaveState() = 0;
   // kInternal when it doesn't fit; nothing is changed then.
   virtual Status LoadState(std::string_view state) = 0;
+
+  // Of every bit of what was trained.
+  virtual uint64_t WeightsHash() const = 0;
 };
 
 }  // namespace closeranks::elastic

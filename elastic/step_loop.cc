@@ -1,12 +1,37 @@
 #include "elastic/step_loop.h"
 
 #include <algorithm>
+#include <array>
+#include <cstdio>
+#include <map>
 #include <utility>
 
 #include "base/random.h"
 #include "glog/logging.h"
 
 namespace closeranks::elastic {
+namespace {
+
+// `hashes` are the ranks' own. kMismatch says which ranks have which.
+Status SameWeights(const std::vector<uint64_t>& hashes) {
+  std::map<uint64_t, std::string> ranks;
+  for (size_t rank = 0; rank < hashes.size(); ++rank) {
+    std::string& list = ranks[hashes[rank]];
+    list += (list.empty() ? "" : ",") + std::to_string(rank);
+  }
+  if (ranks.size() == 1) return OkStatus();
+  std::string text;
+  for (const auto& [hash, list] : ranks) {
+    std::array<char, 17> digits;
+    std::snprintf(digits.data(), digits.size(), "%016llx", static_cast<unsigned long long>(hash));
+    text += (text.empty() ? "" : ", ") + std::string("rank ") + list + " has " + digits.data();
+  }
+  return Mismatch("the ranks were trained to different weights: " + text +
+                  "; an update must be the same everywhere: look for a learning rate, an option "
+                  "or a random number that is set on some ranks only");
+}
+
+}  // namespace
 
 StepLoop::StepLoop(StepGate& gate, Replica& replica, BatchSource& batches, Ledger ledger,
                    StepObserver& observer, const Clock& clock, Options options)
@@ -72,10 +97,8 @@ Status StepLoop::Finish() {
       return Internal("the run is not at its end: step " + std::to_string(gate_.state().applied) +
                       " of " + std::to_string(batches_.steps()));
     }
-    // Everyone who passes it holds the last step, so that step is stable.
-    Status passed = world_->communicator->Barrier().Wait();
+    Status passed = CompareWeights();
     if (passed.ok()) {
-      RETURN_IF_ERROR(ledger_.Stable(batches_.steps()));
       options_.report_done(gate_.state());
     } else if (WorldIsChanging(passed)) {
       options_.report_failure(world_->world.generation, passed);
@@ -88,6 +111,20 @@ Status StepLoop::Finish() {
     return Aborted("the job ended before this worker could take part");
   }
   return OkStatus();
+}
+
+Status StepLoop::CompareWeights() {
+  Communicator& communicator = *world_->communicator;
+  const uint64_t mine = replica_.WeightsHash();
+  std::vector<uint64_t> hashes(static_cast<size_t>(communicator.size()));
+  RETURN_IF_ERROR(communicator.AllGather(&mine, hashes.data(), 1, DataType::kInt64).Wait());
+  // Everyone who has come here holds the last step.
+  RETURN_IF_ERROR(ledger_.Stable(batches_.steps()));
+  Status compared = SameWeights(hashes);
+  // Nobody leaves before the others know it too: those would go on without the one that left, and
+  // find themselves equal. Whatever comes of the barrier, the ranks differ.
+  if (!compared.ok()) (void)communicator.Barrier().Wait();
+  return compared;
 }
 
 bool StepLoop::WorldIsChanging(const Status& status) const {
@@ -106,29 +143,36 @@ bool StepLoop::WorldIsChanging(const Status& status) const {
 Status StepLoop::EnterNextWorld() {
   while (true) {
     Generation current = world_ == nullptr ? 0 : world_->world.generation;
+    TimePoint asked = clock_.Now();
     ASSIGN_OR_RETURN(std::shared_ptr<const ConnectedWorld> world, gate_.AwaitOtherThan(current));
     if (world == nullptr) {
       ended_ = true;
       // The end was agreed on, so everyone holds the last step.
       return ledger_.Stable(gate_.state().applied);
     }
-    Status entered = EnterWorld(std::move(world));
+    Status entered = EnterWorld(std::move(world), asked);
     if (entered.ok()) return OkStatus();
     if (!WorldIsChanging(entered)) return entered;
     options_.report_failure(world_->world.generation, entered);
   }
 }
 
-Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world) {
+Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoint asked) {
   world_ = std::move(world);
+  StepObserver::Entry entry{.resumed_from = world_->decision->resume.applied, .asked = asked};
   rendezvous::WorkerState state = gate_.state();
   RankRecord mine{state, step_ == state.applied + 1 ? held_ : Parts{}};
   ASSIGN_OR_RETURN(std::vector<RankRecord> records, ExchangeRecords(*world_->communicator, mine));
   ASSIGN_OR_RETURN(CatchUpPlan plan, PlanCatchUp(*world_->decision, records));
   if (plan.AnyoneIs(Standing::kOneBehind)) RETURN_IF_ERROR(SendReducedStep(plan));
-  if (plan.AnyoneIs(Standing::kNeedsState)) RETURN_IF_ERROR(SendState(plan));
+  if (plan.AnyoneIs(Standing::kNeedsState)) {
+    entry.transfer_begin = clock_.Now();
+    RETURN_IF_ERROR(SendState(plan));
+    entry.transfer_end = clock_.Now();
+  }
   PrepareStep(plan, world_->rank);
-  observer_.OnWorld(*world_, world_->decision->resume.applied);
+  entry.entered = clock_.Now();
+  observer_.OnWorld(*world_, entry);
   return OkStatus();
 }
 

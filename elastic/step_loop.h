@@ -47,8 +47,18 @@ class StepObserver {
     double loss = 0.0;  // mean over the global batch; only once committed
     const ConnectedWorld* world = nullptr;
   };
+  // How this rank came into a world.
+  struct Entry {
+    StepNumber resumed_from = 0;
+    TimePoint asked{};  // it had no more to do in the world before
+    // The state went to who needed all of it; TimePoint{}: nobody did.
+    TimePoint transfer_begin{};
+    TimePoint transfer_end{};
+    TimePoint entered{};  // it may compute
+  };
   virtual ~StepObserver() = default;
-  virtual void OnWorld(const ConnectedWorld& world, StepNumber resumed_from) = 0;
+  virtual void OnWorld(const ConnectedWorld& world, const Entry& entry) = 0;
+  // This rank was the one that needed it.
   virtual void OnTransfer(const ConnectedWorld& world, size_t bytes, TimePoint begin,
                           TimePoint end) = 0;
   virtual void OnStepBegin(const StepInfo& info) = 0;
@@ -89,16 +99,20 @@ class StepLoop {
 
   // After NextStep returned false: waits until every rank is through and the job's end is agreed
   // on. kAborted when the job ended before this worker could take part: it doesn't hold the result.
+  // kMismatch, on every rank, when they didn't all come to the same weights.
   Status Finish();
 
  private:
   enum class Outcome { kApplied, kWorldChanged };
 
-  // Takes part in `world`: exchange, catch-up, transfer; sets what is to be computed.
-  Status EnterWorld(std::shared_ptr<const ConnectedWorld> world);
+  // Takes part in `world`, `asked` for when it says: exchange, catch-up, transfer; sets what is to
+  // be computed.
+  Status EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoint asked);
   // Blocks until this rank takes part in a world other than the one that it is in. kOk with no
   // world when the job has ended.
   Status EnterNextWorld();
+  // At the end of the run. Makes the last step stable; ok when all have the same weights.
+  Status CompareWeights();
   Status SendReducedStep(const CatchUpPlan& plan);
   Status SendState(const CatchUpPlan& plan);
   void PrepareStep(const CatchUpPlan& plan, int rank);

@@ -34,6 +34,8 @@ struct Hooks {
   // Before it asks whether to apply.
   std::function<void(StepNumber)> reduced = [](StepNumber) {};
   std::function<void(StepNumber)> committed = [](StepNumber) {};
+  // True: applies it as no other rank does.
+  std::function<bool(StepNumber)> strays = [](StepNumber) { return false; };
 };
 
 class HookedReplica final : public ToyReplica {
@@ -47,6 +49,10 @@ class HookedReplica final : public ToyReplica {
     Status status = ToyReplica::FinishReduction();
     if (status.ok()) hooks_.reduced(step_);
     return status;
+  }
+  void Apply(StepNumber step) override {
+    ToyReplica::Apply(step);
+    if (hooks_.strays(step)) ToyReplica::Apply(step);
   }
 
  private:
@@ -62,7 +68,7 @@ class Rank final : public StepObserver {
   Rank(Job& job, MemberId member, int shards, Hooks hooks);
   ~Rank() override;
 
-  void OnWorld(const ConnectedWorld&, StepNumber) override {}
+  void OnWorld(const ConnectedWorld&, const Entry& entry) override { entries.push_back(entry); }
   void OnTransfer(const ConnectedWorld&, size_t, TimePoint, TimePoint) override { ++transfers; }
   void OnStepBegin(const StepInfo&) override {}
   void OnCommit(const StepInfo& info) override { hooks_.committed(info.step); }
@@ -80,6 +86,7 @@ class Rank final : public StepObserver {
   std::unique_ptr<collectives::ProgressThread> progress;
   StepGate gate{rendezvous::WorkerState{}};
   int transfers = 0;
+  std::vector<Entry> entries;
   Hooks hooks_;
   HookedReplica replica;
   ToyBatches batches{kSamples, kBatch, kEpochs};
@@ -268,6 +275,9 @@ TEST_P(StepLoopTest, WhatALostRankHadToComputeIsComputedOnceMoreAndNothingElse) 
   int64_t computed = 0;
   for (MemberId member = 0; member < 3; ++member) computed += job.rank(member).replica.computed();
   EXPECT_EQ(computed, kSamples * kEpochs);
+  const StepObserver::Entry& entry = job.rank(0).entries.back();
+  EXPECT_LT(entry.asked, entry.entered);
+  EXPECT_EQ(entry.transfer_begin, TimePoint()) << "nobody joined";
 }
 
 TEST_P(StepLoopTest, WhoMissedAnUpdateAppliesItsReducedGradients) {
@@ -318,6 +328,30 @@ TEST_P(StepLoopTest, AJoinerReceivesTheState) {
   ExpectTrained(job, {0, 1, 2}, shards());
   EXPECT_EQ(job.rank(2).transfers, 1);
   EXPECT_EQ(job.rank(0).transfers, 0);
+  // Who sends waits for it, and says how long.
+  const StepObserver::Entry& entry = job.rank(0).entries.back();
+  EXPECT_EQ(entry.resumed_from, 4u);
+  EXPECT_LT(TimePoint(), entry.asked);
+  EXPECT_LE(entry.asked, entry.transfer_begin);
+  EXPECT_LT(entry.transfer_begin, entry.transfer_end);
+  EXPECT_LE(entry.transfer_end, entry.entered);
+}
+
+TEST_P(StepLoopTest, RanksThatEndWithDifferentWeightsAllSayWhichTheyAre) {
+  Job job(shards());
+  job.Add(0);
+  job.Add(1, {.strays = [](StepNumber step) { return step == 4; }});
+  job.Add(2);
+  job.Agree({0, 1, 2});
+  for (MemberId member = 0; member < 3; ++member) {
+    Rank& rank = job.rank(member);
+    const Status ended = rank.Join();
+    EXPECT_EQ(ended.code(), StatusCode::kMismatch) << ended;
+    EXPECT_NE(ended.message().find("rank 0,2 has " + job.rank(0).replica.Hash()), std::string::npos)
+        << ended;
+    EXPECT_NE(ended.message().find("rank 1 has " + job.rank(1).replica.Hash()), std::string::npos)
+        << ended;
+  }
 }
 
 TEST(StepLoop, WhoComesAfterTheEndSaysThatItHoldsNothing) {

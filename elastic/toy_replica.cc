@@ -112,11 +112,16 @@ Status ToyReplica::LoadState(std::string_view state) {
   return OkStatus();
 }
 
-std::string ToyReplica::Hash() const {
+uint64_t ToyReplica::WeightsHash() const {
   uint64_t hash = 0;
   for (float weight : weights_) hash = MixBits(hash ^ std::bit_cast<uint32_t>(weight));
+  return hash;
+}
+
+std::string ToyReplica::Hash() const {
   std::array<char, 17> text;
-  std::snprintf(text.data(), text.size(), "%016llx", static_cast<unsigned long long>(hash));
+  std::snprintf(text.data(), text.size(), "%016llx",
+                static_cast<unsigned long long>(WeightsHash()));
   return text.data();
 }
 

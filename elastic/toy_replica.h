@@ -38,8 +38,9 @@ class ToyReplica : public Replica {
   std::vector<Buffer> ReducedGradients(StepNumber step) override;
   std::string SaveState() override;
   Status LoadState(std::string_view state) override;
+  uint64_t WeightsHash() const override;
 
-  // Of all weights' bits, as 16 hexadecimal digits.
+  // WeightsHash as 16 hexadecimal digits.
   std::string Hash() const;
   // How many samples this replica computed, over all steps.
   int64_t computed() const { return computed_; }

@@ -19,6 +19,8 @@ Status EndStatus(const rendezvous::Ended& ended) {
       return OkStatus();
     case ExitCode::kReplaced:
       return StaleGeneration("this process was replaced: " + ended.reason);
+    case ExitCode::kMismatch:
+      return Mismatch(ended.reason);
     case ExitCode::kJoinTimeout:
       return Timeout(ended.reason);
     default:
@@ -83,7 +85,8 @@ Result<std::unique_ptr<Worker>> Worker::Start(UniqueFd agent_socket, Options opt
     auto link =
         std::make_unique<net::SocketLink>(raw->loop_thread_.loop(), std::move(agent_socket));
     raw->session_ = std::make_unique<rendezvous::WorkerSession>(
-        raw->loop_thread_.loop(), std::move(link), raw->process_.incarnation, std::move(handlers));
+        raw->loop_thread_.loop(), std::move(link), raw->process_.incarnation,
+        raw->options_.agent_timeout, std::move(handlers));
     for (const auto& lifeline : raw->lifelines_) {
       raw->session_->Send(rendezvous::LifelineEnd{}, lifeline->TakeReadEnd());
     }
@@ -113,13 +116,20 @@ Worker::~Worker() {
 Status Worker::Join(const std::string& configuration) {
   return loop_thread_.RunAndWait([&]() -> Status {
     PeerConnections::Options options;
-    options.self = {welcome_.job, process_, options_.build, options_.kernels, configuration};
+    options.self = {welcome_.job, process_, {options_.build, options_.kernels, configuration}};
+    const rendezvous::Terms terms = options.self.terms;
+    if (terms.bytes() > rendezvous::kMaxTermsBytes) {
+      return InvalidArgument("the configuration that all workers must share has " +
+                             std::to_string(terms.bytes()) + " bytes, expected at most " +
+                             std::to_string(rendezvous::kMaxTermsBytes));
+    }
     options.key = welcome_.key;
     options.shared_memory = options_.shared_memory;
+    options.only_shared_memory = options_.only_shared_memory;
     options.data_address = welcome_.data_address;
     ASSIGN_OR_RETURN(connections_, PeerConnections::Open(loop_thread_.loop(), engine_, random_,
                                                          std::move(options)));
-    session_->Send(rendezvous::Ready{connections_->Card(), gate_.state()});
+    session_->Send(rendezvous::Ready{connections_->Card(), terms, gate_.state()});
     return OkStatus();
   });
 }
@@ -180,7 +190,8 @@ void Worker::OnConnected(rendezvous::DecisionRef decision, TimePoint decided,
     if (connected.ok()) world->communicator = *std::move(communicator);
   }
   if (!connected.ok()) {
-    if (connected.code() == StatusCode::kMismatch) {
+    if (connected.code() == StatusCode::kMismatch ||
+        connected.code() == StatusCode::kInvalidArgument) {
       gate_.End(connected);
     } else {
       SendFailure(decision->generation, {}, connected);

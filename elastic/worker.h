@@ -7,6 +7,7 @@
 #ifndef CLOSERANKS_ELASTIC_WORKER_H_
 #define CLOSERANKS_ELASTIC_WORKER_H_
 
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <memory>
@@ -36,9 +37,12 @@ class Worker {
  public:
   struct Options {
     bool shared_memory = true;
+    bool only_shared_memory = false;
     std::string build;
     std::string kernels;
     Communicator::Options communicator;
+    // A supervisor that isn't heard for so long is given up, and the training ends with an error.
+    Duration agent_timeout = std::chrono::seconds(30);
     // Told of each new world, on the loop's thread, before the gate opens.
     std::function<void(const ConnectedWorld&)> on_world;
   };

@@ -63,7 +63,10 @@ void FrontDoor::OnReady(Place place) {
 void FrontDoor::Decide(Place place) {
   Result<Preamble> preamble = ParsePreamble(place->bytes);
   if (!preamble.ok()) return Drop(place, counts_.garbage, preamble.status());
-  if (preamble->job_hash != options_.job_hash) {
+  // Supervisors that were told of each other and are of different jobs: only their handshake can
+  // name both jobs, and prove it.
+  const bool is_data = preamble->role == ConnectionRole::kData;
+  if (preamble->job_hash != options_.job_hash && is_data) {
     return Drop(place, counts_.other_job, Mismatch("meant for another job"));
   }
   Pending pending = TakeOut(place);

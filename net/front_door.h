@@ -35,12 +35,13 @@ class FrontDoor {
     uint64_t accepted = 0;
     uint64_t routed = 0;
     uint64_t garbage = 0;       // dropped: not a preamble of this version
-    uint64_t other_job = 0;     // dropped: meant for another job
+    uint64_t other_job = 0;     // dropped: data meant for another job
     uint64_t closed_early = 0;  // dropped: ended or failed within the preamble
     uint64_t too_slow = 0;      // dropped: over preamble_limit
     uint64_t crowded_out = 0;   // dropped: over max_pending
   };
-  // `fd` has been read to the end of the preamble and not a byte further. May destroy the door.
+  // `fd` has been read to the end of the preamble and not a byte further. A membership connection
+  // may be of another job: that is for the handshake to say. May destroy the door.
   using Route = std::function<void(const Preamble& preamble, UniqueFd fd)>;
 
   // Listens on `address`; errors are those of SocketNetwork::Listen. `loop` and `network` outlive

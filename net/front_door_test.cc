@@ -96,6 +96,7 @@ TEST_F(FrontDoorTest, EveryDropIsCountedByItsReason) {
 
   UniqueFd other_job = Connect();
   Preamble preamble = To(3);
+  preamble.role = ConnectionRole::kData;
   preamble.job_hash = kJob + 1;
   Send(other_job, EncodePreamble(preamble));
   PollUntilOne(door_->counts().other_job);
@@ -146,6 +147,16 @@ TEST_F(FrontDoorTest, MayBeDestroyedByWhoIsRouted) {
   Send(fd, EncodePreamble(To(1)));
   while (door_) loop_.PollOnce(Duration::max());
   EXPECT_EQ(routed_.size(), 1u);
+}
+
+TEST_F(FrontDoorTest, AMembershipConnectionOfAnotherJobGoesToItsHandshake) {
+  Open({});
+  UniqueFd fd = Connect();
+  Preamble preamble = To(3);
+  preamble.job_hash = kJob + 1;
+  Send(fd, EncodePreamble(preamble));
+  PollUntilOne(door_->counts().routed);
+  EXPECT_EQ(routed_, std::vector<Preamble>{preamble});
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "glog/logging.h"
+#include "rendezvous/worker_session.h"
 
 namespace closeranks::rendezvous {
 namespace {
@@ -14,6 +15,8 @@ ExitCode ExitCodeOf(Outcome outcome) {
     case Outcome::kQuorumLost:
     case Outcome::kStateLost:
       return ExitCode::kQuorumLost;
+    case Outcome::kMismatched:
+      return ExitCode::kMismatch;
     case Outcome::kJoinTimedOut:
       return ExitCode::kJoinTimeout;
     case Outcome::kLeft:
@@ -41,6 +44,7 @@ Agent::Agent(Options options, net::Timers& timers, Random& random, Owner owner)
 Agent::~Agent() {
   timers_.Cancel(tick_);
   timers_.Cancel(worker_check_);
+  timers_.Cancel(worker_heartbeat_);
 }
 
 void Agent::AttachWorker(std::unique_ptr<net::Link> link) {
@@ -65,11 +69,13 @@ void Agent::AttachWorker(std::unique_ptr<net::Link> link) {
   worker_was_told_ = false;
   worker_left_early_ = false;
   SendToWorker(options_.welcome);
+  HeartbeatToWorker();
 }
 
 void Agent::WorkerReaped() {
   // Its death may be known before its last words were read.
   if (worker_link_ != nullptr) worker_link_->ReceiveNow();
+  timers_.Cancel(worker_heartbeat_);
   worker_link_.reset();
   WorkerDoomed();
 }
@@ -150,7 +156,7 @@ void Agent::OnWorkerMessage(const WorkerMessage& message) {
     CheckWorkerIsHeard();
   } else if (auto* ready = std::get_if<Ready>(&message)) {
     owner_.on_ready();
-    membership_.OnWorkerReady(now, worker_, ready->card, ready->state);
+    membership_.OnWorkerReady(now, worker_, ready->card, ready->terms, ready->state);
   } else if (auto* frozen = std::get_if<Frozen>(&message)) {
     membership_.OnWorkerFrozen(now, worker_, frozen->generation, frozen->state);
   } else if (auto* failure = std::get_if<Failure>(&message)) {
@@ -189,6 +195,7 @@ void Agent::Drain() {
     if (*outputs.outcome == Outcome::kStateLost) {
       last_reason_ = "every worker that had it is gone, as is told above";
     }
+    if (*outputs.outcome == Outcome::kMismatched) last_reason_ = membership_.decision()->mismatch;
     SendToWorker(Ended{code, std::string(OutcomeName(*outputs.outcome)) + ": " + last_reason_});
     owner_.on_outcome({*outputs.outcome, code, last_reason_});
   }
@@ -207,6 +214,14 @@ void Agent::Execute(const WorkerCommand& command) {
       owner_.kill_worker("it didn't stop in time for a new generation", {});
       break;
   }
+}
+
+void Agent::HeartbeatToWorker() {
+  // One that doesn't read has enough of them.
+  if (worker_link_->queued_bytes() == 0) {
+    worker_link_->Send({.kind = net::FrameKind::kHeartbeat}, "");
+  }
+  worker_heartbeat_ = timers_.RunAfter(kAgentHeartbeatInterval, [this] { HeartbeatToWorker(); });
 }
 
 // A worker that is stopped, or whose machine starves it, is ended for certain rather than waited

@@ -102,6 +102,7 @@ class Agent {
   void Drain();
   void Execute(const WorkerCommand& command);
   void CheckWorkerIsHeard();
+  void HeartbeatToWorker();
 
   Options options_;
   net::Timers& timers_;
@@ -117,6 +118,7 @@ class Agent {
   bool worker_was_told_ = false;
   bool worker_left_early_ = false;
   net::TimerId worker_check_ = net::kNoTimer;
+  net::TimerId worker_heartbeat_ = net::kNoTimer;
   std::string last_reason_;  // what it waited for or did, before its part ended
 };
 

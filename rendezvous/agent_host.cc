@@ -34,9 +34,7 @@ Result<std::unique_ptr<AgentHost>> AgentHost::Open(
   PeerLinks::Options links;
   links.self = {host->options_.job,
                 {host->options_.members.front(), host->supervisor_},
-                "",
-                "",
-                host->Configuration()};
+                {host->options_.build, "", host->Configuration()}};
   links.key = host->options_.key;
   links.peers = host->options_.peers;
   links.whereabouts = host->options_.whereabouts;

@@ -25,6 +25,8 @@ class AgentHost {
   struct Options {
     std::string job = "closeranks";
     std::string key;
+    // Of this program; supervisors of one job must have the same.
+    std::string build;
     std::vector<MemberId> members;  // whose agents run here, ascending
     int starting_members = 1;       // of the whole job
     net::Address listen = net::Address::Ip("127.0.0.1", 0);

@@ -5,7 +5,10 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <optional>
+
 #include "gtest/gtest.h"
+#include "net/frame.h"
 
 namespace closeranks::rendezvous {
 namespace {
@@ -19,16 +22,21 @@ class AgentHostTest : public testing::Test {
   };
 
   // Host `index` of two, with one member each.
-  std::unique_ptr<Host> Open(int index, const std::string& key, int starting_members = 2) {
+  // The second one calls the first, or whoever is at `called`.
+  std::unique_ptr<Host> Open(int index, const std::string& key, int starting_members = 2,
+                             std::optional<net::Address> called = std::nullopt,
+                             const std::string& build = "build 1") {
     auto host = std::make_unique<Host>();
     AgentHost::Options options;
     options.key = key;
+    options.build = build;
     options.members = {index};
     options.starting_members = starting_members;
     options.peers = {{1 - index}};
     // The first host is called; nobody is where it calls.
-    options.whereabouts.hosts = {index == 1 ? first_->host->address()
-                                            : net::Address::Ip("127.0.0.1", 1)};
+    net::Address other = net::Address::Ip("127.0.0.1", 1);
+    if (index == 1) other = called.has_value() ? *called : first_->host->address();
+    options.whereabouts.hosts = {other};
     options.membership.join_timeout = join_timeout_;
     auto opened = AgentHost::Open(
         loop_, random_, options,
@@ -118,6 +126,54 @@ TEST_F(AgentHostTest, AnotherConfigurationIsToldToBothWithBothValues) {
     const std::string& text = host->mismatches[0].message();
     EXPECT_NE(text.find("members=2"), std::string::npos) << text;
     EXPECT_NE(text.find("members=3"), std::string::npos) << text;
+  }
+}
+
+// A refusal by somebody without the key.
+std::string ForgedRefusal() {
+  return net::EncodeFrame({.kind = net::FrameKind::kHello}, "\4\1configuration differs");
+}
+
+TEST_F(AgentHostTest, WhatStrangersSayAtThePortIsNoMismatch) {
+  first_ = Open(0, "key");
+  const std::string preamble = net::EncodePreamble(
+      {net::ConnectionRole::kMembership, net::HashJobName("closeranks"), {0, {}}, 1});
+  for (const std::string& said : {std::string(200, '?'), ForgedRefusal()}) {
+    SendGarbage(preamble + said);
+  }
+  second_ = Open(1, "key");
+  PollUntil([&] { return first_->host->HasLinks() && second_->host->HasLinks(); });
+  EXPECT_TRUE(first_->mismatches.empty());
+  EXPECT_TRUE(first_->endings.empty());
+}
+
+TEST_F(AgentHostTest, WhatAStrangerAtAPeersAddressAnswersIsNoMismatch) {
+  for (const std::string& said : {std::string(200, '?'), ForgedRefusal()}) {
+    net::SocketNetwork network(loop_);
+    std::vector<UniqueFd> callers;
+    auto listener = network.ListenFd(net::Address::Ip("127.0.0.1", 0),
+                                     [&](UniqueFd caller, const net::Address&) {
+                                       (void)send(caller.get(), said.data(), said.size(), 0);
+                                       callers.push_back(std::move(caller));
+                                     });
+    ASSERT_TRUE(listener.ok()) << listener.status();
+    second_ = Open(1, "key", 2, (*listener)->address());
+    // Not until it has looked at the first answer does it call again.
+    PollUntil([&] { return callers.size() == 2; });
+    EXPECT_TRUE(second_->mismatches.empty());
+    EXPECT_TRUE(second_->endings.empty());
+    second_.reset();
+  }
+}
+
+TEST_F(AgentHostTest, AnotherBuildIsToldToBothWithBothNames) {
+  first_ = Open(0, "key");
+  second_ = Open(1, "key", 2, std::nullopt, "build 2");
+  PollUntil([&] { return !first_->mismatches.empty() && !second_->mismatches.empty(); });
+  for (const Host* host : {first_.get(), second_.get()}) {
+    const std::string& text = host->mismatches[0].message();
+    EXPECT_NE(text.find("'build 1'"), std::string::npos) << text;
+    EXPECT_NE(text.find("'build 2'"), std::string::npos) << text;
   }
 }
 

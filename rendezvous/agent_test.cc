@@ -93,6 +93,17 @@ TEST_F(AgentTest, AWorkerThatNeverSaidHelloIsNotMissed) {
   EXPECT_FALSE(agent_->worker_left_early());
 }
 
+TEST_F(AgentTest, AWorkerHearsItsAgentAgainAndAgain) {
+  net::SocketLink link(loop_, std::move(worker_end_));
+  int heartbeats = 0;
+  link.Start({.on_frame =
+                  [&heartbeats](const net::FrameHeader& header, std::string, UniqueFd) {
+                    heartbeats += header.kind == net::FrameKind::kHeartbeat;
+                  },
+              .on_closed = [](const Status&) {}});
+  while (heartbeats < 3) loop_.PollOnce(Duration::max());
+}
+
 TEST_F(AgentTest, AWorkerThatBreaksTheProtocolIsEndedForThat) {
   UniqueFd again(dup(worker_end_.get()));
   SayAndClose({Hello{Incarnation::Draw(random_), 1}});

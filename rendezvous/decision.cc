@@ -120,7 +120,10 @@ Status Decision::Validate() const {
       return Contradiction(*this, "the history is not in ascending order");
     }
   }
-  if (end > JobEnd::kStateLost) return Contradiction(*this, "an unknown kind of end");
+  if (end > JobEnd::kMismatch) return Contradiction(*this, "an unknown kind of end");
+  if ((end == JobEnd::kMismatch) == mismatch.empty() || mismatch.size() > kMaxMismatchBytes) {
+    return Contradiction(*this, "a mismatch and no text of it, or the reverse");
+  }
   if (floor > resume.applied) return Contradiction(*this, "the floor is above the resume step");
   return OkStatus();
 }
@@ -172,6 +175,7 @@ void Encode(const Decision& decision, ByteWriter& writer) {
     writer.Put(absent.worker);
   }
   writer.Put(static_cast<uint8_t>(decision.end));
+  writer.PutString(decision.mismatch);
 }
 
 Decision DecodeDecision(ByteReader& reader) {
@@ -203,6 +207,7 @@ Decision DecodeDecision(ByteReader& reader) {
     absent.worker = reader.GetIncarnation();
   }
   decision.end = static_cast<JobEnd>(reader.Get<uint8_t>());
+  decision.mismatch = reader.GetString();
   return decision;
 }
 
@@ -225,6 +230,7 @@ std::ostream& operator<<(std::ostream& out, const Decision& decision) {
   if (decision.end == JobEnd::kDone) out << " (the job's end)";
   if (decision.end == JobEnd::kAllLeft) out << " (the job's end: everybody leaves)";
   if (decision.end == JobEnd::kStateLost) out << " (the job's end: its state is lost)";
+  if (decision.end == JobEnd::kMismatch) out << " (the job's end: " << decision.mismatch << ")";
   return out;
 }
 

@@ -17,11 +17,13 @@
 #include "base/bytes.h"
 #include "base/member.h"
 #include "base/status.h"
+#include "rendezvous/terms.h"
 
 namespace closeranks::rendezvous {
 
 inline constexpr size_t kMaxCardBytes = 1024;
 inline constexpr size_t kMaxListedMembers = 4096;
+inline constexpr size_t kMaxMismatchBytes = 3 * kMaxTermsBytes;
 
 // Where a stopped worker stands. `hash` runs over its whole history, so that two workers which came
 // to one step by different ways differ.
@@ -69,6 +71,7 @@ enum class JobEnd : uint8_t {
   kDone,       // every worker has applied the last step
   kAllLeft,    // everybody was told to leave, and stopped at the same step
   kStateLost,  // no worker is left that could hand the job's state to another
+  kMismatch,   // its workers differ in their terms, and nothing was trained yet
 };
 
 struct Decision {
@@ -85,6 +88,7 @@ struct Decision {
   std::vector<MemberProcess> displaced;
   std::vector<AbsentMember> absent;
   JobEnd end = JobEnd::kNone;
+  std::string mismatch;  // of kMismatch: in what two of its workers differ, with both values
 
   bool operator==(const Decision&) const = default;
 

@@ -4,6 +4,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
+#include <algorithm>
 #include <array>
 #include <sstream>
 
@@ -15,22 +16,19 @@ namespace {
 enum class MessageType : uint8_t { kHello = 1, kProof = 2, kAccept = 3, kReject = 4 };
 
 constexpr int kNonceWords = 4;
+constexpr size_t kMostRefusalText = 200;
 
 void PutIdentity(ByteWriter& writer, const Identity& identity) {
   writer.PutString(identity.job);
   writer.Put(identity.process);
-  writer.PutString(identity.build);
-  writer.PutString(identity.kernels);
-  writer.PutString(identity.configuration);
+  Encode(identity.terms, writer);
 }
 
 Identity GetIdentity(ByteReader& reader) {
   Identity identity;
   identity.job = reader.GetString();
   identity.process = reader.GetMemberProcess();
-  identity.build = reader.GetString();
-  identity.kernels = reader.GetString();
-  identity.configuration = reader.GetString();
+  identity.terms = DecodeTerms(reader);
   return identity;
 }
 
@@ -53,23 +51,12 @@ std::string Typed(MessageType type, std::string_view body) {
   return message;
 }
 
-std::string Reject(const Status& why) {
-  ByteWriter writer;
-  writer.Put(static_cast<uint8_t>(why.code()));
-  writer.PutString(why.message());
-  return Typed(MessageType::kReject, writer.bytes());
-}
-
-// The status that a kReject message carries; only codes that a handshake can end with are believed.
-Status ParseReject(std::string_view body) {
-  ByteReader reader(body);
-  auto code = static_cast<StatusCode>(reader.Get<uint8_t>());
-  std::string text = reader.GetString();
-  if (!reader.AtEnd() || (code != StatusCode::kMismatch && code != StatusCode::kUnauthenticated &&
-                          code != StatusCode::kStaleGeneration)) {
-    return Unauthenticated("the other side sent a malformed refusal");
-  }
-  return {code, "refused by the other side: " + text};
+// What a stranger says may end up in a log: one line of it, and not a long one.
+std::string Readable(std::string_view text) {
+  std::string readable(text.substr(0, kMostRefusalText));
+  std::replace_if(
+      readable.begin(), readable.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+  return readable;
 }
 
 std::string Named(const Identity& identity) {
@@ -109,7 +96,7 @@ Handshake::Reply Handshake::OnMessage(std::string_view message) {
   std::string_view body = message.substr(1);
   if (type == MessageType::kReject && stage_ != Stage::kDone && stage_ != Stage::kFailed) {
     stage_ = Stage::kFailed;
-    return {"", ParseReject(body)};
+    return {"", Unauthenticated("refused by the other side: " + Readable(body))};
   }
   if (type == MessageType::kHello && stage_ == Stage::kAwaitingHello) return OnHello(body);
   if (type == MessageType::kProof && stage_ == Stage::kAwaitingProof) return OnProof(body);
@@ -146,25 +133,25 @@ Handshake::Reply Handshake::OnHello(std::string_view body) {
     return Fail(Unauthenticated(Named(peer_) + " doesn't have the job's key"));
   }
   Status fits = Compare();
-  if (!fits.ok()) return Fail(std::move(fits));
-  stage_ = Stage::kAwaitingAccept;
-  return {Typed(MessageType::kProof, ProofOf(Role::kInitiator)), OkStatus()};
+  stage_ = fits.ok() ? Stage::kAwaitingAccept : Stage::kFailed;
+  return {Typed(MessageType::kProof, ProofOf(Role::kInitiator)), std::move(fits)};
 }
 
 Handshake::Reply Handshake::OnProof(std::string_view proof) {
   if (!SameSecret(proof, ProofOf(Role::kInitiator))) {
     return Fail(Unauthenticated(Named(peer_) + " doesn't have the job's key"));
   }
-  Status fits = Compare();
-  if (!fits.ok()) return Fail(std::move(fits));
+  if (Status fits = Compare(); !fits.ok()) {
+    stage_ = Stage::kFailed;
+    return {"", std::move(fits)};
+  }
   stage_ = Stage::kDone;
   return {Typed(MessageType::kAccept, ""), OkStatus()};
 }
 
 Handshake::Reply Handshake::Fail(Status why) {
   stage_ = Stage::kFailed;
-  std::string refusal = Reject(why);
-  return {std::move(refusal), std::move(why)};
+  return {Typed(MessageType::kReject, why.message()), std::move(why)};
 }
 
 std::string Handshake::ProofOf(Role role) const {
@@ -176,22 +163,12 @@ std::string Handshake::ProofOf(Role role) const {
 }
 
 Status Handshake::Compare() const {
-  struct Pair {
-    const char* what;
-    const std::string& mine;
-    const std::string& theirs;
-  };
-  const Pair pairs[] = {{"job", self_.job, peer_.job},
-                        {"build", self_.build, peer_.build},
-                        {"CPU kernels", self_.kernels, peer_.kernels},
-                        {"configuration", self_.configuration, peer_.configuration}};
-  for (const Pair& pair : pairs) {
-    if (pair.mine != pair.theirs) {
-      return Mismatch(std::string(pair.what) + " differs: " + Named(self_) + " has '" + pair.mine +
-                      "', " + Named(peer_) + " has '" + pair.theirs + "'");
-    }
+  if (self_.job != peer_.job) {
+    return Mismatch("job differs: " + Named(self_) + " has '" + self_.job + "', " + Named(peer_) +
+                    " has '" + peer_.job + "'");
   }
-  return OkStatus();
+  std::string difference = Difference(Named(self_), self_.terms, Named(peer_), peer_.terms);
+  return difference.empty() ? OkStatus() : Mismatch(std::move(difference));
 }
 
 }  // namespace closeranks::rendezvous

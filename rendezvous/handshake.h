@@ -4,10 +4,12 @@
 //   I -> R  hello   nonce, identity
 //   R -> I  hello   nonce, identity, proof over both nonces, both roles and both identities
 //   I -> R  proof   the same with I's role
-//   R -> I  accept, or at any moment from either side: reject with a code and a text
+//   R -> I  accept, or at any moment from either side: reject with a text
 // A proof is HMAC-SHA-256 (RFC 2104) under the job's key, so neither a stranger nor a replayed or
-// reflected message passes. Only then are job, build, kernels and configuration compared; a
-// difference is reported on both sides with both values.
+// reflected message passes. Only then are job, build, kernels and configuration compared, by each
+// side for itself: I sends its proof even where it found a difference, so that R finds it too, and
+// both name both values. No word of the other side's is needed for that: a reject is unproven, and
+// never more than a reason why this one handshake came to nothing.
 //
 // A Handshake does no I/O: the owner carries the messages and bounds the time. Single-threaded.
 #ifndef CLOSERANKS_RENDEZVOUS_HANDSHAKE_H_
@@ -20,6 +22,7 @@
 #include "base/member.h"
 #include "base/random.h"
 #include "base/status.h"
+#include "rendezvous/terms.h"
 
 namespace closeranks::rendezvous {
 
@@ -27,9 +30,7 @@ namespace closeranks::rendezvous {
 struct Identity {
   std::string job;
   MemberProcess process;
-  std::string build;          // names compiler, version and commit of the binary
-  std::string kernels;        // the reduction kernels in use, as they decide the bits
-  std::string configuration;  // the settings that must be equal everywhere, as text
+  Terms terms;
   bool operator==(const Identity&) const = default;
 };
 
@@ -47,6 +48,7 @@ class Handshake {
   struct Reply {
     std::string send;  // empty: nothing to send
     // Set when the handshake failed; `send` (where not empty) is to be sent before closing.
+    // kMismatch: the other side has the key, and differs. kUnauthenticated: anything else.
     Status failure;
   };
   // Takes the peer's next message. After a failure or done() no more messages are accepted.

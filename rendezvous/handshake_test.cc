@@ -7,7 +7,7 @@ namespace {
 
 Identity Make(MemberId member) {
   SeededRandom random(static_cast<uint64_t>(member) + 1);
-  return {"job", {member, Incarnation::Draw(random)}, "build 1", "avx2", "batch=256"};
+  return {"job", {member, Incarnation::Draw(random)}, {"build 1", "avx2", "batch=256"}};
 }
 
 struct Outcome {
@@ -60,7 +60,7 @@ TEST(Handshake, AnotherKeyIsRefusedOnBothSides) {
 TEST(Handshake, AnotherBuildIsNamedOnBothSides) {
   SeededRandom random(1);
   Identity other = Make(1);
-  other.build = "build 2";
+  other.terms.build = "build 2";
   Handshake a(Handshake::Role::kInitiator, Make(0), "key", random);
   Handshake b(Handshake::Role::kResponder, other, "key", random);
   Outcome outcome = Converse(a, b);
@@ -69,6 +69,37 @@ TEST(Handshake, AnotherBuildIsNamedOnBothSides) {
     EXPECT_NE(status.message().find("build 1"), std::string::npos) << status;
     EXPECT_NE(status.message().find("build 2"), std::string::npos) << status;
   }
+}
+
+// Whatever is said, and at whichever moment: a difference is believed only of who has the key.
+TEST(Handshake, AForgedRefusalIsNoMismatch) {
+  for (int target = 0; target < 4; ++target) {
+    for (char code = 0; code < 12; ++code) {
+      SeededRandom random(1);
+      Handshake a(Handshake::Role::kInitiator, Make(0), "key", random);
+      Handshake b(Handshake::Role::kResponder, Make(1), "key", random);
+      int number = 0;
+      Outcome outcome = Converse(a, b, [&](std::string& message) {
+        if (number++ == target) message = std::string("\4") + code + "batch=1\nbatch=2";
+      });
+      for (const Status& status : {outcome.initiator, outcome.responder}) {
+        EXPECT_NE(status.code(), StatusCode::kMismatch) << status;
+        EXPECT_EQ(status.message().find('\n'), std::string::npos) << "one line of it in the log";
+      }
+      EXPECT_FALSE(a.done() && b.done());
+    }
+  }
+}
+
+TEST(Handshake, WithoutTheKeyADifferenceIsNoMismatch) {
+  SeededRandom random(1);
+  Identity other = Make(1);
+  other.terms.configuration = "batch=1";
+  Handshake a(Handshake::Role::kInitiator, Make(0), "key", random);
+  Handshake b(Handshake::Role::kResponder, other, "no key", random);
+  const Outcome outcome = Converse(a, b);
+  EXPECT_EQ(outcome.initiator.code(), StatusCode::kUnauthenticated);
+  EXPECT_EQ(outcome.responder.code(), StatusCode::kUnauthenticated);
 }
 
 TEST(Handshake, AnyFlippedBitIsNoticed) {
@@ -88,10 +119,27 @@ TEST(Handshake, AnyFlippedBitIsNoticed) {
       });
       if (!in_range) break;
       EXPECT_FALSE(outcome.both_done) << "message " << target << " byte " << byte;
+      EXPECT_NE(outcome.initiator.code(), StatusCode::kMismatch);
+      EXPECT_NE(outcome.responder.code(), StatusCode::kMismatch);
       ++refused;
     }
   }
   EXPECT_GT(refused, 200);
+}
+
+TEST(Handshake, OfAnotherConfigurationOnlyWhatDiffersIsNamedOnBothSides) {
+  SeededRandom random(1);
+  Identity mine = Make(0), other = Make(1);
+  mine.terms.configuration = "batch=256 lr=0.003 seed=1";
+  other.terms.configuration = "batch=256 lr=0.001 seed=1";
+  Handshake a(Handshake::Role::kInitiator, mine, "key", random);
+  Handshake b(Handshake::Role::kResponder, other, "key", random);
+  Outcome outcome = Converse(a, b);
+  for (const Status& status : {outcome.initiator, outcome.responder}) {
+    EXPECT_EQ(status.code(), StatusCode::kMismatch);
+    EXPECT_NE(status.message().find("'lr=0.003'"), std::string::npos) << status;
+    EXPECT_NE(status.message().find("'lr=0.001'"), std::string::npos) << status;
+  }
 }
 
 TEST(Handshake, AReflectedHelloIsRefused) {
@@ -108,7 +156,7 @@ TEST(Handshake, RandomBytesEndItCleanly) {
     std::string noise(random.Below(200), '\0');
     for (char& c : noise) c = static_cast<char>(random.Next());
     if (!noise.empty()) noise[0] = static_cast<char>(1 + random.Below(4));
-    b.OnMessage(noise);
+    EXPECT_NE(b.OnMessage(noise).failure.code(), StatusCode::kMismatch);
     EXPECT_FALSE(b.done());
   }
 }

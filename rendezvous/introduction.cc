@@ -25,12 +25,15 @@ Introduction::Introduction(net::EventLoop& loop, UniqueFd connection, Handshake:
       link_(loop, std::move(connection), LinkOptions()),
       handshake_(role, std::move(self), std::move(key), random),
       done_(std::move(done)) {
-  link_.Start({.on_frame = [this](const net::FrameHeader&, std::string payload,
-                                  UniqueFd) { OnMessage(payload); },
-               .on_closed =
-                   [this](const Status& why) {
-                     End(refused_.value_or(why.WithContext("the handshake with " + link_.peer())));
-                   }});
+  link_.Start(
+      {.on_frame = [this](const net::FrameHeader&, std::string payload,
+                          UniqueFd) { OnMessage(payload); },
+       // Whatever it sent, or didn't: who isn't proven is merely of no use.
+       .on_closed =
+           [this](const Status& why) {
+             End(refused_.value_or(
+                 Unavailable(why.message()).WithContext("the handshake with " + link_.peer())));
+           }});
   limit_ = loop_.RunAfter(limit, [this] {
     End(refused_.value_or(Timeout("the handshake with " + link_.peer() + " took too long")));
   });

@@ -27,6 +27,8 @@ struct Acquaintance {
 // more.
 class Introduction {
  public:
+  // Errors: kMismatch is proven, and names both values. kUnauthenticated, kUnavailable and kTimeout
+  // may be anybody's doing, and are no reason to end anything.
   using Done = std::function<void(Result<Acquaintance>)>;
 
   // Takes the connected socket and begins at once. `done` is called once, never from inside the

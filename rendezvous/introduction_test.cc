@@ -4,10 +4,13 @@
 
 #include <array>
 #include <chrono>
+#include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "net/frame.h"
 
 namespace closeranks::rendezvous {
 namespace {
@@ -15,7 +18,9 @@ namespace {
 constexpr Duration kLimit = std::chrono::seconds(5);
 constexpr size_t kMost = 10;
 
-Identity Make(MemberId member) { return {"job", {member, {1, 1}}, "build", "kernels", "batch=1"}; }
+Identity Make(MemberId member) {
+  return {"job", {member, {1, 1}}, {"build", "kernels", "batch=1"}};
+}
 
 std::pair<UniqueFd, UniqueFd> MakePair() {
   std::array<int, 2> ends;
@@ -55,6 +60,51 @@ TEST_F(IntroductionsTest, BothSidesHearOnceWhoTheOtherIs) {
   clock_.Advance(2 * kLimit);
   PollUntilQuiet();
   EXPECT_EQ(heard.size(), 2u);
+}
+
+TEST_F(IntroductionsTest, ADifferenceIsNamedToBothSides) {
+  Identity odd = Make(1);
+  odd.terms.configuration = "batch=2";
+  Introductions low(loop_, random_, Make(0), "key", kLimit, kMost);
+  Introductions high(loop_, random_, odd, "key", kLimit, kMost);
+  for (bool low_calls : {false, true}) {
+    auto [a, b] = MakePair();
+    std::vector<Status> heard;
+    auto note = [&heard](Result<Acquaintance> result) { heard.push_back(result.status()); };
+    using Role = Handshake::Role;
+    low.Begin(std::move(a), low_calls ? Role::kInitiator : Role::kResponder, note);
+    high.Begin(std::move(b), low_calls ? Role::kResponder : Role::kInitiator, note);
+    PollUntilQuiet();
+    ASSERT_EQ(heard.size(), 2u);
+    for (const Status& status : heard) {
+      EXPECT_EQ(status.code(), StatusCode::kMismatch) << status;
+      EXPECT_NE(status.message().find("batch=1"), std::string::npos) << status;
+      EXPECT_NE(status.message().find("batch=2"), std::string::npos) << status;
+    }
+  }
+}
+
+TEST_F(IntroductionsTest, WhatAStrangerSendsIsNoMismatch) {
+  Introductions introductions(loop_, random_, Make(0), "key", kLimit, kMost);
+  const std::string forged = net::EncodeFrame({.kind = net::FrameKind::kHello}, "\4\1 differs");
+  std::string torn = forged;
+  torn.back() ^= 1;
+  for (const std::string& bytes :
+       {std::string(200, '?'), std::string(5, '\0'), std::string(), forged, torn}) {
+    for (Handshake::Role role : {Handshake::Role::kInitiator, Handshake::Role::kResponder}) {
+      auto [ours, theirs] = MakePair();
+      std::optional<Status> heard;
+      introductions.Begin(std::move(ours), role,
+                          [&heard](Result<Acquaintance> result) { heard = result.status(); });
+      (void)send(theirs.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      theirs.Reset();
+      PollUntilQuiet();
+      ASSERT_TRUE(heard.has_value());
+      EXPECT_TRUE(heard->code() == StatusCode::kUnavailable ||
+                  heard->code() == StatusCode::kUnauthenticated)
+          << *heard;
+    }
+  }
 }
 
 TEST_F(IntroductionsTest, OfStrangersBeyondTheBoundTheOldestGoes) {

@@ -25,6 +25,8 @@ std::string_view OutcomeName(Outcome outcome) {
       return "quorum lost";
     case Outcome::kStateLost:
       return "training state lost";
+    case Outcome::kMismatched:
+      return "mismatch";
     case Outcome::kJoinTimedOut:
       return "join timed out";
     case Outcome::kLeft:
@@ -52,14 +54,16 @@ Membership::Membership(const MembershipOptions& options, Random& random, TimePoi
   Settle();
 }
 
-void Membership::OnWorkerReady(TimePoint now, Incarnation worker, std::string card,
+void Membership::OnWorkerReady(TimePoint now, Incarnation worker, std::string card, Terms terms,
                                std::optional<WorkerState> state) {
-  CHECK(!worker.IsNone() && card.size() <= kMaxCardBytes && !options_.witness);
+  CHECK(!worker.IsNone() && !options_.witness);
+  CHECK(card.size() <= kMaxCardBytes && terms.bytes() <= kMaxTermsBytes);
   Begin(now);
   worker_ = Worker{};
   worker_.phase = Worker::Phase::kStopped;
   worker_.incarnation = worker;
   worker_.card = std::move(card);
+  worker_.terms = std::move(terms);
   worker_.state = state;
   if (pending_.has_value()) AnswerPending();
   Settle();

@@ -93,7 +93,8 @@ enum class Outcome {
   kStateLost,     // the job's end is decided: no worker that holds its history is left
   kJoinTimedOut,  // the start lacked somebody, or nobody let this one in
   kLeft,          // the generation without this member, which leaves, is installed, or all leave
-  kEnded,         // the end of the job is decided: its work is done
+  kMismatched,    // the end is decided: the workers differ, as Decision::mismatch says
+  kEnded,         // the end is decided: the job's work is done
 };
 std::string_view OutcomeName(Outcome outcome);
 
@@ -117,8 +118,8 @@ class Membership {
   Membership(const MembershipOptions& options, Random& random, TimePoint now);
 
   // A started worker wants in. `state`: where it would go on from; none for a joiner with nothing
-  // to show. `card` has at most kMaxCardBytes.
-  void OnWorkerReady(TimePoint now, Incarnation worker, std::string card,
+  // to show. `card` has at most kMaxCardBytes, `terms` kMaxTermsBytes.
+  void OnWorkerReady(TimePoint now, Incarnation worker, std::string card, Terms terms,
                      std::optional<WorkerState> state);
   // It was reaped. Ignored when `worker` is not the current one.
   void OnWorkerGone(TimePoint now, Incarnation worker);
@@ -164,6 +165,7 @@ class Membership {
     Phase phase = Phase::kNone;
     Incarnation incarnation;
     std::string card;
+    Terms terms;
     std::optional<WorkerState> state;  // while stopped
     Generation told_to_install = 0;
     Generation freezing_for = 0;

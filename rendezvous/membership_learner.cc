@@ -6,6 +6,25 @@
 #include "rendezvous/membership.h"
 
 namespace closeranks::rendezvous {
+namespace {
+
+Outcome OutcomeOf(JobEnd end) {
+  switch (end) {
+    case JobEnd::kStateLost:
+      return Outcome::kStateLost;
+    case JobEnd::kAllLeft:
+      return Outcome::kLeft;
+    case JobEnd::kMismatch:
+      return Outcome::kMismatched;
+    case JobEnd::kNone:
+    case JobEnd::kDone:
+      break;
+  }
+  CHECK(end == JobEnd::kDone);
+  return Outcome::kEnded;
+}
+
+}  // namespace
 
 const ListedMember* Membership::SelfListed() const {
   return decision_ == nullptr ? nullptr : decision_->FindSupervisor(self());
@@ -167,7 +186,7 @@ void Membership::Learn(const DecisionRef& decision, const std::vector<MemberProc
   }
   // Whoever was never in a job that ended undone waits for its members to go, and starts anew.
   const bool ended_undone = decision->job_ended() && decision->end != JobEnd::kDone;
-  if (decision_ == nullptr && ended_undone) return;
+  if (decision_ == nullptr && ended_undone && decision->FindSupervisor(self()) == nullptr) return;
   // Everything that was begun on an older decision ends here.
   decision_ = decision;
   installed_ = false;
@@ -217,15 +236,7 @@ void Membership::UpdateInstalled() {
   const bool may_end = installed_ || SelfListed() == nullptr;
   if (decision_->job_ended() && may_end && !outcome_.has_value()) {
     end_is_decided_ = true;
-    switch (decision_->end) {
-      case JobEnd::kNone:
-      case JobEnd::kDone:
-        return Finish(Outcome::kEnded);
-      case JobEnd::kAllLeft:
-        return Finish(Outcome::kLeft);
-      case JobEnd::kStateLost:
-        return Finish(Outcome::kStateLost);
-    }
+    return Finish(OutcomeOf(decision_->end));
   }
   if (installed_) InstallWorker();
 }

@@ -54,7 +54,7 @@ class MembershipTest : public ::testing::Test {
     Agent& agent = agents_[member];
     agent.worker = Incarnation::Draw(random_);
     agent.state = {};
-    agent.membership->OnWorkerReady(now_, agent.worker, "card",
+    agent.membership->OnWorkerReady(now_, agent.worker, "card", terms_[member],
                                     has_state ? std::optional(agent.state) : std::nullopt);
     Settle();
   }
@@ -158,6 +158,7 @@ class MembershipTest : public ::testing::Test {
   SeededRandom random_{5};
   TimePoint now_ = TimePoint{} + seconds(100);
   std::map<MemberId, Agent> agents_;
+  std::map<MemberId, Terms> terms_;  // of its workers
   std::deque<Envelope> wire_;
   std::set<std::pair<MemberId, MemberId>> cut_;
   int delivered_ = 0;
@@ -369,6 +370,24 @@ TEST_F(MembershipTest, WhenEverybodyLeavesAllStopAtOneStepAndHaveLeft) {
   Settle();
   for (MemberId member : {0, 1, 2}) EXPECT_EQ(agents_[member].outcome, Outcome::kLeft);
   EXPECT_EQ(agents_[0].membership->decision()->end, JobEnd::kAllLeft);
+}
+
+TEST_F(MembershipTest, StartersThatDifferEndEverywhereAndNoneIsInstalled) {
+  terms_[2].configuration = "x=2";
+  for (MemberId member = 0; member < 3; ++member) Start(member, 3);
+  for (auto& [member, agent] : agents_) {
+    EXPECT_EQ(agent.outcome, Outcome::kMismatched);
+    EXPECT_NE(agent.membership->decision()->mismatch.find("'x=2'"), std::string::npos);
+    EXPECT_TRUE(agent.commands.empty());
+  }
+  // Started again and mended, they begin anew as soon as those are gone.
+  terms_.clear();
+  for (MemberId member = 0; member < 3; ++member) {
+    KillAgent(member);
+    Start(member, 3);
+  }
+  Pass(seconds(2));
+  for (MemberId member = 0; member < 3; ++member) EXPECT_EQ(InstalledBy(member), 1u);
 }
 
 TEST_F(MembershipTest, LosingTheLastWorkerWithTheStateEndsTheJobAtOnceAndEverywhere) {

@@ -199,6 +199,27 @@ Choice StateLost(const Decision& base) {
   return Checked(std::move(last));
 }
 
+// Of the first pair of workers that differ in their terms; empty: none do.
+std::string MismatchOf(const std::vector<const Answer*>& answers) {
+  const Answer* first = nullptr;
+  auto name = [](const Answer& answer) { return "member " + std::to_string(answer.from.member); };
+  for (const Answer* answer : answers) {
+    if (answer->promise.agent.worker.IsNone()) continue;
+    if (first == nullptr) first = answer;
+    std::string mismatch =
+        Difference(name(*first), first->promise.terms, name(*answer), answer->promise.terms);
+    if (!mismatch.empty()) return mismatch;
+  }
+  return "";
+}
+
+// See FirstValue.
+void EndIfMismatched(Decision& decision, const std::vector<const Answer*>& answers) {
+  if (decision.resume.reduced_in != 0) return;
+  decision.mismatch = MismatchOf(answers);
+  if (!decision.mismatch.empty()) decision.end = JobEnd::kMismatch;
+}
+
 }  // namespace
 
 DecisionRef ObligedValue(const std::vector<Answer>& voters) {
@@ -217,7 +238,9 @@ Choice FirstValue(const std::vector<Answer>& answers, const Incarnation& lineage
   first.lineage = lineage;
   first.generation = 1;
   std::optional<WorkerState> resume;
+  std::vector<const Answer*> all;
   for (const Answer& answer : answers) {
+    all.push_back(&answer);
     const PromiseMessage& promise = answer.promise;
     if (promise.agent.worker.IsNone() && !promise.agent.witness) {
       return {nullptr, "member " + std::to_string(answer.from.member) + " has no worker yet"};
@@ -237,6 +260,7 @@ Choice FirstValue(const std::vector<Answer>& answers, const Incarnation& lineage
   first.history.push_back({0, resume->applied, resume->hash});
   std::sort(first.members.begin(), first.members.end(),
             [](const ListedMember& a, const ListedMember& b) { return a.member < b.member; });
+  EndIfMismatched(first, all);
   return Checked(std::move(first));
 }
 
@@ -259,7 +283,11 @@ Choice NextValue(const Decision& base, const std::vector<Answer>& answers) {
   Decision next;
   next.lineage = base.lineage;
   next.generation = base.generation + 1;
-  for (const Candidate& candidate : kept) next.members.push_back(ToListed(*candidate.answer));
+  std::vector<const Answer*> listed;
+  for (const Candidate& candidate : kept) {
+    next.members.push_back(ToListed(*candidate.answer));
+    listed.push_back(candidate.answer);
+  }
   next.resume = ChooseResume(kept);
   // Also of holders that aren't listed: a step that all of them have may be stable, and whoever
   // counts as a holder later must have it. With the resume step alone, a listed worker that had not
@@ -271,6 +299,8 @@ Choice NextValue(const Decision& base, const std::vector<Answer>& answers) {
     next.end = JobEnd::kDone;
   } else if (all_leave) {
     next.end = JobEnd::kAllLeft;
+  } else {
+    EndIfMismatched(next, listed);
   }
   CHECK_GE(next.floor, base.floor);
   return Checked(std::move(next));

@@ -26,7 +26,9 @@ struct Choice {
 // of voters may be given. Null: none.
 DecisionRef ObligedValue(const std::vector<Answer>& voters);
 
-// A fresh generation 1, of all starting members. `answers` are from all of them.
+// A fresh generation 1, of all starting members. `answers` are from all of them. As long as nothing
+// was trained, workers that differ in their terms are the end of the job: whichever of them went on
+// alone would not be what the user asked for, and nothing is lost by ending.
 Choice FirstValue(const std::vector<Answer>& answers, const Incarnation& lineage);
 
 // A fresh value after `base`, listing only who is in `answers` (of voters and of who wants in).

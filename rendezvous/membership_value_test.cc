@@ -94,6 +94,47 @@ TEST(NextValue, WhenNoneOfAllTheVotersHasAHolderTheJobEnds) {
   EXPECT_EQ(NextValue(base, {restarted, successor}).value, nullptr) << "it says nothing of the old";
 }
 
+Answer StarterOf(MemberId member, const std::string& configuration) {
+  Answer answer = AnswerOf(member, WorkerState{});
+  answer.promise.terms = {"build", "kernels", configuration};
+  return answer;
+}
+
+TEST(FirstValue, WorkersThatDifferAreTheEndAndBothAreNamed) {
+  const Choice choice =
+      FirstValue({StarterOf(0, "x=1"), StarterOf(1, "x=1"), StarterOf(2, "x=2")}, {9, 9});
+  ASSERT_NE(choice.value, nullptr);
+  EXPECT_EQ(choice.value->end, JobEnd::kMismatch);
+  EXPECT_EQ(choice.value->mismatch,
+            "configuration differs: member 0 has 'x=1', member 2 has 'x=2'");
+  const Choice alike = FirstValue({StarterOf(0, "x=1"), StarterOf(1, "x=1")}, {9, 9});
+  EXPECT_FALSE(alike.value->job_ended());
+}
+
+TEST(FirstValue, AWitnessHasNoTermsToDifferIn) {
+  Answer witness = StarterOf(0, "");
+  witness.promise.agent.worker = {};
+  witness.promise.agent.witness = true;
+  EXPECT_FALSE(FirstValue({witness, StarterOf(1, "x=1")}, {9, 9}).value->job_ended());
+}
+
+TEST(NextValue, WhoDiffersEndsTheJobOnlyAsLongAsNothingWasTrained) {
+  for (bool trained : {false, true}) {
+    Decision base = Base(2);
+    if (!trained) {
+      base.history = {{0, 0, 0}};
+      base.resume = {};
+      base.floor = 0;
+    }
+    Answer there = StarterOf(0, "x=1"), successor = StarterOf(1, "x=2");
+    there.promise.state = base.resume;
+    successor.promise.agent.worker = {2, 77};
+    const Choice choice = NextValue(base, {there, successor});
+    ASSERT_NE(choice.value, nullptr);
+    EXPECT_EQ(choice.value->end, trained ? JobEnd::kNone : JobEnd::kMismatch);
+  }
+}
+
 TEST(NextValue, GoingBackCutsTheHistory) {
   Decision base = Base(2);
   const Choice choice = NextValue(base, {AnswerOf(1, At(9))});

@@ -67,6 +67,7 @@ void Membership::AnswerPending() {
   }
   promise.agent = ReportSelf();
   promise.card = worker_.card;
+  promise.terms = worker_.terms;
   if (worker_.phase == Worker::Phase::kStopped) promise.state = worker_.state;
   Send(pending.proposer, std::move(promise));
 }

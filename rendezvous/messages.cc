@@ -11,7 +11,7 @@ namespace closeranks::rendezvous {
 namespace {
 
 // Raised with every change of the format. The handshake compares builds before it comes to this.
-constexpr uint8_t kVersion = 1;
+constexpr uint8_t kVersion = 2;
 
 constexpr std::array<std::string_view, 7> kKindNames = {"Status", "Prepare",  "Promise", "Reject",
                                                         "Accept", "Accepted", "Decided"};
@@ -78,6 +78,9 @@ class Decoder {
         body.agent = ReadReport();
         body.card = reader_.GetString();
         if (body.card.size() > kMaxCardBytes) status_ = InvalidArgument("its card is too long");
+        body.terms = DecodeTerms(reader_);
+        if (body.terms.bytes() > kMaxTermsBytes)
+          status_ = InvalidArgument("its terms are too long");
         if (ReadFlag()) body.state = DecodeWorkerState(reader_);
         message.body = std::move(body);
         return;
@@ -180,6 +183,7 @@ void PutBody(ByteWriter& writer, const PromiseMessage& body) {
   }
   Put(writer, body.agent);
   writer.PutString(body.card);
+  Encode(body.terms, writer);
   PutFlag(writer, body.state.has_value());
   if (body.state.has_value()) Encode(*body.state, writer);
 }

@@ -71,6 +71,7 @@ struct PromiseMessage {
   std::optional<AcceptedValue> accepted;
   AgentReport agent;
   std::string card;
+  Terms terms;                       // of the worker
   std::optional<WorkerState> state;  // of the stopped worker; none: it has nothing to go on from
 };
 

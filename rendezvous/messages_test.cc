@@ -26,8 +26,12 @@ std::vector<Message> OneOfEachKind() {
   std::vector<MessageBody> bodies;
   bodies.push_back(StatusMessage{5, MakeReport(), true, true});
   bodies.push_back(PrepareMessage{ballot, {{1, 2}, {3, 4}}});
-  bodies.push_back(PromiseMessage{ballot, AcceptedValue{{2, 0, {2, 1}}, MakeDecision()},
-                                  MakeReport(), "card", WorkerState{4, 1, 5}});
+  bodies.push_back(PromiseMessage{ballot,
+                                  AcceptedValue{{2, 0, {2, 1}}, MakeDecision()},
+                                  MakeReport(),
+                                  "card",
+                                  {"b", "k", "c"},
+                                  WorkerState{4, 1, 5}});
   bodies.push_back(RejectMessage{ballot, {4, 0, {2, 1}}});
   bodies.push_back(AcceptMessage{ballot, MakeDecision()});
   bodies.push_back(AcceptedMessage{ballot});

@@ -64,6 +64,7 @@ std::string Encode(const WorkerMessage& message) {
                         },
                         [&](const Ready& m) {
                           writer.PutString(m.card);
+                          Encode(m.terms, writer);
                           PutOptionalState(writer, m.state);
                         },
                         [&](const Frozen& m) {
@@ -139,6 +140,7 @@ Result<WorkerMessage> DecodeWorkerMessage(std::string_view bytes) {
     case 1: {
       Ready m;
       m.card = reader.GetString();
+      m.terms = DecodeTerms(reader);
       m.state = GetOptionalState(reader);
       return Whole<WorkerMessage>(reader, m);
     }

@@ -67,6 +67,7 @@ struct Hello {
 // It wants to be listed.
 struct Ready {
   std::string card;
+  Terms terms;
   std::optional<WorkerState> state;
   bool operator==(const Ready&) const = default;
 };

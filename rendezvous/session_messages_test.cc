@@ -44,8 +44,8 @@ TEST(SessionMessages, WhatTheAgentSaysArrivesAsItWas) {
 TEST(SessionMessages, WhatTheWorkerSaysArrivesAsItWas) {
   const WorkerState state = {7, 3, 99};
   ExpectRoundTrip(DecodeWorkerMessage, Hello{{1, 2}, 4711});
-  ExpectRoundTrip(DecodeWorkerMessage, Ready{"card", state});
-  ExpectRoundTrip(DecodeWorkerMessage, Ready{"", std::nullopt});
+  ExpectRoundTrip(DecodeWorkerMessage, Ready{"card", {"b", "k", "c"}, state});
+  ExpectRoundTrip(DecodeWorkerMessage, Ready{"", {}, std::nullopt});
   ExpectRoundTrip(DecodeWorkerMessage, Frozen{9, state});
   ExpectRoundTrip(DecodeWorkerMessage, Frozen{9, std::nullopt});
   ExpectRoundTrip(DecodeWorkerMessage, Failure{9, {2, {1, 1}}, "reset"});

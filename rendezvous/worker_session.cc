@@ -9,20 +9,33 @@
 namespace closeranks::rendezvous {
 
 WorkerSession::WorkerSession(net::Timers& timers, std::unique_ptr<net::Link> link,
-                             Incarnation worker, Handlers handlers)
-    : timers_(timers), link_(std::move(link)), handlers_(std::move(handlers)) {
-  link_->Start({.on_frame = [this](const net::FrameHeader&, std::string payload,
-                                   UniqueFd passed) { OnFrame(payload, std::move(passed)); },
+                             Incarnation worker, Duration agent_timeout, Handlers handlers)
+    : timers_(timers),
+      link_(std::move(link)),
+      handlers_(std::move(handlers)),
+      agent_timeout_(agent_timeout),
+      agent_heard_(timers.Now()) {
+  link_->Start({.on_frame =
+                    [this](const net::FrameHeader& header, std::string payload, UniqueFd passed) {
+                      agent_heard_ = timers_.Now();
+                      if (header.kind == net::FrameKind::kHeartbeat) return;
+                      OnFrame(payload, std::move(passed));
+                    },
                 .on_closed =
                     [this](const Status& why) {
                       timers_.Cancel(heartbeat_);
+                      timers_.Cancel(agent_check_);
                       End(ExitCode::kError, "the supervisor is gone: " + why.message());
                     }});
   Send(Hello{worker, getpid()});
   Heartbeat();
+  CheckAgentIsHeard();
 }
 
-WorkerSession::~WorkerSession() { timers_.Cancel(heartbeat_); }
+WorkerSession::~WorkerSession() {
+  timers_.Cancel(heartbeat_);
+  timers_.Cancel(agent_check_);
+}
 
 void WorkerSession::Send(const WorkerMessage& message, UniqueFd passed) {
   link_->Send({.kind = net::FrameKind::kControl}, Encode(message), std::move(passed));
@@ -56,6 +69,24 @@ void WorkerSession::End(ExitCode code, const std::string& reason) {
 void WorkerSession::Heartbeat() {
   link_->Send({.kind = net::FrameKind::kHeartbeat}, "");
   heartbeat_ = timers_.RunAfter(kWorkerHeartbeatInterval, [this] { Heartbeat(); });
+}
+
+// The program may hang on what only the agent can tell it: a new world, or the job's end.
+void WorkerSession::CheckAgentIsHeard() {
+  if (ended_) return;
+  const TimePoint now = timers_.Now();
+  TimePoint due = agent_heard_ + agent_timeout_;
+  const bool is_due = now >= due;
+  if (is_due && agent_suspected_) {
+    return End(ExitCode::kError,
+               "the supervisor (" + link_->peer() + ") wasn't heard for " +
+                   std::to_string(static_cast<int>(ToMilliseconds(now - agent_heard_))) +
+                   " ms: it is stopped or hangs; look into that, then start the job again");
+  }
+  // Maybe it was this process that stood still, and what the agent sent is yet to be read.
+  if (is_due) due = now + agent_timeout_ / 4;
+  agent_suspected_ = is_due;
+  agent_check_ = timers_.RunAt(due, [this] { CheckAgentIsHeard(); });
 }
 
 }  // namespace closeranks::rendezvous

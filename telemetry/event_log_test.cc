@@ -60,7 +60,6 @@ class FullDisk final : public Files {
       disk_.content_.append(bytes.substr(0, fits));
       return fits == bytes.size() ? OkStatus() : ResourceExhausted("disk full");
     }
-    Status Sync() override { return OkStatus(); }
 
    private:
     FullDisk& disk_;

@@ -97,6 +97,11 @@ struct WorldEvent {
   TimePoint t_detected;        // this process noticed the loss; none for a join or a leave
   TimePoint t_decided;         // it learned the decision
   TimePoint t_rewired;         // collectives work in this world
+  TimePoint t_asked;           // the training thread had no more to do in the world before
+  // The state went to the joiners of this world, and this process took part; none: to nobody.
+  TimePoint t_transfer_begin;
+  TimePoint t_transfer_end;
+  TimePoint t_entered;  // records are exchanged and who was behind has caught up: it may compute
   static void ForEachField(auto& event, auto field) {
     field("gen", event.gen);
     field("rank", event.rank);
@@ -109,6 +114,10 @@ struct WorldEvent {
     field("t_detected", event.t_detected);
     field("t_decided", event.t_decided);
     field("t_rewired", event.t_rewired);
+    field("t_asked", event.t_asked);
+    field("t_transfer_begin", event.t_transfer_begin);
+    field("t_transfer_end", event.t_transfer_end);
+    field("t_entered", event.t_entered);
   }
   bool operator==(const WorldEvent&) const = default;
 };

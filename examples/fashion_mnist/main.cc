@@ -1,6 +1,8 @@
 // Trains a small network on Fashion-MNIST, on however many processes the job has at the moment.
 #include <torch/utils.h>
 
+#include <cmath>
+
 #include "closeranks/closeranks.h"
 #include "examples/fashion_mnist/dataset.h"
 #include "examples/fashion_mnist/decaying_adam.h"
@@ -21,6 +23,8 @@ namespace {
 bool IsPositive(const char* /*flag*/, int32_t value) { return value > 0; }
 DEFINE_validator(epochs, &IsPositive);
 DEFINE_validator(batch, &IsPositive);
+bool IsRate(const char* /*flag*/, double value) { return value > 0 && std::isfinite(value); }
+DEFINE_validator(learning_rate, &IsRate);
 
 Dataset Load(Dataset::Split split) {
   auto data = Dataset::Load(FLAGS_data, split);

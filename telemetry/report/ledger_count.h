@@ -61,6 +61,8 @@ struct LedgerCount {
   bool EachSampleOnce() const {
     return samples_lost == 0 && samples_duplicated == 0 && out_of_range == 0;
   }
+  // And no step between the first and the last is without a record.
+  bool Sound() const { return EachSampleOnce() && missing_steps == 0; }
 };
 
 // Reads all ledgers (ledger.*.txt) of `folder`, whole, into memory. kUnavailable when there are

@@ -37,7 +37,7 @@ TEST_F(LedgerCounting, AnUndisturbedRunConsumesEverySampleOnce) {
   EXPECT_EQ(count.ledgers.size(), 4u);
   EXPECT_EQ(count.last_step, 6u);
   EXPECT_TRUE(count.conflicts.empty());
-  EXPECT_TRUE(count.EachSampleOnce());
+  EXPECT_TRUE(count.Sound());
 }
 
 TEST_F(LedgerCounting, OneEditedIdInOneOfFourLedgersMovesBothCounters) {
@@ -67,6 +67,14 @@ TEST_F(LedgerCounting, AStepThatNoLedgerHoldsIsLostAndNamed) {
   EXPECT_EQ(count.samples_lost, 4);
   EXPECT_EQ(count.missing_steps, 1);
   EXPECT_EQ(count.missing_ranges, std::vector<std::string>{"4"});
+}
+
+TEST_F(LedgerCounting, AStepUnderAnotherNumberInEveryLedgerIsNotSound) {
+  for (int process : {1, 2}) Edit(process, "4 2 2 3 0 1 2\n", "7 2 2 3 0 1 2\n");
+  LedgerCount count = Count().value();
+  EXPECT_TRUE(count.EachSampleOnce());
+  EXPECT_EQ(count.missing_steps, 1);
+  EXPECT_FALSE(count.Sound());
 }
 
 TEST_F(LedgerCounting, AStepThatIsListedTwiceIsDuplicated) {

@@ -148,6 +148,19 @@ TimePoint Detected(const WorldChange& change, const WorldEntry& survivor) {
   return first == TimePoint::max() ? survivor.world->t_decided : first;
 }
 
+Duration TransferTime(const WorldEvent& world) {
+  return world.t_transfer_end - world.t_transfer_begin;
+}
+
+// To who joined after `generation` and before `until`.
+Duration LaterTransfers(const WorkerEvents& worker, Generation generation, TimePoint until) {
+  Duration sum{};
+  for (const Timed<WorldEvent>& world : worker.worlds) {
+    if (world.event.gen > generation && world.t <= until) sum += TransferTime(world.event);
+  }
+  return sum;
+}
+
 std::vector<Recovery> RecoveryFinder::Recoveries() {
   std::vector<Recovery> recoveries;
   for (auto it = history_.changes.begin(); it != history_.changes.end(); ++it) {
@@ -178,9 +191,16 @@ std::vector<Recovery> RecoveryFinder::Recoveries() {
     recovery.detect_ms = Milliseconds(lost, noticed);
     recovery.agree_ms = Milliseconds(noticed, decided);
     recovery.rewire_ms = Milliseconds(decided, usable);
-    recovery.total_ms = Milliseconds(lost, usable);
+    TimePoint asked = std::max(world.t_asked, usable);
+    TimePoint entered = std::max(world.t_entered, asked);
+    recovery.catch_up_ms =
+        ToMilliseconds(std::max(entered - asked - TransferTime(world), Duration::zero()));
+    recovery.total_ms = Milliseconds(lost, usable) + recovery.catch_up_ms;
     if (survivor->first_commit != nullptr) {
-      recovery.replay_ms = Milliseconds(usable, std::max(usable, survivor->first_commit->t));
+      TimePoint commit = std::max(entered, survivor->first_commit->t);
+      Duration joins = LaterTransfers(*survivor->worker, it->first, commit);
+      recovery.replay_ms = ToMilliseconds(std::max(commit - entered - joins, Duration::zero()));
+      recovery.commit_ms = Milliseconds(lost, commit);
     }
     recoveries.push_back(std::move(recovery));
   }

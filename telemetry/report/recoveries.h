@@ -24,9 +24,12 @@ enum class LossTimedFrom {
 std::string LossTimedFromName(LossTimedFrom from);
 
 // From the loss to the new world, as the survivor saw it whose commit in the new world came first:
-// loss, then detect, agree, rewire, usable world, then replay, that commit. Each is at least 0:
-// where several were killed one after another, a survivor may have noticed the first before the
-// last.
+//   loss - detect - agree - rewire - usable world, and where its training thread asks for it
+//   usable and asked for - catch up - computing again - replay - that commit
+// Until it asks, the training thread computes its own part to the end, which it would have had to
+// do without the loss too: that is no part of the total. Nor is the transfer of the state to
+// joiners, which belongs to their join. Each is at least 0: where several were killed one after
+// another, a survivor may have noticed the first before the last.
 struct Recovery {
   Generation generation = 0;        // the new world's
   std::vector<int32_t> lost_ranks;  // in the world before
@@ -40,8 +43,13 @@ struct Recovery {
   double detect_ms = 0;
   double agree_ms = 0;
   double rewire_ms = 0;
-  double total_ms = 0;              // detect + agree + rewire
-  std::optional<double> replay_ms;  // none: nothing was committed in the new world
+  // Records exchanged with every survivor, the last one to ask included, the missing step applied,
+  // the rest divided.
+  double catch_up_ms = 0;
+  double total_ms = 0;  // detect + agree + rewire + catch_up
+  // None: nothing was committed in the new world.
+  std::optional<double> replay_ms;
+  std::optional<double> commit_ms;  // all the time from the loss to that commit
 };
 
 struct UnansweredKill {

@@ -120,9 +120,9 @@ std::string HowLost(const Recovery& recovery) {
 
 std::string Recoveries(const RunReport& report) {
   if (report.recoveries.empty()) return "";
-  std::string html =
-      "<h2>Recovery</h2>\n<div class=\"wide\"><table>\n" +
-      HeaderRow({"lost", "how", "in step", "at", "detect", "agree", "rewire", "total", "replay"});
+  std::string html = "<h2>Recovery</h2>\n<div class=\"wide\"><table>\n" +
+                     HeaderRow({"lost", "how", "in step", "at", "detect", "agree", "rewire",
+                                "catch-up", "total", "replay", "loss to commit"});
   bool any_from_notice = false, any_silent = false;
   for (const Recovery& recovery : report.recoveries) {
     bool from_notice = recovery.timed_from == LossTimedFrom::kDetection;
@@ -134,13 +134,17 @@ std::string Recoveries(const RunReport& report) {
         Cell(FormatFixed(recovery.at_seconds, 2) + " s") +
         Cell(from_notice ? "\u2013" : FormatMilliseconds(recovery.detect_ms)) +
         Cell(FormatMilliseconds(recovery.agree_ms)) + Cell(FormatMilliseconds(recovery.rewire_ms)) +
+        Cell(FormatMilliseconds(recovery.catch_up_ms)) +
         Cell(FormatMilliseconds(recovery.total_ms) + (from_notice ? " from notice" : ""), "total") +
-        Cell(OptionalMilliseconds(recovery.replay_ms), "apart") + "</tr>\n";
+        Cell(OptionalMilliseconds(recovery.replay_ms), "apart") +
+        Cell(OptionalMilliseconds(recovery.commit_ms)) + "</tr>\n";
   }
   html +=
       "</table></div>\n<p class=\"about\">From the loss to the new world, as seen by the survivor "
-      "whose first step in it came first. Total is detect + agree + rewire; replay is the torn "
-      "step computed again, which any recovery must pay.";
+      "whose first step in it came first. Total is detect + agree + rewire + catch-up (until the "
+      "training thread may compute again); replay is the torn step computed again, which any "
+      "recovery must pay. Loss to commit is all the time between the two: besides these, what the "
+      "survivor still had to compute of its own part, and the transfer to who joined meanwhile.";
   if (any_silent) {
     html +=
         " Of a worker that wasn\u2019t heard any more, detect begins with its last sign of life: "

@@ -56,11 +56,11 @@ TEST(ReportHtml, NeedsNothingFromAnywhere) {
 TEST(ReportHtml, ShowsVerdictChartsMarksAndTables) {
   std::string html = ReportHtml(SyntheticReport());
   for (const char* part :
-       {"Rank 0 was killed in step 4; 2 survivors went on after 9.0 ms.", "Rank 0 killed, step 4",
-        "Rank 0 joined, step 5", "Loss, mean of each step", "Samples per second", "World size",
-        "<td>1.0 ms</td>", "<td>3.0 ms</td>", "<td>5.0 ms</td>", "<td class=\"total\">9.0 ms</td>",
-        "<td class=\"apart\">41.0 ms</td>", "<td>2.0 KiB</td>", "87.50 %", "ab12",
-        "prefers-color-scheme: dark"}) {
+       {"Rank 0 was killed in step 4; 2 survivors had a new world 9.0 ms and committed",
+        "Rank 0 killed, step 4", "Rank 0 joined, step 5", "Loss, mean of each step",
+        "Samples per second", "World size", "<td>1.0 ms</td>", "<td>3.0 ms</td>", "<td>5.0 ms</td>",
+        "<td class=\"total\">12.0 ms</td>", "<td class=\"apart\">36.0 ms</td>", "<td>50.0 ms</td>",
+        "<td>2.0 KiB</td>", "87.50 %", "ab12", "prefers-color-scheme: dark"}) {
     EXPECT_NE(html.find(part), std::string::npos) << part;
   }
 }
@@ -98,6 +98,7 @@ TEST(ReportHtml, StaysWellFormedWhateverTheNumbersAre) {
   report.seconds = 0;
   report.test_accuracy.reset();
   report.recoveries[0].replay_ms.reset();
+  report.recoveries[0].commit_ms.reset();
   report.joins[0].total_ms.reset();
   report.joins[0].rank = -1;
   std::string html = ReportHtml(report);

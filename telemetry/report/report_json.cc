@@ -32,8 +32,10 @@ Json ToJson(const Recovery& recovery) {
           {"detect_ms", Rounded(recovery.detect_ms)},
           {"agree_ms", Rounded(recovery.agree_ms)},
           {"rewire_ms", Rounded(recovery.rewire_ms)},
+          {"catch_up_ms", Rounded(recovery.catch_up_ms)},
+          {"total_ms", Rounded(recovery.total_ms)},
           {"replay_ms", OrNull(recovery.replay_ms)},
-          {"total_ms", Rounded(recovery.total_ms)}};
+          {"commit_ms", OrNull(recovery.commit_ms)}};
 }
 
 // The exit code or the signal; the other one is null.

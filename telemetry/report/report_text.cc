@@ -39,8 +39,9 @@ std::string Ranks(const std::vector<int32_t>& ranks) {
 }
 
 std::string Recoveries(const RunReport& report) {
-  std::vector<std::vector<std::string>> rows = {
-      {"recovery (ms): rank", "step", "detect", "agree", "rewire", "total", "| replay apart"}};
+  std::vector<std::vector<std::string>> rows = {{"recovery (ms): rank", "step", "detect", "agree",
+                                                 "rewire", "catch-up", "total", "| replay apart",
+                                                 "loss to commit"}};
   bool any_from_notice = false;
   for (const Recovery& recovery : report.recoveries) {
     bool from_notice = recovery.timed_from == LossTimedFrom::kDetection;
@@ -48,8 +49,9 @@ std::string Recoveries(const RunReport& report) {
     rows.push_back({Ranks(recovery.lost_ranks), std::to_string(recovery.torn_step),
                     from_notice ? "-" : FormatFixed(recovery.detect_ms, 1),
                     FormatFixed(recovery.agree_ms, 1), FormatFixed(recovery.rewire_ms, 1),
+                    FormatFixed(recovery.catch_up_ms, 1),
                     FormatFixed(recovery.total_ms, 1) + (from_notice ? " from notice" : ""),
-                    OrDash(recovery.replay_ms, 1)});
+                    OrDash(recovery.replay_ms, 1), OrDash(recovery.commit_ms, 1)});
   }
   std::string text = Table(rows);
   if (any_from_notice) {

@@ -132,7 +132,7 @@ void TakeNotes(const RunEvents& events, RunReport& report) {
   torn.insert(torn.end(), report.ledger.torn.begin(), report.ledger.torn.end());
   for (const std::string& name : torn) {
     report.notes.push_back("the last line of " + name +
-                           " was cut off when its writer was killed, and is ignored");
+                           " is cut off and ignored: its writer was killed, or the disk was full");
   }
   if (!report.ledger.conflicts.empty()) {
     const LedgerConflict& first = report.ledger.conflicts.front();
@@ -155,7 +155,7 @@ void TakeNotes(const RunEvents& events, RunReport& report) {
 }  // namespace
 
 bool RunReport::Sound() const {
-  return ledger.EachSampleOnce() && weights_agree && workers_at_end > 0 && steps == planned_steps;
+  return ledger.Sound() && weights_agree && workers_at_end > 0 && steps == planned_steps;
 }
 
 Result<RunReport> MakeRunReport(const RunEvents& events, const LedgerCount& ledger) {

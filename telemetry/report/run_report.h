@@ -76,8 +76,8 @@ struct RunReport {
   // What a reader should know before trusting the above: torn lines, records that are missing.
   std::vector<std::string> notes;
 
-  // All planned steps were done, each sample was consumed once, and the workers that reached the
-  // end have the same weights.
+  // All planned steps were done and are in a ledger, each sample was consumed once, and the workers
+  // that reached the end have the same weights.
   bool Sound() const;
 };
 

@@ -45,8 +45,35 @@ TEST_F(Report, TimesARecoveryByTheSurvivorWhoseCommitCameFirst) {
   EXPECT_DOUBLE_EQ(recovery.detect_ms, 1);
   EXPECT_DOUBLE_EQ(recovery.agree_ms, 3);
   EXPECT_DOUBLE_EQ(recovery.rewire_ms, 5);
-  EXPECT_DOUBLE_EQ(recovery.total_ms, 9);
-  EXPECT_DOUBLE_EQ(recovery.replay_ms.value(), 41);
+  EXPECT_DOUBLE_EQ(recovery.catch_up_ms, 3);
+  EXPECT_DOUBLE_EQ(recovery.total_ms, 12);
+  EXPECT_DOUBLE_EQ(recovery.replay_ms.value(), 36);
+  // All of it, and 2 ms in which the training thread was still in its own part.
+  EXPECT_DOUBLE_EQ(recovery.commit_ms.value(), 50);
+}
+
+TEST_F(Report, ATransferToAJoinerIsPartOfNeitherCatchUpNorReplay) {
+  Write();
+  auto transfer = [&](const std::string& after, const std::string& begin, const std::string& end) {
+    constexpr std::string_view kNone = R"("t_transfer_begin":0,"t_transfer_end":0,)";
+    Edit(2, std::string(kNone) + after,
+         R"("t_transfer_begin":)" + begin + R"(,"t_transfer_end":)" + end + "," + after);
+  };
+  // In the new world itself, and in another one that follows it before the commit.
+  transfer(R"("t_entered":1364000000)", "1362000000", "1363000000");
+  std::string path = WorkerEventsPath(folder_, SyntheticProcess(2));
+  EditFile(files_, path, R"("step":4,"epoch":2,"loss":0.5,"gen":2)",
+           R"("step":4,"epoch":2,"loss":0.5,"gen":3)");
+  EditFile(files_, path, R"({"t":1400000000,"event":"commit")",
+           R"({"t":1475000000,"event":"commit")");
+  EditFile(files_, WorkerEventsPath(folder_, SyntheticProcess(1)),
+           R"({"t":1401000000,"event":"commit")", R"({"t":1490000000,"event":"commit")");
+  transfer(R"("t_entered":1470000000)", "1450000000", "1460000000");
+  const Recovery recovery = Read().value().recoveries.at(0);
+  EXPECT_DOUBLE_EQ(recovery.catch_up_ms, 2);
+  EXPECT_DOUBLE_EQ(recovery.total_ms, 11);
+  EXPECT_DOUBLE_EQ(recovery.replay_ms.value(), 1475 - 1364 - 10);
+  EXPECT_DOUBLE_EQ(recovery.commit_ms.value(), 1475 - 1350);
 }
 
 TEST_F(Report, TimesAJoinFromTheStartOfItsProcessToItsFirstCommit) {
@@ -78,7 +105,7 @@ TEST_F(Report, AJoinerThatDoesntKnowThatItIsNewIsStillNoSurvivor) {
        R"("joined_members":[])");
   RunReport report = Read().value();
   EXPECT_EQ(report.recoveries.at(0).lost_ranks, std::vector<int32_t>{0});
-  EXPECT_DOUBLE_EQ(report.recoveries.at(0).total_ms, 9);
+  EXPECT_DOUBLE_EQ(report.recoveries.at(0).total_ms, 12);
   EXPECT_EQ(report.joins.at(0).generation, 2u);
   EXPECT_EQ(report.joins.at(0).first_step, 5u);
 }
@@ -110,8 +137,9 @@ TEST_F(Report, HasTheRunsNumbers) {
 TEST_F(Report, SaysInOneLineWhatHappened) {
   Write();
   EXPECT_EQ(Verdict(Read().value()),
-            "Rank 0 was killed in step 4; 2 survivors went on after 9.0 ms. A new worker joined as "
-            "rank 0 at step 5. No sample was lost, none repeated.");
+            "Rank 0 was killed in step 4; 2 survivors had a new world 9.0 ms and committed again "
+            "50.0 ms after the kill. A new worker joined as rank 0 at step 5. No sample was lost, "
+            "none repeated.");
 }
 
 TEST_F(Report, JsonHasEveryPromisedField) {
@@ -133,8 +161,10 @@ TEST_F(Report, JsonHasEveryPromisedField) {
   EXPECT_EQ(recovery["detect_ms"], 1);
   EXPECT_EQ(recovery["agree_ms"], 3);
   EXPECT_EQ(recovery["rewire_ms"], 5);
-  EXPECT_EQ(recovery["replay_ms"], 41);
-  EXPECT_EQ(recovery["total_ms"], 9);
+  EXPECT_EQ(recovery["catch_up_ms"], 3);
+  EXPECT_EQ(recovery["total_ms"], 12);
+  EXPECT_EQ(recovery["replay_ms"], 36);
+  EXPECT_EQ(recovery["commit_ms"], 50);
   EXPECT_EQ(recovery["timed_from"], "kill");
   EXPECT_TRUE(recovery["ended_for"].is_null());
   EXPECT_EQ(json["unanswered_kills"], nlohmann::json::array());
@@ -158,7 +188,9 @@ TEST_F(Report, TerminalTableShowsTheReplayApart) {
   EXPECT_NE(text.find("test accuracy  87.50 %"), std::string::npos) << text;
   EXPECT_NE(text.find("24 expected, 24 consumed, 0 lost, 0 duplicated"), std::string::npos) << text;
   EXPECT_NE(text.find("| replay apart"), std::string::npos) << text;
-  EXPECT_NE(text.find("1.0    3.0     5.0    9.0            41.0"), std::string::npos) << text;
+  EXPECT_NE(text.find("1.0    3.0     5.0       3.0   12.0            36.0            50.0"),
+            std::string::npos)
+      << text;
 }
 
 TEST_F(Report, AnEditedLedgerMovesBothCountersAndTheVerdict) {
@@ -170,6 +202,26 @@ TEST_F(Report, AnEditedLedgerMovesBothCountersAndTheVerdict) {
   EXPECT_EQ(json["samples_lost"], 1);
   EXPECT_EQ(json["samples_duplicated"], 1);
   EXPECT_NE(Verdict(report).find("1 sample lost, 1 repetition."), std::string::npos);
+}
+
+TEST_F(Report, AStepThatIsInNoLedgerIsSaidAndNotSound) {
+  Write();
+  for (int process : {1, 2}) {
+    EditFile(files_, LedgerPath(folder_, SyntheticProcess(process)), "4 2 2 ", "7 2 2 ");
+  }
+  RunReport report = Read().value();
+  EXPECT_FALSE(report.Sound());
+  EXPECT_NE(Verdict(report).find("1 step is in no ledger."), std::string::npos) << Verdict(report);
+}
+
+TEST_F(Report, WorkersThatNeverCameIntoAWorldDidntTrain) {
+  Write({.record_kill = false, .record_exit = false, .record_detection = false});
+  for (int process : {1, 2, 3}) {
+    ASSERT_TRUE(files_.Remove(WorkerEventsPath(folder_, SyntheticProcess(process))).ok());
+  }
+  Edit(0, R"("size":3,"members":[0,1,2])", R"("size":1,"members":[0])");
+  EXPECT_EQ(Verdict(Read().value()).find("1 worker trained 3 steps"), 0u)
+      << Verdict(Read().value());
 }
 
 TEST_F(Report, TwoKilledAtOnceAreOneRecoveryTimedFromTheLast) {
@@ -185,7 +237,7 @@ TEST_F(Report, TwoKilledAtOnceAreOneRecoveryTimedFromTheLast) {
   ASSERT_EQ(report.recoveries.size(), 1u);
   EXPECT_EQ(report.recoveries[0].lost_ranks, (std::vector<int32_t>{0, 3}));
   EXPECT_DOUBLE_EQ(report.recoveries[0].detect_ms, 1);
-  EXPECT_DOUBLE_EQ(report.recoveries[0].total_ms, 9);
+  EXPECT_DOUBLE_EQ(report.recoveries[0].total_ms, 12);
   EXPECT_EQ(Verdict(report).find("Ranks 0 and 3 were killed in step 4;"), 0u);
 }
 
@@ -196,7 +248,7 @@ TEST_F(Report, ALossThatWasNoticedBeforeTheLastKillIsDetectedInNoTime) {
   EXPECT_DOUBLE_EQ(recovery.detect_ms, 0);
   EXPECT_DOUBLE_EQ(recovery.agree_ms, 2);
   EXPECT_DOUBLE_EQ(recovery.rewire_ms, 5);
-  EXPECT_DOUBLE_EQ(recovery.total_ms, 7);
+  EXPECT_DOUBLE_EQ(recovery.total_ms, 10);
 }
 
 TEST_F(Report, ACrashIsTimedFromItsExitAndSaysSo) {
@@ -205,7 +257,7 @@ TEST_F(Report, ACrashIsTimedFromItsExitAndSaysSo) {
   ASSERT_EQ(report.recoveries.size(), 1u);
   EXPECT_EQ(report.recoveries[0].timed_from, LossTimedFrom::kExit);
   EXPECT_DOUBLE_EQ(report.recoveries[0].detect_ms, 0.5);
-  EXPECT_DOUBLE_EQ(report.recoveries[0].total_ms, 8.5);
+  EXPECT_DOUBLE_EQ(report.recoveries[0].total_ms, 11.5);
   EXPECT_EQ(Verdict(report).find("Rank 0 died in step 4; 2 survivors"), 0u);
 }
 
@@ -214,10 +266,10 @@ TEST_F(Report, ACrashWithoutAnyRecordOfItIsTimedFromItsDetectionAndSaysSo) {
   RunReport report = Read().value();
   ASSERT_EQ(report.recoveries.size(), 1u);
   EXPECT_EQ(report.recoveries[0].timed_from, LossTimedFrom::kDetection);
-  EXPECT_DOUBLE_EQ(report.recoveries[0].total_ms, 8);
-  EXPECT_NE(Verdict(report).find("(from when it was noticed)"), std::string::npos);
+  EXPECT_DOUBLE_EQ(report.recoveries[0].total_ms, 11);
+  EXPECT_NE(Verdict(report).find("after the loss was noticed."), std::string::npos);
   std::string text = ReportText(report);
-  EXPECT_NE(text.find("-    3.0     5.0  8.0 from notice"), std::string::npos) << text;
+  EXPECT_NE(text.find("-    3.0     5.0       3.0  11.0 from notice"), std::string::npos) << text;
   EXPECT_NE(text.find("(from notice: no detect, "), std::string::npos) << text;
 }
 
@@ -227,7 +279,7 @@ TEST_F(Report, ALossThatItsLauncherSawBeforeItReapedItIsTimedFromThat) {
   const Recovery recovery = Read().value().recoveries.at(0);
   EXPECT_EQ(recovery.timed_from, LossTimedFrom::kExit);
   EXPECT_DOUBLE_EQ(recovery.detect_ms, 0.9);
-  EXPECT_DOUBLE_EQ(recovery.total_ms, 8.9);
+  EXPECT_DOUBLE_EQ(recovery.total_ms, 11.9);
 }
 
 TEST_F(Report, AWorkerThatFellSilentIsTimedFromItsLastSignOfLifeAndSaysSo) {
@@ -242,9 +294,11 @@ TEST_F(Report, AWorkerThatFellSilentIsTimedFromItsLastSignOfLifeAndSaysSo) {
   const Recovery& recovery = report.recoveries.at(0);
   EXPECT_EQ(recovery.timed_from, LossTimedFrom::kLastHeard);
   EXPECT_DOUBLE_EQ(recovery.detect_ms, 101);
-  EXPECT_DOUBLE_EQ(recovery.total_ms, 109);
-  EXPECT_EQ(Verdict(report).find("Rank 0 fell silent in step 4; 2 survivors went on after 109"), 0u)
+  EXPECT_DOUBLE_EQ(recovery.total_ms, 112);
+  EXPECT_EQ(Verdict(report).find("Rank 0 fell silent in step 4; 2 survivors had a new world 109"),
+            0u)
       << Verdict(report);
+  EXPECT_NE(Verdict(report).find("after the last sign of life."), std::string::npos);
   auto json = nlohmann::json::parse(ReportJson(report));
   EXPECT_EQ(json["recoveries"].at(0)["timed_from"], "last_heard");
   EXPECT_EQ(json["recoveries"].at(0)["ended_for"], "it wasn't heard for 100 ms");
@@ -275,13 +329,13 @@ TEST_F(Report, ACrashIsNotTimedFromAnEarlierExitOfItsMember) {
   earlier += exit("860000000", "");
   EditSupervisor(kRestarted, earlier + std::string(kRestarted));
   EXPECT_EQ(Read().value().recoveries.at(0).timed_from, LossTimedFrom::kDetection);
-  EXPECT_DOUBLE_EQ(Read().value().recoveries.at(0).total_ms, 8);
+  EXPECT_DOUBLE_EQ(Read().value().recoveries.at(0).total_ms, 11);
   // The lost process's own, and one of a process that never came into a world.
   std::string own = exit("1350500000", lost);
   own += exit("1350900000", "00000000000000000000000000000002");
   EditSupervisor(kRestarted, own + std::string(kRestarted));
   EXPECT_EQ(Read().value().recoveries.at(0).timed_from, LossTimedFrom::kExit);
-  EXPECT_DOUBLE_EQ(Read().value().recoveries.at(0).total_ms, 8.5);
+  EXPECT_DOUBLE_EQ(Read().value().recoveries.at(0).total_ms, 11.5);
 }
 
 TEST_F(Report, APlannedLeaveIsNoRecovery) {
@@ -295,7 +349,7 @@ TEST_F(Report, ASurvivorThatOnlyHeardOfTheLossUsesWhenTheFirstOtherNoticed) {
   const Recovery recovery = Read().value().recoveries.at(0);
   EXPECT_DOUBLE_EQ(recovery.detect_ms, 2);  // member 1 noticed at 1352
   EXPECT_DOUBLE_EQ(recovery.agree_ms, 2);
-  EXPECT_DOUBLE_EQ(recovery.total_ms, 9);
+  EXPECT_DOUBLE_EQ(recovery.total_ms, 12);
 }
 
 TEST_F(Report, AKillThatNobodyNoticedIsNoted) {
@@ -397,7 +451,7 @@ TEST_F(Report, ATornLastLineIsIgnoredAndTold) {
   ASSERT_TRUE(files_.Replace(path, text).ok());
   RunReport report = Read().value();
   ASSERT_EQ(report.notes.size(), 1u);
-  EXPECT_NE(report.notes[0].find("was cut off"), std::string::npos);
+  EXPECT_NE(report.notes[0].find("killed, or the disk was full"), std::string::npos);
 }
 
 TEST_F(Report, GarbageIsRefusedWithFileAndLine) {

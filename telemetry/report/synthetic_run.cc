@@ -68,7 +68,11 @@ WorldEvent Writer::World(int index, Generation generation) const {
                    .resume_step = 0,
                    .t_detected = {},
                    .t_decided = At(990),
-                   .t_rewired = At(1000)};
+                   .t_rewired = At(1000),
+                   .t_asked = At(950),
+                   .t_transfer_begin = {},
+                   .t_transfer_end = {},
+                   .t_entered = At(1000)};
   if (generation == 2) {
     world.rank = member - 1;
     world.size = 2;
@@ -79,12 +83,14 @@ WorldEvent Writer::World(int index, Generation generation) const {
     if (options_.record_detection) world.t_detected = At(1351 + later);
     world.t_decided = At(1354 + later);
     world.t_rewired = At(1359 + later);
+    world.t_asked = At(1361 + later);
+    world.t_entered = At(1364 + later);
   }
   if (generation == 3) {
     world.joined_members = {0};
     world.resume_step = 4;
     world.t_decided = At(1465);
-    world.t_rewired = At(1470);
+    world.t_rewired = world.t_asked = world.t_entered = At(1470);
   }
   return world;
 }

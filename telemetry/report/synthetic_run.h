@@ -3,8 +3,9 @@
 // 3 workers, 2 epochs of 12 samples, batches of 4: 6 steps. Milliseconds of the clock:
 //   1000  generation 1 (members 0 1 2) is usable; steps 1, 2, 3 are committed at 1100, 1200, 1300
 //   1350  member 0, which is rank 0, is killed in step 4
-//         member 1 detects 1352, decides 1355, is rewired 1360, commits step 4 at 1401
-//         member 2 detects 1351, decides 1354, is rewired 1359, commits step 4 at 1400: the first
+//         member 1 detects 1352, decides 1355, is rewired 1360, asks 1362, enters 1365, commits
+//         step 4 at 1401 member 2 detects 1351, decides 1354, is rewired 1359, asks 1361, enters
+//         1364, commits step 4 at 1400: the first
 //   1380  member 0 is started again; its "start" is at 1390, its transfer from 1450 to 1460
 //   1470  generation 3 (members 0 1 2) is usable; step 5 at 1500 (member 0: 1501), step 6 at 1600
 #ifndef CLOSERANKS_TELEMETRY_REPORT_SYNTHETIC_RUN_H_

@@ -10,6 +10,20 @@
 namespace closeranks::telemetry {
 namespace {
 
+std::string TimedFromInWords(LossTimedFrom from) {
+  switch (from) {
+    case LossTimedFrom::kKill:
+      return "the kill";
+    case LossTimedFrom::kExit:
+      return "the loss";
+    case LossTimedFrom::kLastHeard:
+      return "the last sign of life";
+    case LossTimedFrom::kDetection:
+      break;
+  }
+  return "the loss was noticed";
+}
+
 std::string LossSentence(const Recovery& recovery) {
   std::string were = recovery.lost_ranks.size() > 1 ? " were" : " was";
   std::string verb = " died";
@@ -22,10 +36,10 @@ std::string LossSentence(const Recovery& recovery) {
   }
   std::string text = RankList(recovery.lost_ranks) + verb;
   if (recovery.torn_step > 0) text += " in step " + std::to_string(recovery.torn_step);
-  text += "; " + Counted(recovery.survivors, "survivor", "survivors") + " went on after " +
-          FormatMilliseconds(recovery.total_ms);
-  if (recovery.timed_from == LossTimedFrom::kDetection) text += " (from when it was noticed)";
-  return text + ".";
+  text += "; " + Counted(recovery.survivors, "survivor", "survivors") + " had a new world " +
+          FormatMilliseconds(recovery.detect_ms + recovery.agree_ms + recovery.rewire_ms);
+  if (recovery.commit_ms) text += " and committed again " + FormatMilliseconds(*recovery.commit_ms);
+  return text + " after " + TimedFromInWords(recovery.timed_from) + ".";
 }
 
 std::string UnansweredSentence(const UnansweredKills& unanswered) {
@@ -41,7 +55,10 @@ std::string UnansweredSentence(const UnansweredKills& unanswered) {
 }
 
 std::string NoRecoverySentence(const RunReport& report) {
-  std::string text = Counted(report.ranks, "worker", "workers") + " trained " +
+  // Not all that were to start need have come into a world.
+  int most = 0;
+  for (const WorldSizePoint& world : report.world_sizes) most = std::max(most, world.size);
+  std::string text = Counted(most, "worker", "workers") + " trained " +
                      Counted(static_cast<int64_t>(report.steps), "step", "steps");
   if (report.abnormal_exits.empty()) return text + " and lost nobody.";
   return text + "; " + Counted(std::ssize(report.abnormal_exits), "worker", "workers") +
@@ -85,6 +102,9 @@ std::string Verdict(const RunReport& report) {
     text += " " + JoinSentence(report.joins[i]);
   }
   text += " " + SamplesSentence(report);
+  if (report.ledger.missing_steps > 0) {
+    text += " " + Counted(report.ledger.missing_steps, "step is", "steps are") + " in no ledger.";
+  }
   if (!report.weights_agree) text += " The workers ended with different weights.";
   if (report.workers_at_end == 0) text += " No worker reached the end.";
   if (report.steps != report.planned_steps) {

@@ -8,8 +8,9 @@
 
 namespace closeranks::telemetry {
 
-// A few short sentences: "Rank 0 was killed in step 312; 3 survivors went on after 8.4 ms. A new
-// worker joined as rank 0 at step 355. No sample was lost, none repeated."
+// A few short sentences: "Rank 0 was killed in step 312; 3 survivors had a new world 0.9 ms and
+// committed again 36 ms after the kill. A new worker joined as rank 0 at step 355. No sample was
+// lost, none repeated."
 std::string Verdict(const RunReport& report);
 
 }  // namespace closeranks::telemetry

@@ -16,6 +16,7 @@ CLOSERANKS = "cli/closeranks"
 PROGRAM = "examples/fashion_mnist/fashion_mnist"
 SCRATCH = pathlib.Path(os.environ.get("TEST_TMPDIR", "/tmp"))
 USAGE = 2
+MISMATCH = 84
 NO_RESOURCES = 86
 
 
@@ -33,6 +34,11 @@ class BadInput(unittest.TestCase):
         self.assertTrue(lines, text)
         return text
 
+    def need_data(self):
+        reason = fashion_mnist_part.why_skipped()
+        if reason:
+            self.skipTest(reason)
+
     def test_unknown_flag(self):
         self.expect(USAGE, "nosuchflag", "-n", "1", "--", PROGRAM, "--nosuchflag")
 
@@ -44,11 +50,18 @@ class BadInput(unittest.TestCase):
         self.expect(USAGE, "--mode=slow: expected fast or exact", "-n", "1", "--", PROGRAM,
                     "--mode=slow")
 
+    def test_learning_rate_that_is_none(self):
+        for rate in ("nan", "inf", "-5", "0"):
+            text = self.expect(USAGE, "'learning_rate'", "-n", "1", "--", PROGRAM,
+                               f"--learning_rate={rate}")
+            self.assertNotIn("c10", text)
+            self.assertNotIn("restart 1 of", text)
+
     def test_missing_data_folder(self):
         self.expect(USAGE, "/nonexistent", "-n", "1", "--", PROGRAM, "--data=/nonexistent")
 
     def test_truncated_data(self):
-        fashion_mnist_part.skip_without_data()
+        self.need_data()
         data = fashion_mnist_part.write_part(SCRATCH / "cut", 600, 100)
         images = data / "train-images-idx3-ubyte.gz"
         images.write_bytes(images.read_bytes()[:-1000])
@@ -77,7 +90,7 @@ class BadInput(unittest.TestCase):
         self.assertIn("--report=/proc/nosuch", text)
 
     def test_full_disk(self):
-        fashion_mnist_part.skip_without_data()
+        self.need_data()
         data = fashion_mnist_part.write_part(SCRATCH / "few", 600, 100)
         report = SCRATCH / "full"
         # A file that may not grow stands for a disk that is full, at about half of the ledger. The
@@ -95,6 +108,16 @@ class BadInput(unittest.TestCase):
         self.assertTrue(all("; make room there" in line for line in named), done.stdout)
         self.assertEqual(len([line for line in lines if "exited with code 86" in line]), 2,
                          done.stdout)
+
+    def test_another_learning_rate_on_one_rank(self):
+        self.need_data()
+        data = fashion_mnist_part.write_part(SCRATCH / "rates", 600, 100)
+        text = self.expect(
+            MISMATCH, "configuration differs: ", "-n", "2", "--", "sh", "-c",
+            f'exec {PROGRAM} --data={data} --learning_rate=0.00$((RANK + 1))')
+        named = [line for line in text.splitlines() if "configuration differs: " in line]
+        for rate in ("'lr=0.001'", "'lr=0.002'"):
+            self.assertTrue(all(rate in line for line in named), text)
 
     def test_error_lines_carry_generation_and_rank(self):
         self.expect(USAGE, "gen=- rank=- op=-", "-n", "1", "--", PROGRAM, "--mode=slow")

@@ -32,7 +32,7 @@ def check_run(folder):
     assert [join["rank"] for join in report["joins"]] == [0], report
     assert report["test_accuracy"] >= 0.89, report["test_accuracy"]
     assert len(report["weights_sha256"]) == 64, report["weights_sha256"]
-    for word in ("detect", "agree", "rewire", "replay", "accuracy"):
+    for word in ("detect", "agree", "rewire", "catch-up", "replay", "accuracy"):
         assert word in result.stdout, word
     page = (folder / "report.html").read_text()
     assert page.startswith("<!DOCTYPE html>") and "http" not in page.replace(

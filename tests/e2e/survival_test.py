@@ -38,9 +38,12 @@ def run(name, ranks, data, samples, kill=None, extra=(), epochs=EPOCHS):
     expected = [int(rank) for rank in kill.split(",")] if kill else []
     assert sorted(lost) == expected, f"lost {lost}, expected {expected}"
     for recovery in result["recoveries"]:
-        parts = recovery["detect_ms"] + recovery["agree_ms"] + recovery["rewire_ms"]
+        parts = sum(recovery[part] for part in ("detect_ms", "agree_ms", "rewire_ms",
+                                                "catch_up_ms"))
         assert abs(parts - recovery["total_ms"]) < 0.01, recovery
+        assert recovery["catch_up_ms"] > 0, recovery
         assert recovery["replay_ms"] > 0, recovery
+        assert recovery["commit_ms"] >= recovery["total_ms"] + recovery["replay_ms"] - 0.01
     assert (report / "report.html").read_text().startswith("<!DOCTYPE html>")
     return result
 
@@ -74,7 +77,8 @@ def main():
     parser.add_argument("--alone", action="store_true")
     parser.add_argument("--full", action="store_true", help="the whole data")
     options = parser.parse_args()
-    fashion_mnist_part.skip_without_data()
+    if fashion_mnist_part.why_skipped():
+        return
     samples = 60000 if options.full else 6000
     data = fashion_mnist_part.WHOLE
     if not options.full:

@@ -8,12 +8,14 @@
 #include <algorithm>
 #include <string>
 
+#include "base/files.h"
 #include "base/random.h"
 #include "base/unique_fd.h"
 #include "glog/logging.h"
 #include "gtest/gtest.h"
 #include "net/frame.h"
 #include "net/preamble.h"
+#include "telemetry/report/ledger_count.h"
 #include "tests/multiprocess/job_process.h"
 
 namespace closeranks {
@@ -22,6 +24,7 @@ namespace {
 using testing_job::Barrier;
 using testing_job::CountLines;
 using testing_job::ExpectNoProcessLeft;
+using testing_job::ExpectNothingTrained;
 using testing_job::ExpectTrained;
 using testing_job::Hosts;
 using testing_job::JobProcess;
@@ -160,16 +163,62 @@ TEST(BadInput, SupervisorsOfDifferentJobsAreToldApart) {
   EXPECT_NE(second.output().find("members=2"), std::string::npos) << second.output();
 }
 
-TEST(BadInput, WorkersOfDifferentConfigurationsEndAndNameBoth) {
-  for (const char* wire : {"--notcp", "--tcp"}) {
+TEST(BadInput, HostsOfJobsWithDifferentNamesAreToldApartAndBothAreNamed) {
+  ReportFolder folder;
+  Hosts hosts(folder, 2, 1);
+  JobProcess first(hosts.Flags(0, {"--job=alpha"}, {}));
+  JobProcess second(hosts.Flags(1, {"--job=beta"}, {}));
+  for (JobProcess* job : {&first, &second}) {
+    EXPECT_EQ(job->Wait(), kMismatch) << job->output();
+    EXPECT_NE(job->output().find("'alpha'"), std::string::npos) << job->output();
+    EXPECT_NE(job->output().find("'beta'"), std::string::npos) << job->output();
+  }
+}
+
+TEST(BadInput, WorkersOfDifferentConfigurationsEndAndNameBothAndNobodyTrains) {
+  // Of who sees it first there are many orders; none of them is to make a difference.
+  for (int run = 0; run < 12; ++run) {
     ReportFolder folder;
-    JobProcess job(
-        RunFlags(folder, 2, {}, {wire, "--configuration=batch=12", "--odd_one=1:batch=13"}));
+    JobProcess job(RunFlags(
+        folder, 2 + run % 3, {},
+        {run % 2 == 0 ? "--notcp" : "--tcp", "--configuration=batch=12", "--odd_one=1:batch=13"}));
     EXPECT_EQ(job.Wait(), kMismatch) << job.output();
+    ExpectNothingTrained(folder);
     EXPECT_NE(job.output().find("batch=12"), std::string::npos) << job.output();
     EXPECT_NE(job.output().find("batch=13"), std::string::npos) << job.output();
     EXPECT_EQ(CountLines(job.output(), "restart 1 of"), 0) << job.output();
     ExpectNoProcessLeft(folder);
+  }
+}
+
+TEST(BadInput, WorkersThatTrainedToDifferentWeightsEndAndNameEach) {
+  ReportFolder folder;
+  JobProcess job(RunFlags(folder, 3, {}, {"--strays=1"}));
+  EXPECT_EQ(job.Wait(), kMismatch) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "different weights: rank "), 3) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "rank 0,2 has "), 3) << job.output();
+  // The last step was applied all the same: what differs are the weights, not the samples.
+  SystemFiles files;
+  auto count = telemetry::CountLedgers(files, folder.path(), {.samples = 120, .epochs = 2});
+  ASSERT_TRUE(count.ok()) << count.status();
+  EXPECT_TRUE(count->Sound()) << telemetry::LedgerCountText(*count);
+  EXPECT_EQ(CountLines(job.output(), "restart 1 of"), 0) << job.output();
+  ExpectNoProcessLeft(folder);
+}
+
+TEST(BadInput, HostsWhoseWorkersAreOfDifferentBuildsEndAndNameBothAndNobodyTrains) {
+  for (int run = 0; run < 6; ++run) {
+    ReportFolder folder;
+    Hosts hosts(folder, 2, 1 + run % 2);
+    JobProcess first(hosts.Flags(0, {}, {"--build=old one"}));
+    JobProcess second(hosts.Flags(1, {}, {"--build=new one"}));
+    for (JobProcess* job : {&first, &second}) {
+      EXPECT_EQ(job->Wait(), kMismatch) << job->output();
+      EXPECT_NE(job->output().find("'old one'"), std::string::npos) << job->output();
+      EXPECT_NE(job->output().find("'new one'"), std::string::npos) << job->output();
+    }
+    ExpectNothingTrained(folder);
+    ExpectNoProcessLeft(folder, 2);
   }
 }
 
@@ -197,8 +246,9 @@ TEST(BadInput, AWorkerThatCantStartEndsTheStart) {
 }
 
 // `closeranks run -n 3` of the toy worker, by way of this script.
-Words ByScript(const ReportFolder& folder, const std::string& script, const Words& worker = {}) {
-  Words flags = RunFlags(folder, 3, {}, worker);
+Words ByScript(const ReportFolder& folder, const std::string& script, const Words& worker = {},
+               const Words& supervisor = {}) {
+  Words flags = RunFlags(folder, 3, supervisor, worker);
   auto program = std::find(flags.begin(), flags.end(), "--") + 1;
   flags.insert(program, {"sh", "-c", script});
   return flags;
@@ -247,6 +297,41 @@ TEST(BadInput, AProgramThatOnlyPrintsItsHelpEndsWellOnEveryRank) {
     EXPECT_EQ(CountLines(job.output(), "] gen="), 1) << job.output();
     ExpectNoProcessLeft(folder);
   }
+}
+
+TEST(BadInput, WhatStrangersSayBeforeTheFirstWorldEndsNobody) {
+  ReportFolder folder;
+  const std::string address = testing_job::UniqueAddress();
+  Barrier barrier(folder), first_step(folder, "first_step");
+  JobProcess job(ByScript(folder,
+                          "[ \"$RANK\" = 1 ] && : <" + barrier.path() + "; exec \"$0\" \"$@\"",
+                          {"--tcp", "--faults=0:ready:say:0,2:ready:say:0", "--pause_step=1",
+                           "--pause_at=" + first_step.path()},
+                          {"--listen=" + address}));
+  for (int worker = 0; worker < 2; ++worker) ASSERT_TRUE(job.WaitForOutput("is at ready"));
+  SeededRandom random(1);
+  const std::string refusal =
+      net::EncodeFrame({.kind = net::FrameKind::kHello}, "\4\1configuration differs");
+  auto attack = [&] {
+    for (net::ConnectionRole role :
+         {net::ConnectionRole::kMembership, net::ConnectionRole::kData}) {
+      for (MemberId member : {0, 2}) {
+        const std::string begin =
+            net::EncodePreamble({role, net::HashJobName("closeranks"), {member, {}}, 1});
+        SendAndWaitForEnd(address, begin + RandomBytes(random, 200));
+        SendAndWaitForEnd(address, begin + refusal);
+      }
+    }
+  };
+  attack();
+  // And while the first world is being connected.
+  barrier.Open();
+  attack();
+  first_step.Open();
+  EXPECT_EQ(job.Wait(), 0) << job.output();
+  EXPECT_EQ(testing_job::Worlds(folder), 1) << job.output();
+  ExpectTrained(folder, 3);
+  ExpectNoProcessLeft(folder);
 }
 
 TEST(BadInput, BytesAtThePortDisturbNothing) {

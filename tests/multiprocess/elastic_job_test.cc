@@ -266,6 +266,25 @@ TEST(ElasticJob, AStoppedSupervisorEndsNobodyWhenItGoesOn) {
   ExpectNoProcessLeft(folder);
 }
 
+TEST(ElasticJob, ASupervisorThatStaysStoppedHangsNoWorker) {
+  ReportFolder folder;
+  testing_job::Barrier barrier(folder);
+  JobProcess job(RunFlags(folder, 3, {},
+                          {"--agent_timeout=1", "--pause_step=5", "--pause_at=" + barrier.path()}));
+  for (int worker = 0; worker < 3; ++worker) ASSERT_TRUE(job.WaitForOutput("pauses"));
+  job.Signal(SIGSTOP);
+  barrier.Open();
+  for (int member = 0; member < 3; ++member) {
+    EXPECT_TRUE(testing_job::WaitUntilDead(testing_job::WorkerPid(folder, member)));
+  }
+  job.Signal(SIGCONT);
+  EXPECT_NE(job.Wait(), 0) << job.output();
+  EXPECT_GE(CountLines(job.output(), "the supervisor (process " + std::to_string(job.pid()) + ")"),
+            3)
+      << job.output();
+  ExpectNoProcessLeft(folder);
+}
+
 TEST(ElasticJob, WhoIsLostOnceTheEndIsAgreedOnCostsNothing) {
   EXPECT_EQ(Train(3, {}, {"--faults=1:end:kill:0"}), Undisturbed());
   EXPECT_EQ(Train(3, {"--worker_timeout=1"}, {"--faults=2:end:stop:0"}), Undisturbed());

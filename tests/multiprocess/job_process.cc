@@ -241,6 +241,16 @@ std::string ExpectTrained(const ReportFolder& folder, int at_end) {
   return hashes.size() == 1 ? *hashes.begin() : "";
 }
 
+void ExpectNothingTrained(const ReportFolder& folder) {
+  for (const telemetry::WorkerEvents& worker : Events(folder.path()).workers) {
+    EXPECT_TRUE(worker.commits.empty()) << "member " << worker.member;
+  }
+  for (const auto& file : std::filesystem::directory_iterator(folder.path())) {
+    bool is_ledger = file.path().filename().string().starts_with("ledger.");
+    EXPECT_TRUE(!is_ledger || file.file_size() == 0) << file.path();
+  }
+}
+
 pid_t WorkerPid(const ReportFolder& folder, int member, int supervisor) {
   pid_t pid = -1;
   for (const auto& started : EventsOfSupervisor(folder, supervisor).started) {

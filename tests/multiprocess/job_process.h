@@ -115,6 +115,8 @@ void ExpectNoProcessLeft(const ReportFolder& folder, int supervisors = 1);
 // of their weights; empty, with failures of the test, when that isn't so. `at_end` of them, if it
 // isn't -1.
 std::string ExpectTrained(const ReportFolder& folder, int at_end = -1);
+// Failures of the test for every step that any worker has committed or noted in its ledger.
+void ExpectNothingTrained(const ReportFolder& folder);
 // The pid of member `member`'s newest worker, or -1.
 pid_t WorkerPid(const ReportFolder& folder, int member, int supervisor = 0);
 // Blocks until the process has ended, reaped or not; false when that takes unreasonably long.

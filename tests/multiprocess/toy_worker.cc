@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <csignal>
 #include <cstdio>
@@ -32,6 +33,7 @@ DEFINE_int32(epochs, 2, "passes over the samples");
 DEFINE_uint64(seed, 1, "of the weights");
 DEFINE_int32(shards, 0, "logical shards of exact mode; 0: fast mode");
 DEFINE_bool(tcp, false, "no shared memory");
+DEFINE_double(agent_timeout, 30, "seconds after which a silent supervisor is given up");
 DEFINE_string(report, "", "folder for events and ledgers");
 DEFINE_string(full_disk, "", "MEMBER,...: no room for the ledgers of these");
 DEFINE_string(configuration, "", "what the handshake compares");
@@ -43,6 +45,7 @@ DEFINE_int32(hold_size, 0, "see --hold_step");
 DEFINE_uint64(pause_step, 0, "stay in this step until somebody writes to --pause_at");
 DEFINE_string(pause_at, "", "a named pipe");
 DEFINE_string(linger_at, "", "a named pipe: who finishes early ends when somebody writes to it");
+DEFINE_int32(strays, -1, "the member whose weights become other ones in step 3");
 DEFINE_int32(tells_signals, -1, "the member that says when it gets SIGUSR1 or SIGUSR2");
 // Each strikes once in the run, but for "exit", which strikes every time but the first.
 DEFINE_string(
@@ -134,8 +137,8 @@ class Hold {
 
 class FaultyReplica final : public elastic::ToyReplica {
  public:
-  FaultyReplica(Faults& faults, Hold& hold)
-      : ToyReplica(FLAGS_seed, FLAGS_shards), faults_(faults), hold_(hold) {}
+  FaultyReplica(Faults& faults, Hold& hold, MemberId self)
+      : ToyReplica(FLAGS_seed, FLAGS_shards), faults_(faults), hold_(hold), self_(self) {}
 
   void BeginPart(StepNumber step, const elastic::Part& part, bool last) override {
     faults_.At("part", step);
@@ -150,6 +153,7 @@ class FaultyReplica final : public elastic::ToyReplica {
   void Apply(StepNumber step) override {
     faults_.At("apply", step);
     ToyReplica::Apply(step);
+    if (step == 3 && self_ == FLAGS_strays) ToyReplica::Apply(step);
   }
   std::string SaveState() override {
     faults_.At("save", 0);
@@ -163,6 +167,7 @@ class FaultyReplica final : public elastic::ToyReplica {
  private:
   Faults& faults_;
   Hold& hold_;
+  MemberId self_;
 };
 
 class Observer final : public elastic::StepObserver {
@@ -170,7 +175,7 @@ class Observer final : public elastic::StepObserver {
   Observer(elastic::Worker& worker, telemetry::EventLog& events, Faults& faults, StepNumber steps)
       : worker_(worker), events_(events), faults_(faults), steps_(steps) {}
 
-  void OnWorld(const elastic::ConnectedWorld& connected, StepNumber resumed_from) override {
+  void OnWorld(const elastic::ConnectedWorld& connected, const Entry& entry) override {
     telemetry::WorldEvent event;
     event.gen = connected.world.generation;
     event.rank = connected.rank;
@@ -178,7 +183,7 @@ class Observer final : public elastic::StepObserver {
     for (const MemberProcess& process : connected.world.ranks) {
       event.members.push_back(process.member);
     }
-    event.resume_step = resumed_from;
+    event.resume_step = entry.resumed_from;
     events_.Write(ToRecord(event));
     faults_.At("world", connected.world.generation);
   }
@@ -227,6 +232,8 @@ Status Train(const Environment& environment, ExitCode& exit_code) {
   elastic::Worker::Options options;
   options.shared_memory = !FLAGS_tcp;
   options.build = FLAGS_build;
+  options.agent_timeout =
+      std::chrono::duration_cast<Duration>(std::chrono::duration<double>(FLAGS_agent_timeout));
   Hold hold;
   options.on_world = [&hold](const elastic::ConnectedWorld& world) {
     hold.OnWorld(world.world.size());
@@ -246,7 +253,7 @@ Status Train(const Environment& environment, ExitCode& exit_code) {
     }
     ASSIGN_OR_RETURN(ledger, elastic::Ledger::Open(files, path));
   }
-  FaultyReplica replica(faults, hold);
+  FaultyReplica replica(faults, hold, worker->process().member);
   elastic::ToyBatches batches(FLAGS_samples, FLAGS_batch, FLAGS_epochs);
   Observer observer(*worker, *events, faults, batches.steps());
   elastic::StepLoop::Options loop_options;

@@ -160,7 +160,7 @@ void MembershipWorld::StartWorker(int index) {
     Trace(Label(index) + "'s worker " + workers_[number]->incarnation.ToShortString() +
           " is ready");
     pods_[index]->membership->OnWorkerReady(LocalTime(*pods_[index]), workers_[number]->incarnation,
-                                            "card", state);
+                                            "card", {}, state);
   });
 }
 
