@@ -20,7 +20,7 @@ enum class ExitCode : int {
   kJoinTimeout = 83,      // too few members came, or none let this one in
   kMismatch = 84,         // another build or configuration than the job's
   kUnauthenticated = 85,  // not the job's key
-  kNoResources = 86,      // port taken, disk full, out of descriptors
+  kNoResources = 86,      // port or folder taken, disk full, out of descriptors
   kPoison = 87,           // a part of the batch killed two ranks in a row
 };
 

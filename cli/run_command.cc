@@ -33,7 +33,9 @@ DEFINE_double(restart_delay, 0, "seconds from a worker's crash to its new start"
 DEFINE_string(kill, "",
               "kill ranks on purpose, in the middle of a step: "
               "RANK[,RANK...]@STEP or RANK[,RANK...]@PERCENT%");
-DEFINE_string(report, "", "folder for the run's records; give the program the same");
+DEFINE_string(report, "",
+              "folder for the run's records, which takes the place of an earlier run's; give the "
+              "program the same, and each host its own");
 DEFINE_bool(progress, false, "show one line with the run's progress");
 DEFINE_double(join_timeout, 300, "seconds within which all members must have come");
 DEFINE_double(quorum_timeout, 60, "seconds to wait for a quorum of members once it is lost");

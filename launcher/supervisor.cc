@@ -38,8 +38,14 @@ ExitResult FromWaitStatus(int status) {
   return {WEXITSTATUS(status), 0};
 }
 
-// A full disk may be mended; a folder that can't be written is the wrong one.
+// A full disk may be mended; a folder that can't be written is the wrong one. One that another run
+// writes is like a port that is taken.
 Status ReportStatus(const std::string& folder, const Status& why) {
+  if (why.code() == StatusCode::kAborted) {
+    return ResourceExhausted("--report=" + folder +
+                             ": another run that is still going writes its records there; wait "
+                             "for its end, or choose another folder (each host needs its own)");
+  }
   std::string message =
       "--report=" + folder + ": " + why.message() + "; choose a folder that can be written";
   if (why.code() == StatusCode::kResourceExhausted) return ResourceExhausted(std::move(message));
@@ -95,8 +101,9 @@ Result<int> Supervisor::Run() {
 Status Supervisor::Prepare() {
   if (!options_.report_folder.empty()) {
     const std::string& folder = options_.report_folder;
-    Status made = telemetry::PrepareReportFolder(files_, folder);
-    if (!made.ok()) return ReportStatus(folder, made);
+    auto prepared = telemetry::PrepareReportFolder(files_, folder);
+    if (!prepared.ok()) return ReportStatus(folder, prepared.status());
+    report_lock_ = *std::move(prepared);
     auto events =
         telemetry::EventLog::Open(files_, telemetry::SupervisorEventsPath(folder), clock_);
     if (!events.ok()) return ReportStatus(folder, events.status());

@@ -122,6 +122,7 @@ class Supervisor {
   net::EventLoop loop_;
   Random& random_;
   LiveLine live_;
+  UniqueFd report_lock_;  // nobody else removes or writes what this run does
   std::unique_ptr<telemetry::EventLog> events_;
   std::unique_ptr<rendezvous::AgentHost> host_;
   std::map<MemberId, Slot> slots_;

@@ -108,6 +108,21 @@ TEST(BadInput, ATakenPortIsNamed) {
   EXPECT_EQ(first.Wait(), 0) << first.output();
 }
 
+TEST(BadInput, AReportFolderThatALiveRunWritesIsNamedAndLeftAlone) {
+  ReportFolder folder;
+  Barrier barrier(folder);
+  Words flags = RunFlags(folder, 2, {}, {"--pause_step=5", "--pause_at=" + barrier.path()});
+  JobProcess first(flags);
+  for (int worker = 0; worker < 2; ++worker) ASSERT_TRUE(first.WaitForOutput("pauses"));
+  ExpectRefused(flags, kNoResources, "--report=" + folder.OfSupervisor() + ": another run");
+  barrier.Open();
+  EXPECT_EQ(first.Wait(), 0) << first.output();
+  ExpectNoProcessLeft(folder);  // by the records of the first
+  // Once it has ended, the folder is anybody's.
+  JobProcess next({"--report=" + folder.OfSupervisor(), "--", "true"});
+  EXPECT_EQ(next.Wait(), 0) << next.output();
+}
+
 TEST(BadInput, APeerThatCantBeResolvedIsNamed) {
   ReportFolder folder;
   std::string key = folder.Write("key", "0123456789abcdef");
