@@ -44,6 +44,13 @@ DEFINE_double(worker_timeout, 1, "seconds after which a silent worker is ended")
 namespace closeranks::cli {
 namespace {
 
+constexpr char kUsage[] =
+    "closeranks run [FLAGS] -- PROGRAM ARGS\n\n"
+    "Each line that a worker writes begins with its number, as in '[2] loss 0.31': the RANK that "
+    "it\n"
+    "was started with. It and its successors keep that number, while ranks move up when one is "
+    "lost.";
+
 // Shorter keys could be guessed.
 constexpr size_t kLeastKeyBytes = 16;
 
@@ -193,7 +200,7 @@ Result<std::vector<std::string>> ParseFlags(std::span<const std::string> argumen
   int argc = static_cast<int>(pointers.size());
   pointers.push_back(nullptr);
   char** argv = pointers.data();
-  ParseCommandLine("closeranks run [FLAGS] -- PROGRAM ARGS", &argc, &argv);
+  ParseCommandLine(kUsage, &argc, &argv);
   if (argc > 1) {
     return InvalidArgument("'" + std::string(argv[1]) +
                            "' is no flag; the program comes after '--'");

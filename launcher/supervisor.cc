@@ -78,6 +78,7 @@ Result<int> Supervisor::Run() {
   sigset_t handled = HandledSignals();
   sigset_t before;
   sigprocmask(SIG_BLOCK, &handled, &before);
+  std::signal(SIGPIPE, SIG_IGN);  // for good: what is still in a buffer is written at exit
   worker_open_files_ = RaiseOpenFilesLimit();
   Status prepared = Prepare();
   while (prepared.ok() && !AllFinished()) loop_.PollOnce(Duration::max());
@@ -202,8 +203,8 @@ Status Supervisor::LaunchWorker(Slot& slot) {
   child.open_files = worker_open_files_;
   ASSIGN_OR_RETURN(slot.child,
                    ChildProcess::Start(std::move(child), loop_,
-                                       [this, member = slot.member](std::string line, bool) {
-                                         Print(member, line);
+                                       [this, member = slot.member](std::string line, bool error) {
+                                         Print(error ? stderr : stdout, member, line);
                                        }));
   slot.step_time = {};
   slot.incarnation.clear();
@@ -406,8 +407,9 @@ void Supervisor::InjectFault(StepNumber step) {
   }
   for (const telemetry::KillEvent& kill : kills) {
     events_->Write(ToRecord(kill), kill.t);
-    live_.WriteThrough("killed rank " + std::to_string(kill.rank) + " (member " +
-                       std::to_string(kill.member) + ") in step " + std::to_string(kill.step));
+    live_.WriteThrough(stdout, "killed rank " + std::to_string(kill.rank) + " (member " +
+                                   std::to_string(kill.member) + ") in step " +
+                                   std::to_string(kill.step));
   }
 }
 
@@ -514,8 +516,9 @@ void Supervisor::StopAll(int signal) {
   }
 }
 
-void Supervisor::Print(MemberId member, const std::string& line) {
-  live_.WriteThrough("[" + std::to_string(member) + "] " + line);
+// Not the rank of the moment: who reads on wants to know the process, and ranks move up.
+void Supervisor::Print(std::FILE* to, MemberId member, const std::string& line) {
+  live_.WriteThrough(to, "[" + std::to_string(member) + "] " + line);
 }
 
 bool Supervisor::AllFinished() const {

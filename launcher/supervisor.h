@@ -5,6 +5,7 @@
 
 #include <sys/resource.h>
 
+#include <cstdio>
 #include <map>
 #include <memory>
 #include <optional>
@@ -28,7 +29,11 @@
 namespace closeranks::launcher {
 
 // Single-threaded. The calling thread's SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2 and
-// SIGHUP (unless ignored) are taken over while Run is in progress.
+// SIGHUP (unless ignored) are taken over while Run is in progress. From then on this process
+// ignores SIGPIPE: the run goes on when nobody reads its output any more.
+//
+// What a worker writes goes to the stream of the same name here, each line after its member's
+// number in brackets, which is the RANK that it was started with.
 class Supervisor {
  public:
   struct Options {
@@ -110,7 +115,7 @@ class Supervisor {
   void DropLifelines(Slot& slot);
   void InjectFault(StepNumber step);
   void StopAll(int signal);
-  void Print(MemberId member, const std::string& line);
+  void Print(std::FILE* to, MemberId member, const std::string& line);
   bool CanStillStart() const { return !stopping_ && !job_ended_ && !host_->has_started(); }
   // `early`: it was gone before the job's end.
   int FinalCode(const Slot& slot, const ExitResult& result, bool early) const;

@@ -291,6 +291,19 @@ TEST(ElasticJob, UserSignalsAreForTheWorkersThatHandleThem) {
   ExpectNoProcessLeft(folder);
 }
 
+TEST(ElasticJob, GoesOnWhenNobodyReadsItsOutput) {
+  ReportFolder folder;
+  testing_job::Barrier barrier(folder);
+  JobProcess job(
+      RunFlags(folder, 3, {"--progress"}, {"--pause_step=5", "--pause_at=" + barrier.path()}));
+  for (int worker = 0; worker < 3; ++worker) ASSERT_TRUE(job.WaitForOutput("pauses"));
+  job.StopReading();
+  barrier.Open();
+  EXPECT_EQ(job.Wait(), 0);
+  EXPECT_EQ(ExpectTrained(folder, 3), Undisturbed());
+  ExpectNoProcessLeft(folder);
+}
+
 TEST(ElasticJob, TerminatingTheSupervisorEndsEverything) {
   for (int signal : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) {
     ReportFolder folder;
