@@ -32,7 +32,8 @@ DEFINE_int32(max_restarts, 3, "times that a crashed worker is started again, wit
 DEFINE_double(restart_delay, 0, "seconds from a worker's crash to its new start");
 DEFINE_string(kill, "",
               "kill ranks on purpose, in the middle of a step: "
-              "RANK[,RANK...]@STEP or RANK[,RANK...]@PERCENT%");
+              "RANK[,RANK...]@STEP or RANK[,RANK...]@PERCENT%; the first step from there on that "
+              "is long enough. A run without it ends with an error");
 DEFINE_string(report, "",
               "folder for the run's records, which takes the place of an earlier run's; give the "
               "program the same, and each host its own");

@@ -77,9 +77,6 @@ class Supervisor {
     // The worker ended well without ever asking to be let in: it printed its help, for instance.
     bool never_joined = false;
     int exit_code = 0;
-    // The pace of the running worker, to hit the middle of a step.
-    TimePoint step_began{};
-    Duration step_time{0};
   };
 
   Status Prepare();
@@ -93,7 +90,7 @@ class Supervisor {
   void PassOn(int signal);
   void ReapAll();
   void OnExit(Slot& slot, const ExitResult& result);
-  void OnProgress(Slot& slot, const rendezvous::Progress& progress);
+  void OnProgress(const rendezvous::Progress& progress);
   void OnEnding(MemberId member, const rendezvous::Agent::Ending& ending);
   void OnMismatch(const Status& mismatch);
   // The member takes no further part: its worker ends by itself within the grace period, or is
@@ -113,7 +110,9 @@ class Supervisor {
   void HangUp();
   void OnLifeline(Slot& slot, UniqueFd lifeline);
   void DropLifelines(Slot& slot);
-  void InjectFault(StepNumber step);
+  void InjectFault();
+  // What to say when not all who were to be killed were; else empty.
+  std::string MissedKills() const;
   void StopAll(int signal);
   void Print(std::FILE* to, MemberId member, const std::string& line);
   bool CanStillStart() const { return !stopping_ && !job_ended_ && !host_->has_started(); }
@@ -133,7 +132,8 @@ class Supervisor {
   std::map<MemberId, Slot> slots_;
   rlimit worker_open_files_{};  // the limit that this process was started with
   UniqueFd signals_;
-  bool fault_armed_ = false;  // its moment has come
+  std::optional<FaultAim> aim_;
+  size_t kills_ = 0;
   bool stopping_ = false;
   bool job_ended_ = false;
   std::set<std::string> told_endings_;
