@@ -62,7 +62,7 @@ TEST(Program, WhatAWorkerWritesGoesToTheSameStreamAfterItsNumber) {
 }
 
 TEST(Program, HelpSaysWhatTheNumberBeforeALineIs) {
-  EXPECT_NE(Call("run --help").output.find("the RANK that it\nwas started with"),
+  EXPECT_NE(Call("run --help").output.find("the RANK\nthat it was started with"),
             std::string::npos);
 }
 

@@ -24,7 +24,7 @@ DEFINE_int32(host_index, 0,
              "which of --hosts this is, from 0; by default RANK or JOB_COMPLETION_INDEX");
 DEFINE_string(listen, "",
               "ADDRESS:PORT to listen on; by default this host's entry of --hosts, or "
-              "any free port of 127.0.0.1");
+              "127.0.0.1 with MASTER_PORT or any free port");
 DEFINE_string(job, "closeranks", "name of the job; processes of other jobs are turned away");
 DEFINE_string(key_file, "",
               "file with the job's key; needed with --hosts, else one is drawn for this run");
@@ -47,10 +47,12 @@ namespace {
 
 constexpr char kUsage[] =
     "closeranks run [FLAGS] -- PROGRAM ARGS\n\n"
-    "Each line that a worker writes begins with its number, as in '[2] loss 0.31': the RANK that "
-    "it\n"
-    "was started with. It and its successors keep that number, while ranks move up when one is "
-    "lost.";
+    "Each line that a worker writes begins with its number, as in '[2] loss 0.31': the RANK\n"
+    "that it was started with. It and its successors keep that number, while ranks move up\n"
+    "when one is lost.\n\n"
+    "Where the flags don't say it, RANK or JOB_COMPLETION_INDEX in the environment is\n"
+    "--host-index and, without --hosts, MASTER_PORT the port of --listen. What else\n"
+    "contradicts the flags in WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT is an error.";
 
 // Shorter keys could be guessed.
 constexpr size_t kLeastKeyBytes = 16;
@@ -110,11 +112,6 @@ Result<std::vector<net::Address>> ParseHosts(int host_index) {
 Result<int> HostIndex() {
   ASSIGN_OR_RETURN(Environment environment, ReadEnvironment());
   if (!google::GetCommandLineFlagInfoOrDie("host_index").is_default) return FLAGS_host_index;
-  if (FLAGS_hosts.empty() && environment.world_size.value_or(1) > 1) {
-    return InvalidArgument(
-        "the environment has WORLD_SIZE=" + std::to_string(*environment.world_size) +
-        " but there is no --hosts: list the supervisors of all hosts");
-  }
   return environment.member.value_or(0);
 }
 
@@ -161,6 +158,32 @@ Result<rendezvous::AgentHost::Options> HostOptions(Files& files, Random& random)
   return options;
 }
 
+bool IsGiven(const char* flag) { return !google::GetCommandLineFlagInfoOrDie(flag).is_default; }
+
+// Whether the environment and the flags are of the same job.
+Status CheckEnvironment(Environment environment) {
+  if (IsGiven("host_index")) environment.member.reset();  // the flag wins
+  if (FLAGS_hosts.empty()) {
+    if (!FLAGS_listen.empty()) environment.master_address.reset();
+    if (FLAGS_host_index != 0) {
+      return InvalidArgument("--host-index=" + std::to_string(FLAGS_host_index) +
+                             ", but there is no --hosts: list all hosts with it");
+    }
+    return CheckAlone(environment, FLAGS_n,
+                      "there is no --hosts, so this host is the only one, with -n=" +
+                          std::to_string(FLAGS_n) + " workers",
+                      "list all hosts with --hosts");
+  }
+  JobShape shape;
+  shape.hosts = static_cast<int>(std::count(FLAGS_hosts.begin(), FLAGS_hosts.end(), ',')) + 1;
+  shape.workers = FLAGS_n;
+  auto first = net::Address::Parse(FLAGS_hosts.substr(0, FLAGS_hosts.find(',')));
+  if (!first.ok()) return OkStatus();  // what is wrong with it is said elsewhere
+  shape.first_host = first->host;
+  shape.first_port = first->port;
+  return CheckAmongHosts(environment, shape);
+}
+
 Result<launcher::Supervisor::Options> SupervisorOptions(std::vector<std::string> command,
                                                         Files& files, Random& random) {
   launcher::Supervisor::Options options;
@@ -168,7 +191,12 @@ Result<launcher::Supervisor::Options> SupervisorOptions(std::vector<std::string>
     return InvalidArgument("there is no program to run: closeranks run -n 4 -- PROGRAM ARGS");
   }
   options.command = std::move(command);
+  ASSIGN_OR_RETURN(Environment environment, ReadEnvironment());
+  RETURN_IF_ERROR(CheckEnvironment(environment));
   ASSIGN_OR_RETURN(options.host, HostOptions(files, random));
+  if (FLAGS_hosts.empty() && FLAGS_listen.empty()) {
+    options.host.listen.port = static_cast<uint16_t>(environment.master_port.value_or(0));
+  }
   if (FLAGS_max_restarts < 0) {
     return InvalidArgument("--max-restarts=" + std::to_string(FLAGS_max_restarts) +
                            ": expected 0 or more");

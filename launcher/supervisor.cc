@@ -198,12 +198,12 @@ Status Supervisor::LaunchWorker(Slot& slot) {
   UniqueFd theirs(ends[1]);
   ChildProcess::Options child;
   child.command = options_.command;
-  const net::Address& address = host_->address();
+  const net::Address first_host = FirstHost();
   child.environment = {{"RANK", std::to_string(slot.member)},
                        {"WORLD_SIZE", std::to_string(options_.host.starting_members)},
                        {"LOCAL_RANK", std::to_string(slot.member - options_.host.members.front())},
-                       {"MASTER_ADDR", address.host},
-                       {"MASTER_PORT", std::to_string(address.port)}};
+                       {"MASTER_ADDR", first_host.host},
+                       {"MASTER_PORT", std::to_string(first_host.port)}};
   child.passed_fd = std::move(theirs);
   child.passed_fd_variable = kAgentFdVariable;
   // A program that uses select() is harmed by descriptors that it didn't reckon with.
@@ -224,6 +224,13 @@ Status Supervisor::LaunchWorker(Slot& slot) {
   host_->agent(slot.member)
       ->AttachWorker(std::make_unique<net::SocketLink>(loop_, std::move(ours)));
   return OkStatus();
+}
+
+net::Address Supervisor::FirstHost() const {
+  auto first = options_.host.peers.find(0);
+  if (first != options_.host.peers.end()) return first->second;
+  auto own = net::Address::Parse(options_.host.advertised);
+  return own.ok() ? *own : host_->address();
 }
 
 void Supervisor::OnSignal() {

@@ -22,6 +22,7 @@
 #include "launcher/fault.h"
 #include "launcher/live_line.h"
 #include "launcher/restart_policy.h"
+#include "net/address.h"
 #include "net/event_loop.h"
 #include "rendezvous/agent_host.h"
 #include "telemetry/event_log.h"
@@ -85,6 +86,8 @@ class Supervisor {
   Status StartWorker(Slot& slot);
   // One attempt.
   Status LaunchWorker(Slot& slot);
+  // Where the supervisor of member 0 listens, as others reach it.
+  net::Address FirstHost() const;
   void StartLater(Slot& slot, Duration delay);
   void OnSignal();
   void PassOn(int signal);
