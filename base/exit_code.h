@@ -14,14 +14,14 @@ enum class ExitCode : int {
   kOk = 0,
   kError = 1,             // an uncaught exception or an error with no code of its own
   kUsage = 2,             // unknown or contradictory flags, bad input
-  kLeft = 80,             // asked to leave (SIGTERM), handed over and left
+  kLeft = 80,             // asked to end, as by SIGTERM, and did
   kReplaced = 81,         // a newer process of the same member was admitted
   kQuorumLost = 82,       // too few members, or none with the state: start the job again
   kJoinTimeout = 83,      // too few members came, or none let this one in
   kMismatch = 84,         // another build or configuration than the job's
   kUnauthenticated = 85,  // not the job's key
-  kNoResources = 86,      // port taken, disk full, out of descriptors
-  kPoison = 87,           // a part of the batch killed two ranks in a row
+  kNoResources = 86,      // port or folder taken, disk full, out of descriptors
+  kPoison = 87,           // a part of the batch killed two ranks in a row; nothing ends with it yet
 };
 
 struct ExitCodeRow {

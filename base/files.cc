@@ -1,6 +1,7 @@
 #include "base/files.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,8 +9,6 @@
 #include <atomic>
 #include <cerrno>
 #include <filesystem>
-
-#include "base/unique_fd.h"
 
 namespace closeranks {
 namespace {
@@ -123,6 +122,19 @@ Result<std::vector<std::string>> SystemFiles::List(const std::string& folder) {
   if (error) return ErrnoStatus(error.value(), "listing " + folder);
   std::sort(names.begin(), names.end());
   return names;
+}
+
+Result<UniqueFd> SystemFiles::Lock(const std::string& path) {
+  // Writable, as a lock on a network filesystem wants it.
+  UniqueFd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  if (!fd) return ErrnoStatus(errno, "opening " + path);
+  int locked;
+  do {
+    locked = flock(fd.get(), LOCK_EX | LOCK_NB);
+  } while (locked != 0 && errno == EINTR);
+  if (locked == 0) return fd;
+  if (errno == EWOULDBLOCK) return Aborted("another process holds " + path);
+  return ErrnoStatus(errno, "locking " + path);
 }
 
 Status SystemFiles::Remove(const std::string& path) {

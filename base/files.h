@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "base/unique_fd.h"
 
 namespace closeranks {
 
@@ -40,6 +41,9 @@ class Files {
   virtual Status MakeFolder(const std::string& path) = 0;
   // Names (not paths) in the folder, in ascending order, without "." and "..".
   virtual Result<std::vector<std::string>> List(const std::string& folder) = 0;
+  // Makes `path` where it isn't there, and holds it until the descriptor closes, at the latest with
+  // this process. kAborted while another holds it.
+  virtual Result<UniqueFd> Lock(const std::string& path) = 0;
   // Ok when there is none.
   virtual Status Remove(const std::string& path) = 0;
 };
@@ -53,6 +57,7 @@ class SystemFiles final : public Files {
   Status CreateExclusively(const std::string& path, std::string_view bytes) override;
   Status MakeFolder(const std::string& path) override;
   Result<std::vector<std::string>> List(const std::string& folder) override;
+  Result<UniqueFd> Lock(const std::string& path) override;
   Status Remove(const std::string& path) override;
 };
 

@@ -34,6 +34,16 @@ TEST_F(FilesTest, ExclusiveCreationSucceedsOnce) {
   EXPECT_EQ(files_.List(folder_)->size(), 1u);
 }
 
+TEST_F(FilesTest, ALockIsHeldOnceAndUntilItsDescriptorCloses) {
+  std::string path = folder_ + "/lock";
+  auto first = files_.Lock(path);
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_EQ(files_.Lock(path).status().code(), StatusCode::kAborted);
+  first->Reset();
+  EXPECT_TRUE(files_.Lock(path).ok());
+  EXPECT_EQ(files_.Lock(folder_ + "/nowhere/lock").status().code(), StatusCode::kUnavailable);
+}
+
 TEST_F(FilesTest, AppendGoesToTheEnd) {
   std::string path = folder_ + "/c";
   {

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <regex>
 #include <string>
+#include <utility>
 
 #include "closeranks/version.h"
 #include "gtest/gtest.h"
@@ -14,11 +15,11 @@ namespace {
 
 struct Ended {
   int code = -1;
-  std::string output;  // both streams
+  std::string output;  // both streams, unless they were redirected otherwise
 };
 
-Ended Call(const std::string& arguments) {
-  FILE* stream = popen(("cli/closeranks " + arguments + " 2>&1").c_str(), "r");
+Ended Call(const std::string& arguments, const std::string& redirections = "2>&1") {
+  FILE* stream = popen(("cli/closeranks " + arguments + " " + redirections).c_str(), "r");
   Ended ended;
   std::array<char, 1024> chunk;
   while (size_t got = fread(chunk.data(), 1, chunk.size(), stream)) {
@@ -47,6 +48,22 @@ TEST(Program, HelpListsItsOwnFlagsAndIsNoError) {
   Ended all = Call("run --helpfull");
   EXPECT_EQ(all.code, 0);
   EXPECT_NE(all.output.find("minloglevel"), std::string::npos) << all.output;
+}
+
+TEST(Program, WhatAWorkerWritesGoesToTheSameStreamAfterItsNumber) {
+  const std::string run = "run -n 2 -- sh -c 'echo out; echo err >&2'";
+  for (const auto& [redirections, line] :
+       {std::pair("2>/dev/null", "out"), {"2>&1 >/dev/null | grep -v none.joined", "err"}}) {
+    std::string output = Call(run, redirections).output;
+    const std::string zero = std::string("[0] ") + line + "\n";
+    const std::string one = std::string("[1] ") + line + "\n";
+    EXPECT_TRUE(output == zero + one || output == one + zero) << output;
+  }
+}
+
+TEST(Program, HelpSaysWhatTheNumberBeforeALineIs) {
+  EXPECT_NE(Call("run --help").output.find("the RANK\nthat it was started with"),
+            std::string::npos);
 }
 
 TEST(Program, AFlagThatIsntThereIsNamed) {

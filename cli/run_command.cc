@@ -25,8 +25,8 @@ DEFINE_int32(host_count, 0, "how many hosts there are, where --hosts doesn't lis
 DEFINE_int32(host_index, 0,
              "which of --hosts this is, from 0; by default RANK or JOB_COMPLETION_INDEX");
 DEFINE_string(listen, "",
-              "ADDRESS:PORT to listen on; by default this host's entry of --hosts, its "
-              "port, or any free port of 127.0.0.1");
+              "ADDRESS:PORT to listen on; by default this host's entry of --hosts or its port, or "
+              "127.0.0.1 with MASTER_PORT or any free port");
 DEFINE_string(advertise, "",
               "address at which other hosts reach this one; by default this host's entry of "
               "--hosts, what it listens on, POD_IP or the first address that it has");
@@ -37,8 +37,11 @@ DEFINE_int32(max_restarts, 3, "times that a crashed worker is started again, wit
 DEFINE_double(restart_delay, 0, "seconds from a worker's crash to its new start");
 DEFINE_string(kill, "",
               "kill ranks on purpose, in the middle of a step: "
-              "RANK[,RANK...]@STEP or RANK[,RANK...]@PERCENT%");
-DEFINE_string(report, "", "folder for the run's records; give the program the same");
+              "RANK[,RANK...]@STEP or RANK[,RANK...]@PERCENT%; the first step from there on that "
+              "is long enough. A run without it ends with an error");
+DEFINE_string(report, "",
+              "folder for the run's records, which takes the place of an earlier run's; give the "
+              "program the same, and each host its own");
 DEFINE_bool(progress, false, "show one line with the run's progress");
 DEFINE_double(join_timeout, 300, "seconds within which all members must have come");
 DEFINE_double(quorum_timeout, 60, "seconds to wait for a quorum of members once it is lost");
@@ -46,6 +49,15 @@ DEFINE_double(worker_timeout, 1, "seconds after which a silent worker is ended")
 
 namespace closeranks::cli {
 namespace {
+
+constexpr char kUsage[] =
+    "closeranks run [FLAGS] -- PROGRAM ARGS\n\n"
+    "Each line that a worker writes begins with its number, as in '[2] loss 0.31': the RANK\n"
+    "that it was started with. It and its successors keep that number, while ranks move up\n"
+    "when one is lost.\n\n"
+    "Where the flags don't say it, RANK or JOB_COMPLETION_INDEX in the environment is\n"
+    "--host-index and, without --hosts, MASTER_PORT the port of --listen. What else\n"
+    "contradicts the flags in WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT is an error.";
 
 // Shorter keys could be guessed.
 constexpr size_t kLeastKeyBytes = 16;
@@ -86,21 +98,12 @@ struct Hosts {
   bool AreSeveral() const { return !FLAGS_hosts.empty(); }
 };
 
-// The flag, else what the environment says, else 0.
-Result<int> HostIndex(const Environment& environment) {
-  if (!google::GetCommandLineFlagInfoOrDie("host_index").is_default) return FLAGS_host_index;
-  if (FLAGS_hosts.empty() && environment.world_size.value_or(1) > 1) {
-    return InvalidArgument(
-        "the environment has WORLD_SIZE=" + std::to_string(*environment.world_size) +
-        " but there is no --hosts: say where the supervisors of all hosts are");
-  }
-  return environment.member.value_or(0);
-}
+bool IsGiven(const char* flag) { return !google::GetCommandLineFlagInfoOrDie(flag).is_default; }
 
 Result<Hosts> ParseHosts(const Environment& environment) {
   Hosts hosts;
-  ASSIGN_OR_RETURN(hosts.index, HostIndex(environment));
   if (FLAGS_hosts.empty()) return hosts;
+  hosts.index = IsGiven("host_index") ? FLAGS_host_index : environment.member.value_or(0);
   auto where = rendezvous::Whereabouts::Parse(FLAGS_hosts);
   if (!where.ok()) return InvalidArgument("--hosts has " + where.status().message());
   hosts.where = *std::move(where);
@@ -122,7 +125,31 @@ Result<Hosts> ParseHosts(const Environment& environment) {
   return hosts;
 }
 
-Result<net::Address> ListenAddress(const Hosts& hosts) {
+// Whether the environment and the flags are of the same job.
+Status CheckEnvironment(Environment environment, const Hosts& hosts) {
+  if (IsGiven("host_index")) environment.member.reset();  // the flag wins
+  if (!hosts.AreSeveral()) {
+    if (!FLAGS_listen.empty()) environment.master_address.reset();
+    if (FLAGS_host_index != 0) {
+      return InvalidArgument("--host-index=" + std::to_string(FLAGS_host_index) +
+                             ", but there is no --hosts: list all hosts with it");
+    }
+    return CheckAlone(environment, FLAGS_n,
+                      "there is no --hosts, so this host is the only one, with -n=" +
+                          std::to_string(FLAGS_n) + " workers",
+                      "list all hosts with --hosts");
+  }
+  JobShape shape;
+  shape.hosts = hosts.count;
+  shape.workers = FLAGS_n;
+  if (hosts.where.IsList()) {
+    shape.first_host = hosts.where.hosts.front().host;
+    shape.first_port = hosts.where.hosts.front().port;
+  }
+  return CheckAmongHosts(environment, shape);
+}
+
+Result<net::Address> ListenAddress(const Hosts& hosts, const Environment& environment) {
   if (!FLAGS_listen.empty()) {
     auto listen = net::Address::Parse(FLAGS_listen);
     if (!listen.ok()) {
@@ -130,7 +157,10 @@ Result<net::Address> ListenAddress(const Hosts& hosts) {
     }
     return listen;
   }
-  if (!hosts.AreSeveral()) return net::Address::Ip("127.0.0.1", 0);
+  if (!hosts.AreSeveral()) {
+    return net::Address::Ip("127.0.0.1",
+                            static_cast<uint16_t>(environment.master_port.value_or(0)));
+  }
   if (!hosts.where.IsList()) return net::Address::Ip("0.0.0.0", hosts.where.PortNumber());
   net::Address listen = hosts.where.hosts[hosts.index];
   // A name says how others reach this host; what it listens on is not to depend on the DNS.
@@ -156,6 +186,7 @@ Result<rendezvous::AgentHost::Options> HostOptions(Files& files, Random& random)
   }
   ASSIGN_OR_RETURN(Environment environment, ReadEnvironment());
   ASSIGN_OR_RETURN(Hosts hosts, ParseHosts(environment));
+  RETURN_IF_ERROR(CheckEnvironment(environment, hosts));
   rendezvous::AgentHost::Options options;
   options.job = FLAGS_job;
   ASSIGN_OR_RETURN(options.key, ReadKey(files, hosts.count > 1, random));
@@ -170,7 +201,7 @@ Result<rendezvous::AgentHost::Options> HostOptions(Files& files, Random& random)
     }
   }
   if (hosts.count > 1) options.membership = rendezvous::MembershipOptions::BetweenPods();
-  ASSIGN_OR_RETURN(options.listen, ListenAddress(hosts));
+  ASSIGN_OR_RETURN(options.listen, ListenAddress(hosts, environment));
   ASSIGN_OR_RETURN(options.advertised, AdvertisedAddress(hosts, options.listen, environment));
   options.whereabouts = std::move(hosts.where);
   // Those of the others.
@@ -224,7 +255,7 @@ Result<std::vector<std::string>> ParseFlags(std::span<const std::string> argumen
   int argc = static_cast<int>(pointers.size());
   pointers.push_back(nullptr);
   char** argv = pointers.data();
-  ParseCommandLine("closeranks run [FLAGS] -- PROGRAM ARGS", &argc, &argv);
+  ParseCommandLine(kUsage, &argc, &argv);
   if (argc > 1) {
     return InvalidArgument("'" + std::string(argv[1]) +
                            "' is no flag; the program comes after '--'");

@@ -71,12 +71,11 @@ class Job::Impl {
   // To the supervisor that started this process; without one to an agent of its own.
   UniqueFd AgentSocket() {
     const Environment& environment = options_.environment;
-    if (environment.agent_fd.has_value()) return UniqueFd(*environment.agent_fd);
-    if (environment.world_size.value_or(1) > 1) {
-      throw Error(InvalidArgument(
-          "the environment has WORLD_SIZE=" + std::to_string(*environment.world_size) +
-          " but no supervisor started this process: use 'closeranks run -n RANKS -- PROGRAM'"));
-    }
+    if (environment.agent_fd.has_value()) return ValueOrThrow(TakeAgentSocket(environment));
+    Status alone =
+        CheckAlone(environment, 1, "no supervisor started this process, so it trains alone",
+                   "use 'closeranks run -n RANKS -- PROGRAM'");
+    if (!alone.ok()) throw Error(alone);
     own_agent_ = ValueOrThrow(OwnAgent::Start(clock_, random_));
     return own_agent_->TakeWorkerEnd();
   }

@@ -60,6 +60,7 @@ Status StartStatus(int error_number, const std::string& program) {
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
+  signal(SIGPIPE, SIG_DFL);  // ours is ignored, and programs expect the default
   dup2(out, STDOUT_FILENO);
   dup2(error, STDERR_FILENO);
   if (passed >= 0) fcntl(passed, F_SETFD, 0);

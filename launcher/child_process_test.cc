@@ -85,6 +85,14 @@ TEST_F(ChildProcessTest, WhoGoesOnWritingAfterItsEndKeepsNobody) {
   EXPECT_EQ(WEXITSTATUS(Reap(*child)), 3);
 }
 
+TEST_F(ChildProcessTest, ItEndsByABrokenPipeThoughWeDont) {
+  auto before = signal(SIGPIPE, SIG_IGN);
+  auto child = StartShell("kill -PIPE $$; echo still here");
+  signal(SIGPIPE, before);
+  EXPECT_EQ(WTERMSIG(Reap(*child)), SIGPIPE);
+  EXPECT_TRUE(lines_.empty());
+}
+
 TEST_F(ChildProcessTest, ItIsReadyForTheSignalsThatDontEndIt) {
   auto child = StartShell("trap : USR1; trap '' USR2; echo ready; kill -STOP $$");
   while (lines_.empty()) loop_.PollOnce(Duration::max());

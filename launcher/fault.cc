@@ -20,6 +20,7 @@ Result<Fault> ParseFault(std::string_view text) {
       InvalidArgument("--kill=" + std::string(text) +
                       ": expected RANK[,RANK...]@STEP or @PERCENT%, such as 0@329 or 2,3@50%");
   Fault fault;
+  fault.text = text;
   size_t at = text.find('@');
   if (at == std::string_view::npos) return wrong;
   std::string_view when = text.substr(at + 1);
@@ -44,6 +45,34 @@ Result<Fault> ParseFault(std::string_view text) {
 bool Fault::IsDue(StepNumber now, StepNumber steps) const {
   return step > 0 ? now >= step
                   : static_cast<double>(now) * 100 >= static_cast<double>(steps) * percent;
+}
+
+std::optional<Duration> FaultAim::OnBegin(TimePoint now, int rank, StepNumber step,
+                                          StepNumber steps) {
+  if (step > begun_) {
+    begun_ = step;
+    begun_at_ = now;
+  }
+  if (!fault_.IsDue(step, steps)) return std::nullopt;
+  was_due_ = true;
+  bool is_target = std::find(fault_.ranks.begin(), fault_.ranks.end(), rank) != fault_.ranks.end();
+  if (!is_target || target_ != 0) return std::nullopt;
+  target_ = step;
+  // Steps that are too short to be hit in the middle are hit where they begin.
+  return was_late_ ? Duration{0} : step_time_ / 2;
+}
+
+void FaultAim::OnCommit(TimePoint now, StepNumber step) {
+  if (step <= committed_) return;
+  committed_ = step;
+  step_time_ = now - begun_at_;
+}
+
+std::optional<StepNumber> FaultAim::Strike() {
+  if (target_ > committed_) return target_;
+  target_ = 0;
+  was_late_ = true;
+  return std::nullopt;
 }
 
 }  // namespace closeranks::launcher

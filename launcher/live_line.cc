@@ -33,9 +33,11 @@ void LiveLine::OnProgress(TimePoint now, const rendezvous::Progress& progress) {
   if (now - shown_ >= (is_terminal_ ? kTerminalInterval : kLogInterval)) Show(now);
 }
 
-void LiveLine::WriteThrough(const std::string& text) {
+void LiveLine::WriteThrough(std::FILE* to, const std::string& text) {
   if (on_screen_) std::fputs("\r\033[K", out_);
-  std::fprintf(out_, "%s\n", text.c_str());
+  std::fflush(out_);
+  std::fprintf(to, "%s\n", text.c_str());
+  std::fflush(to);
   if (on_screen_) std::fputs(Text().c_str(), out_);
   std::fflush(out_);
 }

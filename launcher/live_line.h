@@ -19,8 +19,9 @@ class LiveLine {
   LiveLine(std::FILE* out, bool is_terminal, int ranks);
 
   void OnProgress(TimePoint now, const rendezvous::Progress& progress);
-  // Writes what is to be written between two states of the line, such as a worker's output.
-  void WriteThrough(const std::string& text);
+  // Writes what is to be written between two states of the line, such as a worker's output, to
+  // `to`: `out`, or another stream that may be on the same terminal.
+  void WriteThrough(std::FILE* to, const std::string& text);
   // Leaves the line's last state on the screen.
   void End();
 

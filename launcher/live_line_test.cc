@@ -18,10 +18,11 @@ class LiveLineTest : public testing::Test {
  protected:
   LiveLineTest() : out_(std::tmpfile()) {}
   ~LiveLineTest() override { std::fclose(out_); }
-  std::string Written() {
-    std::string text(static_cast<size_t>(std::ftell(out_)), '\0');
-    std::rewind(out_);
-    text.resize(std::fread(text.data(), 1, text.size(), out_));
+  std::string Written() { return Written(out_); }
+  static std::string Written(std::FILE* file) {
+    std::string text(static_cast<size_t>(std::ftell(file)), '\0');
+    std::rewind(file);
+    text.resize(std::fread(text.data(), 1, text.size(), file));
     return text;
   }
 
@@ -66,9 +67,19 @@ TEST_F(LiveLineTest, ALossBeyondAllMeasureFits) {
 TEST_F(LiveLineTest, OnATerminalOutputGoesThroughAboveTheLine) {
   LiveLine line(out_, true, 4);
   line.OnProgress(start_, Commit(10));
-  line.WriteThrough("[0] hello");
+  line.WriteThrough(out_, "[0] hello");
   const std::string text = "epoch 2  step 10/100  loss 0.5000  0 samples/s  ranks 3/4";
   EXPECT_EQ(Written(), "\r\033[K" + text + "\r\033[K[0] hello\n" + text);
+}
+
+TEST_F(LiveLineTest, WhatGoesToAnotherStreamDoesntMeetTheLineOnTheTerminal) {
+  LiveLine line(out_, true, 4);
+  line.OnProgress(start_, Commit(10));
+  std::FILE* error = std::tmpfile();
+  line.WriteThrough(error, "[0] oops");
+  EXPECT_EQ(Written(error), "[0] oops\n");
+  std::fclose(error);
+  EXPECT_EQ(Written(), "\r\033[K" + line.Text() + "\r\033[K" + line.Text());
 }
 
 }  // namespace

@@ -38,8 +38,14 @@ ExitResult FromWaitStatus(int status) {
   return {WEXITSTATUS(status), 0};
 }
 
-// A full disk may be mended; a folder that can't be written is the wrong one.
+// A full disk may be mended; a folder that can't be written is the wrong one. One that another run
+// writes is like a port that is taken.
 Status ReportStatus(const std::string& folder, const Status& why) {
+  if (why.code() == StatusCode::kAborted) {
+    return ResourceExhausted("--report=" + folder +
+                             ": another run that is still going writes its records there; wait "
+                             "for its end, or choose another folder (each host needs its own)");
+  }
   std::string message =
       "--report=" + folder + ": " + why.message() + "; choose a folder that can be written";
   if (why.code() == StatusCode::kResourceExhausted) return ResourceExhausted(std::move(message));
@@ -64,7 +70,9 @@ Supervisor::Supervisor(Options options, const Clock& clock, Random& random, File
       loop_(clock),
       random_(random),
       live_(stdout, isatty(STDOUT_FILENO) != 0, options_.host.starting_members),
-      events_(std::make_unique<telemetry::EventLog>()) {}
+      events_(std::make_unique<telemetry::EventLog>()) {
+  if (options_.fault.has_value()) aim_.emplace(*options_.fault);
+}
 
 Supervisor::~Supervisor() = default;
 
@@ -72,6 +80,7 @@ Result<int> Supervisor::Run() {
   sigset_t handled = HandledSignals();
   sigset_t before;
   sigprocmask(SIG_BLOCK, &handled, &before);
+  std::signal(SIGPIPE, SIG_IGN);  // for good: what is still in a buffer is written at exit
   worker_open_files_ = RaiseOpenFilesLimit();
   Status prepared = Prepare();
   while (prepared.ok() && !AllFinished()) loop_.PollOnce(Duration::max());
@@ -82,6 +91,13 @@ Result<int> Supervisor::Run() {
   for (const auto& [member, slot] : slots_) {
     worst = Worse(worst, slot.exit_code);
     nobody_joined = nobody_joined && slot.never_joined;
+  }
+  // What was to be seen wasn't there to be seen.
+  const std::string missed = MissedKills();
+  if (prepared.ok() && !nobody_joined && worst == static_cast<int>(ExitCode::kOk) &&
+      !missed.empty()) {
+    LOG(ERROR) << missed;
+    worst = static_cast<int>(ExitCode::kUsage);
   }
   if (nobody_joined) LOG(INFO) << "every worker ended with exit code 0, and none joined a job";
   slots_.clear();  // ends what is still running
@@ -95,8 +111,9 @@ Result<int> Supervisor::Run() {
 Status Supervisor::Prepare() {
   if (!options_.report_folder.empty()) {
     const std::string& folder = options_.report_folder;
-    Status made = telemetry::PrepareReportFolder(files_, folder);
-    if (!made.ok()) return ReportStatus(folder, made);
+    auto prepared = telemetry::PrepareReportFolder(files_, folder);
+    if (!prepared.ok()) return ReportStatus(folder, prepared.status());
+    report_lock_ = *std::move(prepared);
     auto events =
         telemetry::EventLog::Open(files_, telemetry::SupervisorEventsPath(folder), clock_);
     if (!events.ok()) return ReportStatus(folder, events.status());
@@ -130,9 +147,7 @@ rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
     EndWorker(slots_.at(member), reason, heard);
   };
   owner.on_hung_up = [this, member] { FinishOff(slots_.at(member)); };
-  owner.on_progress = [this, member](const rendezvous::Progress& progress) {
-    OnProgress(slots_.at(member), progress);
-  };
+  owner.on_progress = [this](const rendezvous::Progress& progress) { OnProgress(progress); };
   owner.on_hello = [this, member](const rendezvous::Hello& hello) {
     Slot& slot = slots_.at(member);
     slot.incarnation = hello.worker.ToString();
@@ -182,22 +197,21 @@ Status Supervisor::LaunchWorker(Slot& slot) {
   UniqueFd theirs(ends[1]);
   ChildProcess::Options child;
   child.command = options_.command;
-  const net::Address& address = host_->address();
+  const net::Address first_host = FirstHost();
   child.environment = {{"RANK", std::to_string(slot.member)},
                        {"WORLD_SIZE", std::to_string(options_.host.starting_members)},
                        {"LOCAL_RANK", std::to_string(slot.member - options_.host.members.front())},
-                       {"MASTER_ADDR", address.host},
-                       {"MASTER_PORT", std::to_string(address.port)}};
+                       {"MASTER_ADDR", first_host.host},
+                       {"MASTER_PORT", std::to_string(first_host.port)}};
   child.passed_fd = std::move(theirs);
   child.passed_fd_variable = kAgentFdVariable;
   // A program that uses select() is harmed by descriptors that it didn't reckon with.
   child.open_files = worker_open_files_;
   ASSIGN_OR_RETURN(slot.child,
                    ChildProcess::Start(std::move(child), loop_,
-                                       [this, member = slot.member](std::string line, bool) {
-                                         Print(member, line);
+                                       [this, member = slot.member](std::string line, bool error) {
+                                         Print(error ? stderr : stdout, member, line);
                                        }));
-  slot.step_time = {};
   slot.incarnation.clear();
   slot.asked_in = false;
   slot.ended_for.clear();
@@ -209,6 +223,13 @@ Status Supervisor::LaunchWorker(Slot& slot) {
   host_->agent(slot.member)
       ->AttachWorker(std::make_unique<net::SocketLink>(loop_, std::move(ours)));
   return OkStatus();
+}
+
+net::Address Supervisor::FirstHost() const {
+  auto first = options_.host.peers.find(0);
+  if (first != options_.host.peers.end()) return first->second;
+  auto own = net::Address::Parse(options_.host.advertised);
+  return own.ok() ? *own : host_->address();
 }
 
 void Supervisor::OnSignal() {
@@ -340,22 +361,16 @@ int Supervisor::FinalCode(const Slot& slot, const ExitResult& result, bool early
   return static_cast<int>(stopping_ ? ExitCode::kLeft : ExitCode::kError);
 }
 
-void Supervisor::OnProgress(Slot& slot, const rendezvous::Progress& progress) {
+void Supervisor::OnProgress(const rendezvous::Progress& progress) {
   TimePoint now = clock_.Now();
   if (options_.live_line) live_.OnProgress(now, progress);
+  if (!aim_.has_value()) return;
   if (progress.committed) {
-    slot.step_time = now - slot.step_began;
-    return;
+    aim_->OnCommit(now, progress.step);
+  } else if (auto delay = aim_->OnBegin(now, progress.rank, progress.step, progress.steps)) {
+    // Posted, so that commits that came before are read before.
+    loop_.RunAfter(*delay, [this] { loop_.Post([this] { InjectFault(); }); });
   }
-  slot.step_began = now;
-  bool is_target = false;
-  for (int rank : options_.fault.has_value() ? options_.fault->ranks : std::vector<int>()) {
-    is_target = is_target || rank == progress.rank;
-  }
-  if (fault_armed_ || !is_target) return;
-  fault_armed_ = options_.fault->IsDue(progress.step, progress.steps);
-  if (!fault_armed_) return;
-  loop_.RunAfter(slot.step_time / 2, [this, step = progress.step] { InjectFault(step); });
 }
 
 void Supervisor::OnLifeline(Slot& slot, UniqueFd lifeline) {
@@ -381,10 +396,12 @@ void Supervisor::DropLifelines(Slot& slot) {
   slot.lifelines.clear();
 }
 
-void Supervisor::InjectFault(StepNumber step) {
+void Supervisor::InjectFault() {
+  std::optional<StepNumber> step = aim_->Strike();
+  if (!step.has_value()) return;
   // Who has which rank is settled before the first is killed.
   std::vector<std::pair<int, Slot*>> targets;
-  for (int rank : options_.fault->ranks) {
+  for (int rank : aim_->fault().ranks) {
     for (auto& [member, slot] : slots_) {
       if (slot.child != nullptr && host_->agent(member)->rank() == rank) {
         targets.emplace_back(rank, &slot);
@@ -393,14 +410,26 @@ void Supervisor::InjectFault(StepNumber step) {
   }
   std::vector<telemetry::KillEvent> kills;
   for (auto& [rank, slot] : targets) {
-    kills.push_back({slot->member, rank, step, clock_.Now()});
+    kills.push_back({slot->member, rank, *step, clock_.Now()});
     slot->child->Signal(SIGKILL);
   }
+  kills_ = kills.size();
   for (const telemetry::KillEvent& kill : kills) {
     events_->Write(ToRecord(kill), kill.t);
-    live_.WriteThrough("killed rank " + std::to_string(kill.rank) + " (member " +
-                       std::to_string(kill.member) + ") in step " + std::to_string(kill.step));
+    live_.WriteThrough(stdout, "killed rank " + std::to_string(kill.rank) + " (member " +
+                                   std::to_string(kill.member) + ") in step " +
+                                   std::to_string(kill.step));
   }
+}
+
+std::string Supervisor::MissedKills() const {
+  if (!aim_.has_value() || kills_ == aim_->fault().ranks.size()) return "";
+  // Once the moment has come, it is for another host's supervisor to find its ranks.
+  if (aim_->was_due() && !options_.host.peers.empty()) return "";
+  return "--kill=" + aim_->fault().text + ": " + std::to_string(kills_) + " of " +
+         std::to_string(aim_->fault().ranks.size()) +
+         " ranks were killed, and the run ended after step " + std::to_string(aim_->committed()) +
+         "; name a step and ranks that the run has";
 }
 
 void Supervisor::OnEnding(MemberId member, const rendezvous::Agent::Ending& ending) {
@@ -506,8 +535,9 @@ void Supervisor::StopAll(int signal) {
   }
 }
 
-void Supervisor::Print(MemberId member, const std::string& line) {
-  live_.WriteThrough("[" + std::to_string(member) + "] " + line);
+// Not the rank of the moment: who reads on wants to know the process, and ranks move up.
+void Supervisor::Print(std::FILE* to, MemberId member, const std::string& line) {
+  live_.WriteThrough(to, "[" + std::to_string(member) + "] " + line);
 }
 
 bool Supervisor::AllFinished() const {

@@ -5,6 +5,7 @@
 
 #include <sys/resource.h>
 
+#include <cstdio>
 #include <map>
 #include <memory>
 #include <optional>
@@ -21,6 +22,7 @@
 #include "launcher/fault.h"
 #include "launcher/live_line.h"
 #include "launcher/restart_policy.h"
+#include "net/address.h"
 #include "net/event_loop.h"
 #include "rendezvous/agent_host.h"
 #include "telemetry/event_log.h"
@@ -28,7 +30,11 @@
 namespace closeranks::launcher {
 
 // Single-threaded. The calling thread's SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2 and
-// SIGHUP (unless ignored) are taken over while Run is in progress.
+// SIGHUP (unless ignored) are taken over while Run is in progress. From then on this process
+// ignores SIGPIPE: the run goes on when nobody reads its output any more.
+//
+// What a worker writes goes to the stream of the same name here, each line after its member's
+// number in brackets, which is the RANK that it was started with.
 class Supervisor {
  public:
   struct Options {
@@ -72,9 +78,6 @@ class Supervisor {
     // The worker ended well without ever asking to be let in: it printed its help, for instance.
     bool never_joined = false;
     int exit_code = 0;
-    // The pace of the running worker, to hit the middle of a step.
-    TimePoint step_began{};
-    Duration step_time{0};
   };
 
   Status Prepare();
@@ -83,12 +86,14 @@ class Supervisor {
   Status StartWorker(Slot& slot);
   // One attempt.
   Status LaunchWorker(Slot& slot);
+  // Where the supervisor of member 0 listens, as others reach it.
+  net::Address FirstHost() const;
   void StartLater(Slot& slot, Duration delay);
   void OnSignal();
   void PassOn(int signal);
   void ReapAll();
   void OnExit(Slot& slot, const ExitResult& result);
-  void OnProgress(Slot& slot, const rendezvous::Progress& progress);
+  void OnProgress(const rendezvous::Progress& progress);
   void OnEnding(MemberId member, const rendezvous::Agent::Ending& ending);
   void OnMismatch(const Status& mismatch);
   // The member takes no further part: its worker ends by itself within the grace period, or is
@@ -108,9 +113,11 @@ class Supervisor {
   void HangUp();
   void OnLifeline(Slot& slot, UniqueFd lifeline);
   void DropLifelines(Slot& slot);
-  void InjectFault(StepNumber step);
+  void InjectFault();
+  // What to say when not all who were to be killed were; else empty.
+  std::string MissedKills() const;
   void StopAll(int signal);
-  void Print(MemberId member, const std::string& line);
+  void Print(std::FILE* to, MemberId member, const std::string& line);
   bool CanStillStart() const { return !stopping_ && !job_ended_ && !host_->has_started(); }
   // `early`: it was gone before the job's end.
   int FinalCode(const Slot& slot, const ExitResult& result, bool early) const;
@@ -122,12 +129,14 @@ class Supervisor {
   net::EventLoop loop_;
   Random& random_;
   LiveLine live_;
+  UniqueFd report_lock_;  // nobody else removes or writes what this run does
   std::unique_ptr<telemetry::EventLog> events_;
   std::unique_ptr<rendezvous::AgentHost> host_;
   std::map<MemberId, Slot> slots_;
   rlimit worker_open_files_{};  // the limit that this process was started with
   UniqueFd signals_;
-  bool fault_armed_ = false;  // its moment has come
+  std::optional<FaultAim> aim_;
+  size_t kills_ = 0;
   bool stopping_ = false;
   bool job_ended_ = false;
   std::set<std::string> told_endings_;

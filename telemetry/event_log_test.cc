@@ -49,6 +49,7 @@ class FullDisk final : public Files {
   Result<std::vector<std::string>> List(const std::string&) override {
     return Unavailable("not here");
   }
+  Result<UniqueFd> Lock(const std::string&) override { return Unavailable("not here"); }
   Status Remove(const std::string&) override { return OkStatus(); }
 
  private:

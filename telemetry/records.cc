@@ -1,5 +1,7 @@
 #include "telemetry/records.h"
 
+#include <regex>
+
 namespace closeranks::telemetry {
 namespace {
 
@@ -7,10 +9,11 @@ std::string ProcessName(const MemberProcess& process) {
   return std::to_string(process.member) + "." + process.incarnation.ToShortString();
 }
 
-bool IsOfARun(std::string_view name) {
-  bool events = name.starts_with("events.") && name.ends_with(".jsonl");
-  bool ledger = name.starts_with("ledger.") && name.ends_with(".txt");
-  return events || ledger || name == "report.json" || name == "report.html";
+// As the paths below are made: what only looks like it may be the user's.
+bool IsRecord(const std::string& name) {
+  static const std::regex record(
+      R"(events\.supervisor\.jsonl|(events|ledger)\.\d+\.[0-9a-f]{8}\.(jsonl|txt))");
+  return std::regex_match(name, record);
 }
 
 }  // namespace
@@ -27,13 +30,21 @@ std::string LedgerPath(const std::string& folder, const MemberProcess& process) 
   return folder + "/ledger." + ProcessName(process) + ".txt";
 }
 
-Status PrepareReportFolder(Files& files, const std::string& folder) {
+Result<UniqueFd> PrepareReportFolder(Files& files, const std::string& folder) {
   RETURN_IF_ERROR(files.MakeFolder(folder));
+  ASSIGN_OR_RETURN(UniqueFd lock, files.Lock(folder + "/run.lock"));
   ASSIGN_OR_RETURN(std::vector<std::string> names, files.List(folder));
+  bool had_records = false;
   for (const std::string& name : names) {
-    if (IsOfARun(name)) RETURN_IF_ERROR(files.Remove(folder + "/" + name));
+    if (!IsRecord(name)) continue;
+    had_records = true;
+    RETURN_IF_ERROR(files.Remove(folder + "/" + name));
   }
-  return OkStatus();
+  if (had_records) {
+    RETURN_IF_ERROR(files.Remove(folder + "/report.json"));
+    RETURN_IF_ERROR(files.Remove(folder + "/report.html"));
+  }
+  return lock;
 }
 
 std::string LedgerLine(StepNumber step, Generation generation, int epoch,

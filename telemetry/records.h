@@ -6,6 +6,9 @@
 //   events.supervisor.jsonl               the launcher's: run worker_started kill worker_exit end
 //   ledger.<member>.<incarnation8>.txt    one for each worker process: the samples of every
 //                                         stable step
+//   run.lock                              held by the launcher while its run goes on
+//
+// A folder is one launcher's: where a job has several, each has a folder of its own.
 //
 // An event is an object on a line: "t" (when, int64 nanoseconds of the monotonic clock that all
 // processes of the host share), "event" (its name), then the fields of the struct below with the
@@ -32,6 +35,7 @@
 #include "base/files.h"
 #include "base/member.h"
 #include "base/status.h"
+#include "base/unique_fd.h"
 #include "telemetry/event_log.h"
 
 namespace closeranks::telemetry {
@@ -41,10 +45,12 @@ std::string WorkerEventsPath(const std::string& folder, const MemberProcess& pro
 std::string SupervisorEventsPath(const std::string& folder);
 std::string LedgerPath(const std::string& folder, const MemberProcess& process);
 
-// Makes the folder, and removes from it what an earlier run left: files with the names above, and
-// report.json and report.html. Leaves everything else. To be called once, by the launcher, before
-// the first worker starts.
-Status PrepareReportFolder(Files& files, const std::string& folder);
+// Makes the folder, takes its run.lock, and removes what an earlier run left: files with the names
+// above, and where there were any, what was made from them (report.json and report.html). Leaves
+// everything else. To be called once, by the launcher, before the first worker starts, and the lock
+// to be kept until the last has ended. kAborted, and nothing is removed, while another run has the
+// folder.
+Result<UniqueFd> PrepareReportFolder(Files& files, const std::string& folder);
 
 // A line of a ledger, with its newline.
 std::string LedgerLine(StepNumber step, Generation generation, int epoch,

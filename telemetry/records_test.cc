@@ -47,18 +47,48 @@ TEST(Records, AWorldIsWrittenWithTheNamesThatTheHeaderGives) {
             R"("t_entered":7)");
 }
 
+std::string NewFolder(const std::string& name) {
+  return testing::TempDir() + "/records_test." + std::to_string(getpid()) + "/" + name;
+}
+
 TEST(Records, PreparingTheFolderRemovesAnOlderRunAndNothingElse) {
   SystemFiles files;
-  std::string folder = testing::TempDir() + "/records_test." + std::to_string(getpid()) + "/new";
+  std::string folder = NewFolder("old");
   ASSERT_TRUE(PrepareReportFolder(files, folder).ok());
   for (const std::string& path :
        {WorkerEventsPath(folder, kProcess), SupervisorEventsPath(folder),
         LedgerPath(folder, kProcess), folder + "/report.json", folder + "/report.html",
-        folder + "/mine.txt", folder + "/events.md"}) {
+        folder + "/mine.txt", folder + "/events.md", folder + "/events.2026.jsonl"}) {
     ASSERT_TRUE(files.CreateExclusively(path, "x").ok());
   }
   ASSERT_TRUE(PrepareReportFolder(files, folder).ok());
-  EXPECT_EQ(files.List(folder).value(), (std::vector<std::string>{"events.md", "mine.txt"}));
+  EXPECT_EQ(files.List(folder).value(),
+            (std::vector<std::string>{"events.2026.jsonl", "events.md", "mine.txt", "run.lock"}));
+}
+
+TEST(Records, AFolderThatHeldNoRunKeepsItsReports) {
+  SystemFiles files;
+  std::string folder = NewFolder("users");
+  ASSERT_TRUE(files.MakeFolder(folder).ok());
+  for (const char* name : {"/report.json", "/report.html"}) {
+    ASSERT_TRUE(files.CreateExclusively(folder + name, "x").ok());
+  }
+  ASSERT_TRUE(PrepareReportFolder(files, folder).ok());
+  EXPECT_EQ(files.List(folder).value(),
+            (std::vector<std::string>{"report.html", "report.json", "run.lock"}));
+}
+
+TEST(Records, WhatALiveRunWritesIsntRemoved) {
+  SystemFiles files;
+  std::string folder = NewFolder("live");
+  auto first = PrepareReportFolder(files, folder);
+  ASSERT_TRUE(first.ok()) << first.status();
+  ASSERT_TRUE(files.CreateExclusively(SupervisorEventsPath(folder), "x").ok());
+  EXPECT_EQ(PrepareReportFolder(files, folder).status().code(), StatusCode::kAborted);
+  EXPECT_TRUE(files.Read(SupervisorEventsPath(folder)).ok());
+  first->Reset();
+  EXPECT_TRUE(PrepareReportFolder(files, folder).ok());
+  EXPECT_FALSE(files.Read(SupervisorEventsPath(folder)).ok());
 }
 
 }  // namespace

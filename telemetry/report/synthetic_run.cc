@@ -143,7 +143,7 @@ MemberProcess SyntheticProcess(int index) {
 }
 
 void WriteSyntheticRun(Files& files, const std::string& folder, const SyntheticOptions& options) {
-  Status prepared = PrepareReportFolder(files, folder);
+  Status prepared = PrepareReportFolder(files, folder).status();
   CHECK(prepared.ok()) << prepared;
   Writer writer(files, folder, options);
   writer.WriteSupervisor();

@@ -71,11 +71,17 @@ class BadInput(unittest.TestCase):
         self.expect(USAGE, "can't run 'nosuchprogram'", "-n", "1", "--", "nosuchprogram")
 
     def test_several_ranks_without_a_supervisor(self):
-        done = subprocess.run([PROGRAM], env={"WORLD_SIZE": "4", "RANK": "1"}, capture_output=True,
-                              text=True, timeout=120, check=False)
-        self.assertEqual(done.returncode, USAGE)
-        self.assertIn("WORLD_SIZE=4", done.stderr)
-        self.assertIn("closeranks run", done.stderr)
+        for environment, named in (({"WORLD_SIZE": "4", "RANK": "1"}, "WORLD_SIZE=4"),
+                                   ({"RANK": "5"}, "RANK=5"),
+                                   ({"LOCAL_RANK": "3"}, "LOCAL_RANK=3"),
+                                   ({"MASTER_ADDR": "otherhost"}, "MASTER_ADDR=otherhost"),
+                                   ({"CLOSERANKS_AGENT_FD": "77"}, "CLOSERANKS_AGENT_FD=77")):
+            done = subprocess.run([PROGRAM], env=environment, capture_output=True, text=True,
+                                  timeout=120, check=False)
+            self.assertEqual(done.returncode, USAGE, done.stderr)
+            self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+            self.assertIn(named, done.stderr)
+            self.assertIn("closeranks run", done.stderr)
 
     def test_taken_port(self):
         with socket.socket() as taken:

@@ -6,7 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/files.h"
 #include "base/random.h"
@@ -93,6 +96,7 @@ TEST(BadInput, FlagsThatAreWrongAreNamed) {
   refused({"--hosts=a:1,a:1"}, "--hosts has a:1 twice");
   refused({"--hosts=a"}, "--hosts has 'a'");
   refused({"--hosts=a:1,b:2", "--host_index=2"}, "--host-index=2");
+  refused({"--host_index=3"}, "--host-index=3, but there is no --hosts");
   refused({"--key_file=/nonexistent"}, "--key-file=/nonexistent");
   ReportFolder folder;
   refused({"--key_file=" + folder.Write("key", "short\n")}, "has 5 bytes, expected at least 16");
@@ -100,6 +104,76 @@ TEST(BadInput, FlagsThatAreWrongAreNamed) {
   refused({"--report=/proc/x"}, "choose a folder that can be written");
   ExpectRefused({"--n=1"}, kUsage, "there is no program to run");
   ExpectRefused({"--", "/nonexistent"}, kUsage, "can't run '/nonexistent'");
+}
+
+// A variable in the environment of the processes that are started while this is there.
+class ScopedVariable {
+ public:
+  ScopedVariable(std::string name, const char* value) : name_(std::move(name)) {
+    setenv(name_.c_str(), value, 1);
+  }
+  ~ScopedVariable() { unsetenv(name_.c_str()); }
+  ScopedVariable(const ScopedVariable&) = delete;
+  ScopedVariable& operator=(const ScopedVariable&) = delete;
+
+ private:
+  std::string name_;
+};
+
+TEST(BadInput, AnEnvironmentThatContradictsTheFlagsIsNamed) {
+  ReportFolder folder;
+  const Words two_hosts = {"--hosts=a:1,b:2",
+                           "--key-file=" + folder.Write("key", "0123456789abcdef"), "--", "true"};
+  const Words alone = {"-n=2", "--", "true"};
+  {
+    ScopedVariable set("WORLD_SIZE", "3");
+    ExpectRefused(two_hosts, kUsage, "has WORLD_SIZE=3, but --hosts has 2 with -n=1 workers");
+    ExpectRefused(alone, kUsage, "has WORLD_SIZE=3, but there is no --hosts");
+  }
+  {
+    ScopedVariable set("RANK", "5");
+    ExpectRefused(two_hosts, kUsage, "has RANK=5, but --hosts has 2");
+    ExpectRefused(alone, kUsage, "has RANK=5, but there is no --hosts");
+    // The flag wins.
+    JobProcess job({"--host-index=0", "--", "true"});
+    EXPECT_EQ(job.Wait(), 0) << job.output();
+  }
+  {
+    ScopedVariable set("MASTER_ADDR", "otherhost");
+    ExpectRefused(two_hosts, kUsage, "has MASTER_ADDR=otherhost, but the first of --hosts is a");
+    ExpectRefused(alone, kUsage, "has MASTER_ADDR=otherhost, but there is no --hosts");
+  }
+  ScopedVariable set("LOCAL_RANK", "3");
+  ExpectRefused(alone, kUsage, "has LOCAL_RANK=3, but there is no --hosts");
+}
+
+TEST(BadInput, AnEnvironmentThatAgreesIsForTheSupervisorAndItsWorkers) {
+  const std::string address = testing_job::UniqueAddress();
+  ScopedVariable rank("RANK", "0"), size("WORLD_SIZE", "2"), index("JOB_COMPLETION_INDEX", "0");
+  ReportFolder folder;
+  JobProcess job(RunFlags(folder, 2, {}, {}));
+  EXPECT_EQ(job.Wait(), 0) << job.output();
+  ExpectTrained(folder, 2);
+  JobProcess told({"-n=2", "--listen=" + address, "--", "sh", "-c",
+                   "echo is $RANK of $WORLD_SIZE here $LOCAL_RANK with $MASTER_ADDR:$MASTER_PORT"});
+  EXPECT_EQ(told.Wait(), 0) << told.output();
+  EXPECT_EQ(CountLines(told.output(), "[1] is 1 of 2 here 1 with " + address), 1) << told.output();
+}
+
+TEST(BadInput, WithoutHostsTheMasterPortIsTheOneToListenOn) {
+  UniqueFd taken(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in at{};
+  at.sin_family = AF_INET;
+  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(at);
+  PCHECK(bind(taken.get(), reinterpret_cast<sockaddr*>(&at), size) == 0);
+  PCHECK(listen(taken.get(), 1) == 0);
+  PCHECK(getsockname(taken.get(), reinterpret_cast<sockaddr*>(&at), &size) == 0);
+  const std::string port = std::to_string(ntohs(at.sin_port));
+  ScopedVariable set("MASTER_PORT", port.c_str());
+  ExpectRefused({"--", "true"}, kNoResources, "127.0.0.1:" + port);
+  JobProcess elsewhere({"--listen=" + testing_job::UniqueAddress(), "--", "true"});
+  EXPECT_EQ(elsewhere.Wait(), 0) << elsewhere.output();
 }
 
 TEST(BadInput, ATakenPortIsNamed) {
@@ -112,6 +186,21 @@ TEST(BadInput, ATakenPortIsNamed) {
   ExpectRefused({"--listen=" + address, "--", "true"}, kNoResources, address);
   barrier.Open();
   EXPECT_EQ(first.Wait(), 0) << first.output();
+}
+
+TEST(BadInput, AReportFolderThatALiveRunWritesIsNamedAndLeftAlone) {
+  ReportFolder folder;
+  Barrier barrier(folder);
+  Words flags = RunFlags(folder, 2, {}, {"--pause_step=5", "--pause_at=" + barrier.path()});
+  JobProcess first(flags);
+  for (int worker = 0; worker < 2; ++worker) ASSERT_TRUE(first.WaitForOutput("pauses"));
+  ExpectRefused(flags, kNoResources, "--report=" + folder.OfSupervisor() + ": another run");
+  barrier.Open();
+  EXPECT_EQ(first.Wait(), 0) << first.output();
+  ExpectNoProcessLeft(folder);  // by the records of the first
+  // Once it has ended, the folder is anybody's.
+  JobProcess next({"--report=" + folder.OfSupervisor(), "--", "true"});
+  EXPECT_EQ(next.Wait(), 0) << next.output();
 }
 
 TEST(BadInput, APeerThatCantBeResolvedIsNamed) {

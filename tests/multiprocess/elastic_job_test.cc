@@ -33,6 +33,20 @@ std::string Train(int n, const Words& supervisor, const Words& worker, int at_en
   return hash;
 }
 
+// The same, where the launcher kills `ranks` in step 7.
+std::string TrainAndKill(int n, const std::string& ranks, Words worker = {}) {
+  ReportFolder folder;
+  // Steps of the toy may be over before the supervisor comes to run: this one waits for it.
+  testing_job::Barrier barrier(folder);
+  worker.insert(worker.end(), {"--pause_step=7", "--pause_at=" + barrier.path()});
+  JobProcess job(RunFlags(folder, n, {"--kill=" + ranks + "@7"}, worker));
+  EXPECT_TRUE(job.WaitForOutput(") in step 7"));
+  barrier.Open();
+  EXPECT_EQ(job.Wait(), 0) << job.output();
+  ExpectNoProcessLeft(folder);
+  return ExpectTrained(folder);
+}
+
 const std::string& Undisturbed() {
   static const std::string* const hash = new std::string(Train(1, {}, {}, 1));
   return *hash;
@@ -47,19 +61,31 @@ TEST(ElasticJob, TheResultDoesntDependOnTheNumberOfRanks) {
 TEST(ElasticJob, EachRankMayBeKilled) {
   for (int rank = 0; rank < 4; ++rank) {
     SCOPED_TRACE(rank);
-    EXPECT_EQ(Train(4, {"--kill=" + std::to_string(rank) + "@7"}, {}), Undisturbed());
+    EXPECT_EQ(TrainAndKill(4, std::to_string(rank)), Undisturbed());
   }
 }
 
 TEST(ElasticJob, TwoRanksMayBeKilledAtOnce) {
-  EXPECT_EQ(Train(4, {"--kill=0,1@7"}, {}), Undisturbed());
-  EXPECT_EQ(Train(4, {"--kill=2,3@7"}, {}), Undisturbed());
-  EXPECT_EQ(Train(4, {"--kill=2,3@7"}, {"--tcp"}), Undisturbed());
+  EXPECT_EQ(TrainAndKill(4, "0,1"), Undisturbed());
+  EXPECT_EQ(TrainAndKill(4, "2,3"), Undisturbed());
+  EXPECT_EQ(TrainAndKill(4, "2,3", {"--tcp"}), Undisturbed());
 }
 
 TEST(ElasticJob, OfTwoRanksEitherMayBeKilled) {
-  EXPECT_EQ(Train(2, {"--kill=0@7"}, {}), Undisturbed());
-  EXPECT_EQ(Train(2, {"--kill=1@7"}, {}), Undisturbed());
+  EXPECT_EQ(TrainAndKill(2, "0"), Undisturbed());
+  EXPECT_EQ(TrainAndKill(2, "1"), Undisturbed());
+}
+
+TEST(ElasticJob, AKillThatNeverCameIsAnError) {
+  ReportFolder folder;
+  JobProcess job(RunFlags(folder, 2, {"--kill=1@5000"}, {}));
+  EXPECT_EQ(job.Wait(), 2) << job.output();
+  EXPECT_EQ(CountLines(job.output(),
+                       "--kill=1@5000: 0 of 1 ranks were killed, and the run ended "
+                       "after step 20; name a step"),
+            1)
+      << job.output();
+  EXPECT_EQ(ExpectTrained(folder, 2), Undisturbed());
 }
 
 TEST(ElasticJob, ASuccessorReceivesTheStateAndComesToTheEnd) {
@@ -114,8 +140,8 @@ TEST(ElasticJob, ExactModeGivesTheSameBitsWhateverHappens) {
   const std::string hash = Train(4, {}, exact, 4);
   EXPECT_EQ(Train(3, {}, exact, 3), hash);
   EXPECT_EQ(Train(1, {}, exact, 1), hash);
-  EXPECT_EQ(Train(4, {"--kill=0@7"}, exact), hash);
-  EXPECT_EQ(Train(4, {"--kill=2,3@7"}, exact), hash);
+  EXPECT_EQ(TrainAndKill(4, "0", exact), hash);
+  EXPECT_EQ(TrainAndKill(4, "2,3", exact), hash);
   EXPECT_EQ(Train(4, {}, {"--shards=12", "--tcp", "--faults=1:apply:kill:5,2:world:kill:2"}), hash);
   EXPECT_NE(Train(4, {}, {"--shards=12", "--seed=2"}), hash);
 }
@@ -136,8 +162,10 @@ TEST(ElasticJob, ACrashLoopEndsWithItsCodeAndTheOthersFinish) {
 TEST(ElasticJob, LosingTheLastWorkerWithTheStateIsToldAtOnce) {
   for (const auto& [n, kill] : {std::pair{1, "--kill=0@7"}, std::pair{3, "--kill=0,1,2@7"}}) {
     ReportFolder folder;
+    testing_job::Barrier never(folder);
     // It would be told in the end in any case; not before this test gives up.
-    JobProcess job(RunFlags(folder, n, {kill, "--quorum_timeout=3600"}, {}));
+    JobProcess job(RunFlags(folder, n, {kill, "--quorum_timeout=3600"},
+                            {"--pause_step=7", "--pause_at=" + never.path()}));
     EXPECT_EQ(job.Wait(), 82) << job.output();
     EXPECT_EQ(CountLines(job.output(), "start the job again"), 1) << job.output();
     ExpectNoProcessLeft(folder);
@@ -307,6 +335,19 @@ TEST(ElasticJob, UserSignalsAreForTheWorkersThatHandleThem) {
   }
   EXPECT_EQ(testing_job::Worlds(folder), 1) << job.output();
   EXPECT_EQ(ExpectTrained(folder, 3), Undisturbed()) << job.output();
+  ExpectNoProcessLeft(folder);
+}
+
+TEST(ElasticJob, GoesOnWhenNobodyReadsItsOutput) {
+  ReportFolder folder;
+  testing_job::Barrier barrier(folder);
+  JobProcess job(
+      RunFlags(folder, 3, {"--progress"}, {"--pause_step=5", "--pause_at=" + barrier.path()}));
+  for (int worker = 0; worker < 3; ++worker) ASSERT_TRUE(job.WaitForOutput("pauses"));
+  job.StopReading();
+  barrier.Open();
+  EXPECT_EQ(job.Wait(), 0);
+  EXPECT_EQ(ExpectTrained(folder, 3), Undisturbed());
   ExpectNoProcessLeft(folder);
 }
 

@@ -146,7 +146,7 @@ bool JobProcess::WaitForOutput(const std::string& text) {
 
 int JobProcess::Wait() {
   if (ended_) return code_;
-  while (ReadMore()) {
+  while (read_end_ && ReadMore()) {
   }
   if (!WaitUntilDead(pid_)) Signal(SIGKILL);
   int status = 0;

@@ -65,6 +65,8 @@ class JobProcess {
   // Blocks until the output, of the supervisor and its workers, has `text` in it; what was seen
   // before doesn't count again. False, and a failure of the test, when it ends without.
   bool WaitForOutput(const std::string& text);
+  // Nobody reads its output any more.
+  void StopReading() { read_end_.Reset(); }
   // Blocks until it has ended. Its exit code, or minus the signal that ended it. A failure of the
   // test when that takes unreasonably long.
   int Wait();

@@ -93,6 +93,19 @@ TEST(SeveralHosts, AWorkerOnEitherMayBeKilled) {
   }
 }
 
+TEST(SeveralHosts, TheHostThatHasTheRankKillsIt) {
+  ReportFolder folder;
+  Hosts hosts(folder, 2, 1);
+  Barrier barrier(folder);
+  Jobs jobs = StartAll(hosts, 2, {"--kill=1@5"},
+                       {"--tcp", "--pause_step=5", "--pause_at=" + barrier.path()});
+  ASSERT_TRUE(jobs[1]->WaitForOutput("killed rank 1 (member 1) in step 5"));
+  barrier.Open();
+  ExpectGoodEnds(jobs, 2);
+  EXPECT_EQ(ExpectTrained(folder), Undisturbed());
+  ExpectNoProcessLeft(folder, 2);
+}
+
 TEST(SeveralHosts, AnyWholeHostMayBeLost) {
   for (int lost = 0; lost < 3; ++lost) {
     SCOPED_TRACE(lost);

@@ -228,6 +228,7 @@ Status Train(const Environment& environment, ExitCode& exit_code) {
   if (environment.member == FLAGS_tells_signals) {
     for (int number : {SIGUSR1, SIGUSR2}) std::signal(number, TellSignal);
   }
+  ASSIGN_OR_RETURN(UniqueFd agent, TakeAgentSocket(environment));
   faults.At("start", 0);
   elastic::Worker::Options options;
   options.shared_memory = !FLAGS_tcp;
@@ -238,9 +239,8 @@ Status Train(const Environment& environment, ExitCode& exit_code) {
   options.on_world = [&hold](const elastic::ConnectedWorld& world) {
     hold.OnWorld(world.world.size());
   };
-  ASSIGN_OR_RETURN(
-      std::unique_ptr<elastic::Worker> worker,
-      elastic::Worker::Start(UniqueFd(*environment.agent_fd), std::move(options), clock, random));
+  ASSIGN_OR_RETURN(std::unique_ptr<elastic::Worker> worker,
+                   elastic::Worker::Start(std::move(agent), std::move(options), clock, random));
   auto events = std::make_unique<telemetry::EventLog>();
   elastic::Ledger ledger;
   if (!FLAGS_report.empty()) {
