@@ -95,9 +95,9 @@ TEST(Environment, OneOfSeveralHostsIsWhatTheFlagsSay) {
                      {"MASTER_PORT", "29400"}})
                   .ok());
   ExpectContradiction(check({{"WORLD_SIZE", "3"}}), "WORLD_SIZE=3", "has 2 with -n=3 workers");
-  ExpectContradiction(check({{"RANK", "2"}}), "RANK=2", "--hosts has 2");
+  ExpectContradiction(check({{"RANK", "2"}}), "RANK=2", "there are 2 hosts");
   ExpectContradiction(check({{"JOB_COMPLETION_INDEX", "2"}}), "JOB_COMPLETION_INDEX=2",
-                      "--hosts has 2");
+                      "there are 2 hosts");
   ExpectContradiction(check({{"LOCAL_RANK", "1"}}), "LOCAL_RANK=1", "one supervisor");
   ExpectContradiction(check({{"MASTER_ADDR", "node-1"}}), "MASTER_ADDR=node-1", "is node-0");
   ExpectContradiction(check({{"MASTER_PORT", "1"}}), "MASTER_PORT=1", "port 29400");

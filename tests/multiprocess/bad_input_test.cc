@@ -127,12 +127,12 @@ TEST(BadInput, AnEnvironmentThatContradictsTheFlagsIsNamed) {
   const Words alone = {"-n=2", "--", "true"};
   {
     ScopedVariable set("WORLD_SIZE", "3");
-    ExpectRefused(two_hosts, kUsage, "has WORLD_SIZE=3, but --hosts has 2 with -n=1 workers");
+    ExpectRefused(two_hosts, kUsage, "has WORLD_SIZE=3, but there are 2 hosts with -n=1 workers");
     ExpectRefused(alone, kUsage, "has WORLD_SIZE=3, but there is no --hosts");
   }
   {
     ScopedVariable set("RANK", "5");
-    ExpectRefused(two_hosts, kUsage, "has RANK=5, but --hosts has 2");
+    ExpectRefused(two_hosts, kUsage, "has RANK=5, but there are 2 hosts");
     ExpectRefused(alone, kUsage, "has RANK=5, but there is no --hosts");
     // The flag wins.
     JobProcess job({"--host-index=0", "--", "true"});
