@@ -71,7 +71,9 @@ def page(record):
              "training of Fashion-MNIST.", "Milliseconds, median (greatest) of the runs. Total is "
              "detect + agree + rewire + catch-up; replay of the torn", "step, and all the time "
              "from the kill to its commit, stand apart. Until a survivor takes up the new world it "
-             "computes", "its own part to the end: that is in the last column only.", "",
+             "computes", "its own part to the end: that is in the last column only, but for the "
+             "catch-up of those who", "wait for it. The survivor shown is the one that commits "
+             "first.", "",
              "| ranks | killed | sound runs | detect | agree | rewire | catch-up | total | replay "
              "| kill to commit |",
              "|---|---|---|---|---|---|---|---|---|---|"]
