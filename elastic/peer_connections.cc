@@ -190,7 +190,10 @@ void PeerConnections::Introduce(UniqueFd connection, rendezvous::Handshake::Role
 
 Status PeerConnections::OnIntroduced(Result<rendezvous::Acquaintance> result, bool same_host) {
   if (!result.ok()) {
-    LOG(WARNING) << "a connection was refused: " << result.status();
+    // Strangers may call often; who is proven to differ is told of each time.
+    LOG_IF(WARNING, result.status().code() == StatusCode::kMismatch) << result.status();
+    LOG_IF_EVERY_N(WARNING, result.status().code() != StatusCode::kMismatch, 20)
+        << "a connection was refused: " << result.status();
     // Trying again doesn't mend a difference. Who trains already goes on without the one that
     // differs.
     bool is_final = result.status().code() == StatusCode::kMismatch && !ever_connected_;

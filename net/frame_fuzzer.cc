@@ -1,8 +1,13 @@
 // Whatever a peer sends, a FrameReader refuses it or hands out frames that are what they claim to
-// be, and the same ones however the bytes arrive. The first byte of an input says in which pieces.
+// be, and the same ones however the bytes arrive. The first byte of an input says in which pieces,
+// and its highest bit whether the frames are sealed anew: a changed header or payload fails its
+// checksum, and only what has a right one comes to the checks behind it.
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
+#include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -45,6 +50,33 @@ Outcome ReadInPieces(std::string_view bytes, size_t piece) {
   return outcome;
 }
 
+// The same frames, as far as they are whole, with the magic, version and checksums that they need.
+std::string Sealed(std::string bytes) {
+  auto load = [&bytes](size_t at, auto& field) {
+    std::memcpy(&field, bytes.data() + at, sizeof(field));
+  };
+  size_t begin = 0;
+  while (bytes.size() - begin >= kFrameHeaderBytes) {
+    FrameHeader header;
+    load(begin + 5, header.kind);
+    load(begin + 6, header.flags);
+    load(begin + 8, header.generation);
+    load(begin + 16, header.tag);
+    load(begin + 24, header.length);
+    load(begin + 28, header.payload_checksum);
+    const size_t payload = begin + kFrameHeaderBytes;
+    const bool is_whole = header.length <= bytes.size() - payload;
+    if (is_whole && (header.flags & kFrameUnchecked) == 0) {
+      header.payload_checksum = PayloadChecksum(std::span(bytes).subspan(payload, header.length));
+    }
+    const EncodedFrameHeader sealed = EncodeFrameHeader(header);
+    std::memcpy(bytes.data() + begin, sealed.data(), sealed.size());
+    if (!is_whole) break;
+    begin = payload + header.length;
+  }
+  return bytes;
+}
+
 void CheckRoundTrip(const Frame& frame) {
   const EncodedFrameHeader bytes = EncodeFrameHeader(frame.header);
   CHECK(ParseFrameHeader(bytes).value() == frame.header);
@@ -56,7 +88,8 @@ void CheckRoundTrip(const Frame& frame) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace closeranks::net;
   if (size == 0) return 0;
-  const std::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
+  std::string bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
+  if (data[0] & 0x80) bytes = Sealed(std::move(bytes));
   const Outcome whole = ReadInPieces(bytes, size);
   const Outcome pieces = ReadInPieces(bytes, data[0] % 64 + 1);
   CHECK(whole == pieces);
