@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "closeranks/command_line.h"
 #include "closeranks/environment.h"
+#include "closeranks/version.h"
 #include "gflags/gflags.h"
 #include "launcher/fault.h"
 #include "launcher/supervisor.h"
@@ -189,6 +190,7 @@ Result<rendezvous::AgentHost::Options> HostOptions(Files& files, Random& random)
   RETURN_IF_ERROR(CheckEnvironment(environment, hosts));
   rendezvous::AgentHost::Options options;
   options.job = FLAGS_job;
+  options.build = "closeranks " + std::string(kVersion) + ", program " + ProgramId();
   ASSIGN_OR_RETURN(options.key, ReadKey(files, hosts.count > 1, random));
   options.starting_members = FLAGS_n * hosts.count;
   for (int host = 0; host < hosts.count; ++host) {

@@ -197,12 +197,13 @@ Status Supervisor::LaunchWorker(Slot& slot) {
   UniqueFd theirs(ends[1]);
   ChildProcess::Options child;
   child.command = options_.command;
-  const net::Address first_host = FirstHost();
   child.environment = {{"RANK", std::to_string(slot.member)},
                        {"WORLD_SIZE", std::to_string(options_.host.starting_members)},
-                       {"LOCAL_RANK", std::to_string(slot.member - options_.host.members.front())},
-                       {"MASTER_ADDR", first_host.host},
-                       {"MASTER_PORT", std::to_string(first_host.port)}};
+                       {"LOCAL_RANK", std::to_string(slot.member - options_.host.members.front())}};
+  if (const std::optional<net::Address> first_host = FirstHost()) {
+    child.environment.push_back({"MASTER_ADDR", first_host->host});
+    child.environment.push_back({"MASTER_PORT", std::to_string(first_host->port)});
+  }
   child.passed_fd = std::move(theirs);
   child.passed_fd_variable = kAgentFdVariable;
   // A program that uses select() is harmed by descriptors that it didn't reckon with.
@@ -225,11 +226,11 @@ Status Supervisor::LaunchWorker(Slot& slot) {
   return OkStatus();
 }
 
-net::Address Supervisor::FirstHost() const {
-  auto first = options_.host.peers.find(0);
-  if (first != options_.host.peers.end()) return first->second;
-  auto own = net::Address::Parse(options_.host.advertised);
-  return own.ok() ? *own : host_->address();
+std::optional<net::Address> Supervisor::FirstHost() const {
+  if (options_.host.members.front() == 0) return host_->advertised();
+  const rendezvous::Whereabouts& where = options_.host.whereabouts;
+  if (where.IsList()) return where.hosts.front();
+  return std::nullopt;
 }
 
 void Supervisor::OnSignal() {

@@ -86,8 +86,8 @@ class Supervisor {
   Status StartWorker(Slot& slot);
   // One attempt.
   Status LaunchWorker(Slot& slot);
-  // Where the supervisor of member 0 listens, as others reach it.
-  net::Address FirstHost() const;
+  // Where others reach the supervisor of member 0, if that is known before it is met.
+  std::optional<net::Address> FirstHost() const;
   void StartLater(Slot& slot, Duration delay);
   void OnSignal();
   void PassOn(int signal);

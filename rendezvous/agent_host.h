@@ -57,6 +57,8 @@ class AgentHost {
   // Null when it doesn't run here.
   Agent* agent(MemberId member);
   const net::Address& address() const { return door_->address(); }
+  // Where other hosts reach it.
+  const net::Address& advertised() const { return options_.advertised; }
   const Incarnation& supervisor() const { return supervisor_; }
 
   // Whether some agent here was ever in an agreed world.
