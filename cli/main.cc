@@ -36,8 +36,7 @@ int Main(const std::vector<std::string>& words) {
     return static_cast<int>(ExitCode::kOk);
   }
   if (name == "--version") {
-    std::cout << "closeranks " << kVersion << " (" << CompilerName() << ", program " << ProgramId()
-              << ")\n";
+    std::cout << VersionLine();
     return static_cast<int>(ExitCode::kOk);
   }
   if (!name.empty()) std::cerr << "closeranks: there is no command '" << name << "'\n\n";

@@ -36,7 +36,8 @@ TEST(Program, SaysInOneLineWhichVersionAndBuildItIs) {
       std::regex_match(ended.output, std::regex("closeranks " + std::string(kVersion) +
                                                 R"( \(g\+\+ [^()]+, program [0-9a-f]{16,}\)\n)")))
       << ended.output;
-  EXPECT_EQ(Call("--version").output, ended.output);
+  EXPECT_EQ(Call("run --version").output, ended.output);
+  EXPECT_EQ(Call("run --version").code, 0);
 }
 
 TEST(Program, HelpListsItsOwnFlagsAndIsNoError) {

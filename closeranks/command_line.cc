@@ -8,10 +8,12 @@
 #include <vector>
 
 #include "base/exit_code.h"
+#include "closeranks/version.h"
 #include "gflags/gflags.h"
 
 DECLARE_bool(help);
 DECLARE_bool(helpshort);
+DECLARE_bool(version);
 
 // gflags exports where it goes after it has printed what is wrong, but doesn't declare it.
 namespace google {
@@ -77,6 +79,10 @@ void ParseCommandLine(const std::string& usage, int* argc, char*** argv) {
   google::ParseCommandLineNonHelpFlags(argc, argv, /*remove_flags=*/true);
   if (FLAGS_help || FLAGS_helpshort) {
     PrintHelp(usage);
+    std::exit(static_cast<int>(ExitCode::kOk));
+  }
+  if (FLAGS_version) {
+    std::cout << VersionLine();
     std::exit(static_cast<int>(ExitCode::kOk));
   }
   // The other flags that end a program well after they have printed something.

@@ -45,4 +45,9 @@ std::string ProgramId() {
   return id.empty() ? "?" : id;
 }
 
+std::string VersionLine() {
+  return "closeranks " + std::string(kVersion) + " (" + CompilerName() + ", program " +
+         ProgramId() + ")\n";
+}
+
 }  // namespace closeranks

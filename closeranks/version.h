@@ -14,6 +14,9 @@ std::string CompilerName();
 // This very executable, by the build ID that the linker puts into it: hexadecimal, or "?".
 std::string ProgramId();
 
+// What --version prints: "closeranks 0.1.0 (g++ 12.2.0, program 0a1b...)", with a newline.
+std::string VersionLine();
+
 }  // namespace closeranks
 
 #endif  // CLOSERANKS_CLOSERANKS_VERSION_H_

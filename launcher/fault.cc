@@ -58,8 +58,8 @@ std::optional<Duration> FaultAim::OnBegin(TimePoint now, int rank, StepNumber st
   bool is_target = std::find(fault_.ranks.begin(), fault_.ranks.end(), rank) != fault_.ranks.end();
   if (!is_target || target_ != 0) return std::nullopt;
   target_ = step;
-  // Steps that are too short to be hit in the middle are hit where they begin.
-  return was_late_ ? Duration{0} : step_time_ / 2;
+  // The half that is expected; nearer to the begin each time that it came too late.
+  return std::max(begun_at_ + step_time_ / (2 << std::min(late_, 16)) - now, Duration{0});
 }
 
 void FaultAim::OnCommit(TimePoint now, StepNumber step) {
@@ -71,7 +71,7 @@ void FaultAim::OnCommit(TimePoint now, StepNumber step) {
 std::optional<StepNumber> FaultAim::Strike() {
   if (target_ > committed_) return target_;
   target_ = 0;
-  was_late_ = true;
+  ++late_;
   return std::nullopt;
 }
 

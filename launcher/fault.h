@@ -55,7 +55,7 @@ class FaultAim {
   Duration step_time_{0};  // of the newest step that was committed
   StepNumber committed_ = 0;
   bool was_due_ = false;
-  bool was_late_ = false;
+  int late_ = 0;           // how often Strike came when the step was done
   StepNumber target_ = 0;  // the step to strike in; 0: none yet
 };
 

@@ -44,7 +44,7 @@ TEST_F(FaultAimTest, TheMiddleOfTheStepIsHalfOfTheLastOne) {
   EXPECT_FALSE(aim_.was_due());
   EXPECT_FALSE(aim_.OnBegin(At(150), 0, 3, 9).has_value());  // rank 0
   EXPECT_TRUE(aim_.was_due());
-  EXPECT_EQ(aim_.OnBegin(At(151), 1, 3, 9), std::chrono::milliseconds(20));
+  EXPECT_EQ(aim_.OnBegin(At(155), 1, 3, 9), std::chrono::milliseconds(15));
   EXPECT_EQ(aim_.Strike(), 3u);
 }
 
@@ -56,7 +56,7 @@ TEST_F(FaultAimTest, AStepThatIsDoneBeforeItsMiddleIsLeftForTheNext) {
   EXPECT_FALSE(aim_.OnBegin(At(156), 1, 4, 9).has_value());  // Strike is still to come
   EXPECT_FALSE(aim_.Strike().has_value());
   aim_.OnCommit(At(160), 4);
-  EXPECT_EQ(aim_.OnBegin(At(161), 1, 5, 9), std::chrono::milliseconds(0));
+  EXPECT_EQ(aim_.OnBegin(At(161), 1, 5, 9), std::chrono::milliseconds(1));  // a quarter of 4
   EXPECT_EQ(aim_.Strike(), 5u);
   EXPECT_EQ(aim_.committed(), 4u);
 }

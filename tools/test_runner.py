@@ -2,7 +2,8 @@
 """Runs Bazel's tests kind by kind and counts their cases. Called by ./test.
 
 Every test target carries a tag that names its kind (KINDS below); `full` beside it keeps it out of
-everything but `./test --full`. The last line is always `N passed, N failed, N skipped`.
+everything but `./test --full`, and `long` out of `./test --quick`. The last line is always
+`N passed, N failed, N skipped`.
 """
 
 import argparse
@@ -26,7 +27,7 @@ KINDS = {
     "unit": "",
     "schedules": "",
     "simulation": "",
-    "multiprocess": "a writable /dev/shm and permission to signal one's own processes",
+    "multiprocess": "memfd_create, and permission to signal one's own processes",
     "python": "tools/setup (the Python environment with torch)",
     "docs": "",
     "fuzz": "tools/setup --for-tests (clang-16)",
@@ -246,12 +247,12 @@ def run_group(kind, labels, options, note, totals):
         len(totals.skips) - before[2], len(labels), time.monotonic() - begin), flush=True)
 
 
-def run_kind(kind, targets, full, with_torch, totals):
+def run_kind(kind, targets, unwanted_tags, full, with_torch, totals):
     """False if the tree has no targets of this kind."""
-    def labels_of(kinds, unwanted=()):
+    def labels_of(kinds, also_unwanted=()):
+        unwanted = unwanted_tags | set(also_unwanted)
         return sorted(target.label for target in targets
-                      if set(kinds) & set(target.tags) and (full or "full" not in target.tags)
-                      and not set(unwanted) & set(target.tags))
+                      if set(kinds) & set(target.tags) and not unwanted & set(target.tags))
 
     if kind == "sanitizers":
         any_target = False
@@ -283,7 +284,8 @@ def run_kind(kind, targets, full, with_torch, totals):
 def main():
     parser = argparse.ArgumentParser(prog="./test", description=__doc__.splitlines()[0])
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=", ".join(KINDS))
-    parser.add_argument("--quick", action="store_true", help=", ".join(QUICK))
+    parser.add_argument("--quick", action="store_true",
+                        help=", ".join(QUICK) + ", without targets tagged `long`")
     parser.add_argument("--full", action="store_true", help="also targets tagged `full`")
     arguments = parser.parse_args()
     for kind in arguments.kinds:
@@ -304,8 +306,11 @@ def main():
     if "sanitizers" in kinds:
         with_torch = set(query_bazel(
             'kind(".*_test rule", rdeps(//..., //third_party/torch))', "label").split())
+    unwanted_tags = set() if arguments.full else {"full"}
+    if arguments.quick:
+        unwanted_tags.add("long")
     for kind in kinds:
-        if not run_kind(kind, targets, arguments.full, with_torch, totals):
+        if not run_kind(kind, targets, unwanted_tags, arguments.full, with_torch, totals):
             print("== %s: no targets, so nothing of this kind was run" % kind, flush=True)
     if os.environ.get("CI"):
         call_bazel("shutdown")

@@ -8,6 +8,7 @@ import pathlib
 import sys
 import tempfile
 import unittest
+from unittest import mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import test_runner  # pylint: disable=wrong-import-position
@@ -72,6 +73,19 @@ class TestRunnerTest(unittest.TestCase):
     def test_timeout_counts_with_torn_xml(self):
         totals = self.judge([("TIMEOUT", "[ RUN      ] A.Slow\n", "<testsuites")])
         self.assertEqual(totals.failures, ["//a:a_test A.Slow"])
+
+    def test_tags_that_are_unwanted_keep_targets_out(self):
+        targets = [test_runner.Target("//a:short", "cc_test", ["unit"]),
+                   test_runner.Target("//a:long", "cc_test", ["unit", "long"]),
+                   test_runner.Target("//a:full", "cc_test", ["unit", "full"]),
+                   test_runner.Target("//a:other", "cc_test", ["docs"])]
+        for unwanted, expected in (({"full", "long"}, ["//a:short"]),
+                                   ({"full"}, ["//a:long", "//a:short"]),
+                                   (set(), ["//a:full", "//a:long", "//a:short"])):
+            with mock.patch.object(test_runner, "run_group") as run_group:
+                with contextlib.redirect_stdout(io.StringIO()):
+                    test_runner.run_kind("unit", targets, unwanted, False, set(), None)
+            self.assertEqual(run_group.call_args.args[1], expected)
 
     def test_not_built_is_failed(self):
         self.assertEqual(self.judge([]).failures, ["//a:a_test"])
