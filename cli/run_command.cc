@@ -118,7 +118,8 @@ Result<Hosts> ParseHosts(const Environment& environment) {
     return InvalidArgument("--host-count=" + std::to_string(FLAGS_host_count) +
                            " but --hosts lists " + std::to_string(hosts.count));
   }
-  if (hosts.index < 0 || hosts.index >= hosts.count) {
+  // What the environment says is checked with the rest of it.
+  if (IsGiven("host_index") && (hosts.index < 0 || hosts.index >= hosts.count)) {
     return InvalidArgument("--host-index=" + std::to_string(hosts.index) + ": expected 0 to " +
                            std::to_string(hosts.count - 1) + ", as there are " +
                            std::to_string(hosts.count) + " hosts");

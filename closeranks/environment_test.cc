@@ -94,7 +94,7 @@ TEST(Environment, OneOfSeveralHostsIsWhatTheFlagsSay) {
                      {"MASTER_ADDR", "node-0"},
                      {"MASTER_PORT", "29400"}})
                   .ok());
-  ExpectContradiction(check({{"WORLD_SIZE", "3"}}), "WORLD_SIZE=3", "has 2 with -n=3 workers");
+  ExpectContradiction(check({{"WORLD_SIZE", "3"}}), "WORLD_SIZE=3", "2 hosts with -n=3 workers");
   ExpectContradiction(check({{"RANK", "2"}}), "RANK=2", "there are 2 hosts");
   ExpectContradiction(check({{"JOB_COMPLETION_INDEX", "2"}}), "JOB_COMPLETION_INDEX=2",
                       "there are 2 hosts");
