@@ -11,6 +11,11 @@ namespace {
 
 constexpr std::string_view kUsage =
     "usage: closeranks count-samples --samples N --epochs E [--json] FOLDER";
+constexpr std::string_view kHelp =
+    "\n\nCounts from the ledgers in FOLDER, what a run was given as --report, how often each of\n"
+    "the N samples of an epoch was consumed, and in which steps. --json prints it for programs.\n\n"
+    "Ends with 0 when each sample was consumed once an epoch and no step is missing, 1 when not,\n"
+    "2 when there is nothing to count.\n";
 
 struct Arguments {
   telemetry::LedgerExpectation expected;
@@ -67,6 +72,11 @@ Result<Arguments> Parse(std::span<const std::string> words) {
 
 ExitCode CountSamplesCommand(std::span<const std::string> arguments, Files& files,
                              std::ostream& out, std::ostream& err) {
+  for (const std::string& word : arguments) {
+    if (word != "--help" && word != "-h") continue;
+    out << kUsage << kHelp;
+    return ExitCode::kOk;
+  }
   Result<Arguments> parsed = Parse(arguments);
   if (!parsed.ok()) {
     err << parsed.status().message() << "\n" << kUsage << "\n";

@@ -18,7 +18,7 @@ constexpr char kUsage[] =
     "  run            start workers on this host and keep them going\n"
     "  report         turn a run's records into report.json, report.html and a table\n"
     "  count-samples  count from the ledgers which samples were lost or repeated\n\n"
-    "closeranks run --help lists its flags; closeranks --version says which build this is.\n";
+    "closeranks COMMAND --help says more; closeranks --version says which build this is.\n";
 
 int Main(const std::vector<std::string>& words) {
   SystemFiles files;
@@ -31,7 +31,7 @@ int Main(const std::vector<std::string>& words) {
   if (name == "count-samples") {
     return static_cast<int>(CountSamplesCommand(arguments, files, std::cout, std::cerr));
   }
-  if (name == "help" || name == "--help") {
+  if (name == "help" || name == "--help" || name == "-h") {
     std::cout << kUsage;
     return static_cast<int>(ExitCode::kOk);
   }

@@ -6,11 +6,26 @@
 #include "telemetry/report/run_report.h"
 
 namespace closeranks::cli {
+namespace {
+
+constexpr char kHelp[] =
+    "usage: closeranks report FOLDER\n\n"
+    "FOLDER is what a run was given as --report. Prints a verdict and a table, and writes\n"
+    "FOLDER/report.html (a page for people, one file) and FOLDER/report.json (the same for\n"
+    "programs). Of a run on several hosts FOLDER has what its own host's workers recorded.\n\n"
+    "Ends with 0 when the run was sound (every step done, no sample lost or repeated, the same\n"
+    "weights everywhere), 1 when it wasn't, 2 when there is nothing to report.\n";
+
+}  // namespace
 
 ExitCode ReportCommand(std::span<const std::string> arguments, Files& files, std::ostream& out,
                        std::ostream& err) {
+  if (arguments.size() == 1 && (arguments[0] == "--help" || arguments[0] == "-h")) {
+    out << kHelp;
+    return ExitCode::kOk;
+  }
   if (arguments.size() != 1 || arguments[0].starts_with("-")) {
-    err << "usage: closeranks report FOLDER\n";
+    err << kHelp;
     return ExitCode::kUsage;
   }
   const std::string& folder = arguments[0];

@@ -24,7 +24,7 @@ DEFINE_string(hosts, "",
               "one that all share; empty: this host is the only one");
 DEFINE_int32(host_count, 0, "how many hosts there are, where --hosts doesn't list them");
 DEFINE_int32(host_index, 0,
-             "which of --hosts this is, from 0; by default RANK or JOB_COMPLETION_INDEX");
+             "which of --hosts this is, from 0; by default what RANK or JOB_COMPLETION_INDEX says");
 DEFINE_string(listen, "",
               "ADDRESS:PORT to listen on; by default this host's entry of --hosts or its port, or "
               "127.0.0.1 with MASTER_PORT or any free port");
@@ -40,9 +40,10 @@ DEFINE_string(kill, "",
               "kill ranks on purpose, in the middle of a step: "
               "RANK[,RANK...]@STEP or RANK[,RANK...]@PERCENT%; the first step from there on that "
               "is long enough. A run without it ends with an error");
-DEFINE_string(report, "",
-              "folder for the run's records, which takes the place of an earlier run's; give the "
-              "program the same, and each host its own");
+DEFINE_string(
+    report, "",
+    "folder for the run's records, which takes the place of an earlier run's; the program's "
+    "--report is the same by default; give each host its own");
 DEFINE_bool(progress, false, "show one line with the run's progress");
 DEFINE_double(join_timeout, 300, "seconds within which all members must have come");
 DEFINE_double(quorum_timeout, 60, "seconds to wait for a quorum of members once it is lost");
@@ -131,6 +132,10 @@ Result<Hosts> ParseHosts(const Environment& environment) {
 Status CheckEnvironment(Environment environment, const Hosts& hosts) {
   if (IsGiven("host_index")) environment.member.reset();  // the flag wins
   if (!hosts.AreSeveral()) {
+    if (FLAGS_host_count > 1) {
+      return InvalidArgument("--host-count=" + std::to_string(FLAGS_host_count) +
+                             ", but there is no --hosts: say with it where they are");
+    }
     if (!FLAGS_listen.empty()) environment.master_address.reset();
     if (FLAGS_host_index != 0) {
       return InvalidArgument("--host-index=" + std::to_string(FLAGS_host_index) +
@@ -189,6 +194,10 @@ Result<rendezvous::AgentHost::Options> HostOptions(Files& files, Random& random)
   ASSIGN_OR_RETURN(Environment environment, ReadEnvironment());
   ASSIGN_OR_RETURN(Hosts hosts, ParseHosts(environment));
   RETURN_IF_ERROR(CheckEnvironment(environment, hosts));
+  if (hosts.AreSeveral() && !IsGiven("host_index") && !environment.member.has_value()) {
+    return InvalidArgument("--hosts needs --host-index, from 0: which of the " +
+                           std::to_string(hosts.count) + " this is");
+  }
   rendezvous::AgentHost::Options options;
   options.job = FLAGS_job;
   options.build = "closeranks " + std::string(kVersion) + ", program " + ProgramId();
@@ -245,11 +254,24 @@ Result<launcher::Supervisor::Options> SupervisorOptions(std::vector<std::string>
   return options;
 }
 
+// Nothing is to be run.
+bool AsksForHelp(const std::vector<std::string>& words) {
+  return std::any_of(words.begin(), words.end(), [](const std::string& word) {
+    return word == "-h" || word.starts_with("--help") || word.starts_with("-help") ||
+           word == "--version" || word == "-version";
+  });
+}
+
 // gflags takes flags from anywhere before "--"; what isn't a flag there is a mistake.
 Result<std::vector<std::string>> ParseFlags(std::span<const std::string> arguments) {
   std::vector<std::string> words = {"closeranks run"};
   words.insert(words.end(), arguments.begin(), arguments.end());
   auto separator = std::find(words.begin(), words.end(), "--");
+  if (separator == words.end() && !AsksForHelp(words)) {
+    return InvalidArgument(
+        "there is no '--': put it before the program, as in 'closeranks run -n 4 "
+        "-- PROGRAM ARGS'");
+  }
   std::vector<std::string> command;
   if (separator != words.end()) command.assign(separator + 1, words.end());
   words.erase(separator, words.end());

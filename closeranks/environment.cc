@@ -60,6 +60,8 @@ Result<Environment> ReadEnvironment(const Lookup& lookup) {
   ASSIGN_OR_RETURN(environment.world_size, Number(lookup, "WORLD_SIZE", 1, kMost));
   ASSIGN_OR_RETURN(environment.local_rank, Number(lookup, "LOCAL_RANK", 0, kMost));
   ASSIGN_OR_RETURN(environment.master_port, Number(lookup, "MASTER_PORT", 1, 65535));
+  const char* report = lookup("CLOSERANKS_REPORT");
+  if (report != nullptr && *report != '\0') environment.report_folder = report;
   const char* pod_ip = lookup("POD_IP");
   if (pod_ip != nullptr && *pod_ip != '\0') environment.pod_ip = pod_ip;
   const char* address = lookup("MASTER_ADDR");

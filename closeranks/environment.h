@@ -9,6 +9,7 @@
 //                          listens                            listen on
 //   POD_IP                 nothing                            its address for the other hosts
 //   CLOSERANKS_AGENT_FD    the socket to its supervisor       nothing
+//   CLOSERANKS_REPORT      the supervisor's --report          nothing
 //
 // A program that no supervisor started trains alone, and takes them for the same as a supervisor of
 // one worker. The flags --host-index and --listen win over the variables that stand for them. Any
@@ -35,6 +36,7 @@ struct Environment {
   std::optional<int> master_port;
   std::optional<std::string> pod_ip;
   std::optional<int> agent_fd;
+  std::optional<std::string> report_folder;
 };
 
 inline constexpr char kAgentFdVariable[] = "CLOSERANKS_AGENT_FD";

@@ -13,7 +13,8 @@ DEFINE_int32(logical_shards, 12,
              "number of ranks");
 DEFINE_uint64(seed, 1, "of the initial weights, the order of samples and dropout");
 DEFINE_int32(threads, 1, "CPU threads of libtorch in each worker");
-DEFINE_string(report, "", "folder for events and ledgers; empty: none are written");
+DEFINE_string(report, "",
+              "folder for events and ledgers; by default that of 'closeranks run', if it has one");
 DEFINE_double(timeout, 60, "seconds after which a collective gives up");
 DEFINE_string(transport, "auto",
               "how ranks talk: auto (shm on one host, tcp between hosts), tcp, or shm, "
@@ -53,7 +54,6 @@ Result<JobOptions> ParseJobOptions(int* argc, char*** argv) {
     return Unexpected("threads", std::to_string(FLAGS_threads), "1 to 1024");
   }
   options.threads = FLAGS_threads;
-  options.report_folder = FLAGS_report;
   if (!(FLAGS_timeout > 0) || FLAGS_timeout > 1e6) {
     return Unexpected("timeout", std::to_string(FLAGS_timeout), "seconds, more than 0");
   }
@@ -69,6 +69,8 @@ Result<JobOptions> ParseJobOptions(int* argc, char*** argv) {
     return Unexpected("transport", FLAGS_transport, "auto, shm or tcp");
   }
   ASSIGN_OR_RETURN(options.environment, ReadEnvironment());
+  options.report_folder =
+      FLAGS_report.empty() ? options.environment.report_folder.value_or("") : FLAGS_report;
   return options;
 }
 

@@ -60,7 +60,9 @@ Status StartStatus(int error_number, const std::string& program) {
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
-  signal(SIGPIPE, SIG_DFL);  // ours is ignored, and programs expect the default
+  // SIGPIPE is ignored here, and a shell's background jobs begin with others ignored: programs
+  // expect the defaults, and are to be ended by what their supervisor passes on.
+  for (int number : {SIGPIPE, SIGINT, SIGQUIT, SIGTERM, SIGHUP}) signal(number, SIG_DFL);
   dup2(out, STDOUT_FILENO);
   dup2(error, STDERR_FILENO);
   if (passed >= 0) fcntl(passed, F_SETFD, 0);

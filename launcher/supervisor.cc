@@ -99,7 +99,10 @@ Result<int> Supervisor::Run() {
     LOG(ERROR) << missed;
     worst = static_cast<int>(ExitCode::kUsage);
   }
-  if (nobody_joined) LOG(INFO) << "every worker ended with exit code 0, and none joined a job";
+  if (nobody_joined) {
+    LOG(WARNING) << "every worker ended with exit code 0, and none joined a job: was "
+                 << options_.command.front() << " meant to train with Closeranks?";
+  }
   slots_.clear();  // ends what is still running
   SetOpenFilesLimit(worker_open_files_);
   sigprocmask(SIG_SETMASK, &before, nullptr);
@@ -200,6 +203,9 @@ Status Supervisor::LaunchWorker(Slot& slot) {
   child.environment = {{"RANK", std::to_string(slot.member)},
                        {"WORLD_SIZE", std::to_string(options_.host.starting_members)},
                        {"LOCAL_RANK", std::to_string(slot.member - options_.host.members.front())}};
+  if (!options_.report_folder.empty()) {
+    child.environment.push_back({"CLOSERANKS_REPORT", options_.report_folder});
+  }
   if (const std::optional<net::Address> first_host = FirstHost()) {
     child.environment.push_back({"MASTER_ADDR", first_host->host});
     child.environment.push_back({"MASTER_PORT", std::to_string(first_host->port)});

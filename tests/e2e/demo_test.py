@@ -108,7 +108,7 @@ def check_folders_are_the_callers(scratch):
     result = rehearsal.demo("--data", "data", "--report=there/report")
     assert result.returncode == 0, result
     caller = rehearsal.folder / "caller"
-    assert result.stdout.count(f"--report={caller}/there/report ") == 2, result.stdout
+    assert result.stdout.count(f"--report={caller}/there/report ") == 1, result.stdout
     assert f"--data={caller}/data" in result.stdout, result.stdout
     assert (caller / "there/report").is_dir()
     assert f"--report={rehearsal.folder}/demo-report" in rehearsal.demo().stdout

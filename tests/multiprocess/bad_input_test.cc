@@ -90,9 +90,11 @@ TEST(BadInput, FlagsThatAreWrongAreNamed) {
   refused({"--worker_timeout=0"}, "--worker-timeout=0");
   refused({"--listen=nonsense"}, "--listen=nonsense");
   refused({"--hosts=dns:trainer:29400"}, "--host-count=0: --hosts=dns:trainer:29400 needs");
+  refused({"--hosts=a:1,b:1", "--key_file=/dev/null"}, "--hosts needs --host-index");
+  refused({"--host_count=2"}, "--host-count=2, but there is no --hosts");
   refused({"--hosts=dns:trainer"}, "'dns:trainer': expected dns:NAME:PORT");
   refused({"--hosts=a:1,b:1", "--host_count=3"}, "--host-count=3 but --hosts lists 2");
-  refused({"--hosts=a:1,b:2"}, "--hosts needs --key-file");
+  refused({"--hosts=a:1,b:2", "--host_index=0"}, "--hosts needs --key-file");
   refused({"--hosts=a:1,a:1"}, "--hosts has a:1 twice");
   refused({"--hosts=a"}, "--hosts has 'a'");
   refused({"--hosts=a:1,b:2", "--host_index=2"}, "--host-index=2");
@@ -102,7 +104,9 @@ TEST(BadInput, FlagsThatAreWrongAreNamed) {
   refused({"--key_file=" + folder.Write("key", "short\n")}, "has 5 bytes, expected at least 16");
   refused({"--report=/proc/x"}, "--report=/proc/x: ");
   refused({"--report=/proc/x"}, "choose a folder that can be written");
-  ExpectRefused({"--n=1"}, kUsage, "there is no program to run");
+  ExpectRefused({"--n=1"}, kUsage, "there is no '--': put it before the program");
+  ExpectRefused({"--n=1", "true", "--flag"}, kUsage, "there is no '--': put it before the program");
+  ExpectRefused({"--n=1", "--"}, kUsage, "there is no program to run");
   ExpectRefused({"--", "/nonexistent"}, kUsage, "can't run '/nonexistent'");
 }
 
