@@ -26,7 +26,11 @@ RestartPolicy::Verdict RestartPolicy::OnLoss(TimePoint now, Duration delay) {
             "it was restarted " + std::to_string(options_.max_restarts) +
                 " times already (--max-restarts)"};
   }
+  const bool is_quick = !restarts_.empty() && now - next_start_ < kQuick;
+  pause_ = is_quick ? std::clamp(pause_ * 2, kFirstPause, kMostPause) : Duration(0);
+  delay = std::max(delay, pause_);
   restarts_.push_back(now);
+  next_start_ = now + delay;
   return {true, delay,
           "restart " + std::to_string(restarts_.size()) + " of at most " +
               std::to_string(options_.max_restarts)};

@@ -24,6 +24,11 @@ class RestartPolicy {
     std::string reason;  // for the log: why it is, or isn't, started again
   };
 
+  // Who ends again within kQuick of its restart waits kFirstPause, then twice as long each time, up
+  // to kMostPause: what it lacked may come, and it isn't the machine's only work.
+  static constexpr Duration kQuick = std::chrono::seconds(10);
+  static constexpr Duration kFirstPause = std::chrono::milliseconds(250);
+  static constexpr Duration kMostPause = std::chrono::seconds(5);
   // After a start for which something ran out: no sooner than the shortage may have passed.
   static constexpr Duration kShortagePause = std::chrono::seconds(1);
 
@@ -39,7 +44,9 @@ class RestartPolicy {
   Verdict OnLoss(TimePoint now, Duration delay);
 
   Options options_;
-  std::deque<TimePoint> restarts_;
+  std::deque<TimePoint> restarts_;  // when the ends were that they followed
+  TimePoint next_start_{};          // when the last one was to be
+  Duration pause_{0};
 };
 
 }  // namespace closeranks::launcher

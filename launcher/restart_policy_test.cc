@@ -21,6 +21,23 @@ TEST(RestartPolicy, ACrashIsRestartedUpToTheBoundWithinTheWindow) {
   EXPECT_TRUE(policy.OnExit(clock.Now(), crash).restart);
 }
 
+TEST(RestartPolicy, WhoEndsAgainAtOnceWaitsLongerEachTime) {
+  RestartPolicy policy({.max_restarts = 10});
+  ManualClock clock;
+  const ExitResult crash{1, 0};
+  EXPECT_EQ(policy.OnExit(clock.Now(), crash).delay, Duration(0)) << "one that was running";
+  Duration last{0};
+  for (int i = 0; i < 8; ++i) {
+    const Duration delay = policy.OnExit(clock.Now(), crash).delay;
+    EXPECT_TRUE(delay > last || delay == RestartPolicy::kMostPause);
+    clock.Advance(delay);
+    last = delay;
+  }
+  EXPECT_EQ(last, RestartPolicy::kMostPause);
+  clock.Advance(RestartPolicy::kQuick);
+  EXPECT_EQ(policy.OnExit(clock.Now(), crash).delay, Duration(0));
+}
+
 TEST(RestartPolicy, AStartThatLackedSomethingCountsAsACrashAndWaitsForTheShortageToPass) {
   RestartPolicy policy({.max_restarts = 2});
   EXPECT_EQ(policy.OnShortage({}).delay, RestartPolicy::kShortagePause);
