@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "telemetry/report/world_history.h"
@@ -127,6 +128,18 @@ void TakeResults(const RunEvents& events, RunReport& report) {
   }
 }
 
+void FindMembersElsewhere(const RunEvents& events, const WorldHistory& history, RunReport& report) {
+  std::set<MemberId> elsewhere;
+  for (const auto& [generation, change] : history.changes) {
+    const auto& members = change.entries.front().world->members;
+    elsewhere.insert(members.begin(), members.end());
+  }
+  for (const WorkerEvents& worker : events.workers) {
+    if (worker.start) elsewhere.erase(worker.start->event.member);
+  }
+  report.members_elsewhere.assign(elsewhere.begin(), elsewhere.end());
+}
+
 void TakeNotes(const RunEvents& events, RunReport& report) {
   std::vector<std::string> torn = events.torn;
   torn.insert(torn.end(), report.ledger.torn.begin(), report.ledger.torn.end());
@@ -178,6 +191,7 @@ Result<RunReport> MakeRunReport(const RunEvents& events, const LedgerCount& ledg
   report.unanswered_kills = std::move(losses.unanswered);
   report.abnormal_exits = std::move(losses.abnormal_exits);
   report.joins = FindJoins(history, events, report.notes);
+  FindMembersElsewhere(events, history, report);
   TakeResults(events, report);
   TakeNotes(events, report);
   return report;

@@ -61,6 +61,10 @@ struct RunReport {
   bool weights_agree = true;
   int workers_at_end = 0;
 
+  // Members of its worlds whose records aren't here, as those of another host: what only they took
+  // part in isn't known.
+  std::vector<MemberId> members_elsewhere;
+
   std::vector<Recovery> recoveries;  // in order of time
   std::optional<UnansweredKills> unanswered_kills;
   std::vector<AbnormalExit> abnormal_exits;  // as in Losses

@@ -360,6 +360,22 @@ TEST_F(Report, AKillThatNobodyNoticedIsNoted) {
   EXPECT_EQ(Read().value().notes[0], "not every kill was followed by a change of the world");
 }
 
+TEST_F(Report, WhatOnlyOthersRecordedElsewhereIsNotCalledLost) {
+  Write();
+  // As on the host where only member 0's second process ran.
+  for (int process : {0, 1, 2}) {
+    ASSERT_TRUE(files_.Remove(WorkerEventsPath(folder_, SyntheticProcess(process))).ok());
+    ASSERT_TRUE(files_.Remove(LedgerPath(folder_, SyntheticProcess(process))).ok());
+  }
+  RunReport report = Read().value();
+  EXPECT_EQ(report.members_elsewhere, (std::vector<MemberId>{1, 2}));
+  EXPECT_FALSE(report.Sound());
+  const std::string verdict = Verdict(report);
+  EXPECT_NE(verdict.find("2 others have theirs elsewhere."), std::string::npos) << verdict;
+  EXPECT_NE(verdict.find("16 samples aren't in these records."), std::string::npos) << verdict;
+  EXPECT_EQ(verdict.find(" lost"), std::string::npos) << verdict;
+}
+
 TEST_F(Report, AKillThatEndedTheRunIsNoRunThatLostNobody) {
   Write();
   // Rank 0 was the only worker.
@@ -367,6 +383,7 @@ TEST_F(Report, AKillThatEndedTheRunIsNoRunThatLostNobody) {
     ASSERT_TRUE(files_.Remove(WorkerEventsPath(folder_, SyntheticProcess(process))).ok());
     ASSERT_TRUE(files_.Remove(LedgerPath(folder_, SyntheticProcess(process))).ok());
   }
+  Edit(0, R"("size":3,"members":[0,1,2])", R"("size":1,"members":[0])");
   RunReport report = Read().value();
   EXPECT_TRUE(report.recoveries.empty());
   EXPECT_EQ(Verdict(report),

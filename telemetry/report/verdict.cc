@@ -68,6 +68,9 @@ std::string NoRecoverySentence(const RunReport& report) {
 std::string SamplesSentence(const RunReport& report) {
   const LedgerCount& ledger = report.ledger;
   if (ledger.EachSampleOnce()) return "No sample was lost, none repeated.";
+  if (!report.members_elsewhere.empty() && ledger.samples_duplicated == 0) {
+    return Counted(ledger.samples_lost, "sample isn't", "samples aren't") + " in these records.";
+  }
   bool stopped = report.unanswered_kills && !report.unanswered_kills->went_on;
   if (stopped && ledger.samples_duplicated == 0) {
     return Counted(ledger.samples_lost, "sample is", "samples are") + " missing.";
@@ -101,13 +104,18 @@ std::string Verdict(const RunReport& report) {
   for (size_t i = 0; i < report.joins.size() && i < kMost; ++i) {
     text += " " + JoinSentence(report.joins[i]);
   }
+  if (!report.members_elsewhere.empty()) {
+    text += " These are the records of only some of its members; " +
+            Counted(std::ssize(report.members_elsewhere), "other has", "others have") +
+            " theirs elsewhere.";
+  }
   text += " " + SamplesSentence(report);
-  if (report.ledger.missing_steps > 0) {
+  if (report.ledger.missing_steps > 0 && report.members_elsewhere.empty()) {
     text += " " + Counted(report.ledger.missing_steps, "step is", "steps are") + " in no ledger.";
   }
   if (!report.weights_agree) text += " The workers ended with different weights.";
   if (report.workers_at_end == 0) text += " No worker reached the end.";
-  if (report.steps != report.planned_steps) {
+  if (report.steps != report.planned_steps && report.members_elsewhere.empty()) {
     text += " Only " + FormatCount(static_cast<int64_t>(report.steps)) + " of " +
             FormatCount(static_cast<int64_t>(report.planned_steps)) + " steps were done.";
   }
