@@ -5,20 +5,26 @@
 
 #include <charconv>
 #include <cstdlib>
-#include <cstring>
 #include <limits>
 
 namespace closeranks {
 namespace {
 
-Result<std::optional<int>> Number(const Lookup& lookup, const char* name, int least, int most) {
+// None when the variable isn't set, or set to nothing.
+std::optional<std::string> Text(const Lookup& lookup, const char* name) {
   const char* text = lookup(name);
-  if (text == nullptr || *text == '\0') return std::optional<int>();
+  if (text == nullptr || *text == '\0') return std::nullopt;
+  return text;
+}
+
+Result<std::optional<int>> Number(const Lookup& lookup, const char* name, int least, int most) {
+  const std::optional<std::string> text = Text(lookup, name);
+  if (!text.has_value()) return std::optional<int>();
   int value = 0;
-  const char* end = text + std::strlen(text);
-  auto [rest, error] = std::from_chars(text, end, value);
+  const char* end = text->data() + text->size();
+  auto [rest, error] = std::from_chars(text->data(), end, value);
   if (error != std::errc() || rest != end || value < least || value > most) {
-    return InvalidArgument("the environment has " + std::string(name) + "='" + text +
+    return InvalidArgument("the environment has " + std::string(name) + "='" + *text +
                            "', expected a number from " + std::to_string(least) + " to " +
                            std::to_string(most));
   }
@@ -60,12 +66,9 @@ Result<Environment> ReadEnvironment(const Lookup& lookup) {
   ASSIGN_OR_RETURN(environment.world_size, Number(lookup, "WORLD_SIZE", 1, kMost));
   ASSIGN_OR_RETURN(environment.local_rank, Number(lookup, "LOCAL_RANK", 0, kMost));
   ASSIGN_OR_RETURN(environment.master_port, Number(lookup, "MASTER_PORT", 1, 65535));
-  const char* report = lookup("CLOSERANKS_REPORT");
-  if (report != nullptr && *report != '\0') environment.report_folder = report;
-  const char* pod_ip = lookup("POD_IP");
-  if (pod_ip != nullptr && *pod_ip != '\0') environment.pod_ip = pod_ip;
-  const char* address = lookup("MASTER_ADDR");
-  if (address != nullptr && *address != '\0') environment.master_address = address;
+  environment.report_folder = Text(lookup, kReportVariable);
+  environment.pod_ip = Text(lookup, "POD_IP");
+  environment.master_address = Text(lookup, "MASTER_ADDR");
   if (environment.member.has_value() && environment.world_size.has_value() &&
       *environment.member >= *environment.world_size) {
     return InvalidArgument("the environment has " + MemberVariable(environment) + "=" +

@@ -40,6 +40,7 @@ struct Environment {
 };
 
 inline constexpr char kAgentFdVariable[] = "CLOSERANKS_AGENT_FD";
+inline constexpr char kReportVariable[] = "CLOSERANKS_REPORT";
 
 // Looks a variable up; null when it isn't set.
 using Lookup = std::function<const char*(const char* name)>;

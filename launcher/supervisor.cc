@@ -204,7 +204,7 @@ Status Supervisor::LaunchWorker(Slot& slot) {
                        {"WORLD_SIZE", std::to_string(options_.host.starting_members)},
                        {"LOCAL_RANK", std::to_string(slot.member - options_.host.members.front())}};
   if (!options_.report_folder.empty()) {
-    child.environment.push_back({"CLOSERANKS_REPORT", options_.report_folder});
+    child.environment.push_back({kReportVariable, options_.report_folder});
   }
   if (const std::optional<net::Address> first_host = FirstHost()) {
     child.environment.push_back({"MASTER_ADDR", first_host->host});

@@ -203,18 +203,15 @@ std::unique_ptr<Source> MakeHostSource(net::Resolver& resolver, net::Address add
       });
 }
 
-std::unique_ptr<Source> MakeServiceSource(net::Resolver& resolver, const std::string& service,
-                                          const std::string& port) {
-  const std::string name = "the service " + service + ", port " + port;
-  if (const uint16_t number = Whereabouts{{}, service, port, {}}.PortNumber()) {
-    return std::make_unique<ResolverSource>(
-        name, [&resolver, service, number](net::Resolver::Callback callback) {
-          resolver.Resolve(net::Address::Ip(service, number), std::move(callback));
-        });
-  }
+std::unique_ptr<Source> MakeServiceSource(net::Resolver& resolver, const Whereabouts& where) {
   return std::make_unique<ResolverSource>(
-      name, [&resolver, service, port](net::Resolver::Callback callback) {
-        resolver.ResolveService(service, port, std::move(callback));
+      "the service " + where.service + ", port " + where.port,
+      [&resolver, where](net::Resolver::Callback callback) {
+        if (const uint16_t port = where.PortNumber()) {
+          resolver.Resolve(net::Address::Ip(where.service, port), std::move(callback));
+        } else {
+          resolver.ResolveService(where.service, where.port, std::move(callback));
+        }
       });
 }
 

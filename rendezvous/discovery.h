@@ -56,9 +56,8 @@ class Source {
 // One host of a list, whose name may have several addresses. `resolver` outlives it.
 std::unique_ptr<Source> MakeHostSource(net::Resolver& resolver, net::Address address);
 
-// All addresses of a service. `resolver` outlives it.
-std::unique_ptr<Source> MakeServiceSource(net::Resolver& resolver, const std::string& service,
-                                          const std::string& port);
+// All addresses of the service that `where` names. `resolver` outlives it.
+std::unique_ptr<Source> MakeServiceSource(net::Resolver& resolver, const Whereabouts& where);
 
 // The addresses in the files of a folder, one for each supervisor, and the own one among them:
 // written as `own_file` with the first Find and again whenever it isn't there, removed at the end.

@@ -66,8 +66,7 @@ void PeerLinks::BeginSearches() {
       search.wanted = &peer;
     }
   } else if (!where.service.empty()) {
-    searches_.emplace_back().source =
-        MakeServiceSource(*options_.resolver, where.service, where.port);
+    searches_.emplace_back().source = MakeServiceSource(*options_.resolver, where);
   } else {
     searches_.emplace_back().source =
         MakeFolderSource(loop_, std::make_shared<SystemFiles>(), where.folder,
