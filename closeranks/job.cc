@@ -33,8 +33,7 @@ class Job::Impl {
       prefix_.generation = static_cast<int64_t>(world.world.generation);
       prefix_.rank = world.rank;
     };
-    worker_ =
-        ValueOrThrow(elastic::Worker::Start(AgentSocket(), std::move(worker), clock_, random_));
+    worker_ = ValueOrThrow(elastic::Worker::Start(AgentSocket(), std::move(worker), platform_));
     const std::optional<MemberId>& named = options_.environment.member;
     if (named.has_value() && *named != worker_->process().member) {
       throw Error(InvalidArgument("the environment says that this is member " +
@@ -84,6 +83,7 @@ class Job::Impl {
   telemetry::LogPrefix& prefix_;
   SystemClock clock_;
   SystemRandom random_;
+  elastic::SystemPlatform platform_{clock_, random_};
   SystemFiles files_;
   std::unique_ptr<telemetry::EventLog> events_ = std::make_unique<telemetry::EventLog>();
   std::unique_ptr<OwnAgent> own_agent_;  // null under a supervisor

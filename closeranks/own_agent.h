@@ -29,7 +29,7 @@ class OwnAgent {
  private:
   explicit OwnAgent(const Clock& clock) : loop_thread_(clock, "agent") {}
 
-  net::LoopThread loop_thread_;
+  net::SystemLoopThread loop_thread_;
   std::unique_ptr<rendezvous::AgentHost> host_;  // lives on the loop
   UniqueFd worker_end_;
 };

@@ -84,7 +84,7 @@ class Rank final : public StepObserver {
   collectives::Engine engine{clock};
   std::map<MemberId, std::unique_ptr<collectives::Transport>> transports;
   std::unique_ptr<collectives::ProgressThread> progress;
-  StepGate gate{rendezvous::WorkerState{}};
+  StepGate gate{rendezvous::WorkerState{}, std::make_unique<SystemCondition>()};
   int transfers = 0;
   std::vector<Entry> entries;
   Hooks hooks_;

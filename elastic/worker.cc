@@ -9,8 +9,6 @@
 namespace closeranks::elastic {
 namespace {
 
-// Two, so that at least one isn't the last thread to end.
-constexpr int kLifelines = 2;
 constexpr Duration kWelcomeLimit = std::chrono::seconds(30);
 
 Status EndStatus(const rendezvous::Ended& ended) {
@@ -30,43 +28,36 @@ Status EndStatus(const rendezvous::Ended& ended) {
 
 }  // namespace
 
-Worker::Worker(Options options, const Clock& clock, Random& random)
+Worker::Worker(Options options, Platform& platform)
     : options_(std::move(options)),
-      clock_(clock),
-      random_(random),
-      gate_(rendezvous::WorkerState{}),
-      engine_(clock),
-      loop_thread_(clock, "elastic") {
-  process_.incarnation = Incarnation::Draw(random_);
+      platform_(platform),
+      clock_(platform.clock()),
+      gate_(rendezvous::WorkerState{}, platform.MakeCondition()),
+      welcomed_(platform.MakeCondition()),
+      lifelines_(platform.MakeLifelines()),
+      engine_(clock_, {}, platform.MakeDescriptorWatch()),
+      loop_thread_(platform.StartLoopThread("elastic")) {
+  process_.incarnation = Incarnation::Draw(platform.random());
   engine_.SetOnPeerLost([this](const MemberProcess& peer, const Status& why) {
     TimePoint now = clock_.Now();
-    loop_thread_.RunInLoop([this, peer, why, now] {
+    loop_thread_->RunInLoop([this, peer, why, now] {
       if (detected_ == TimePoint{}) detected_ = now;
       if (connections_ != nullptr) connections_->OnPeerLost(peer, now);
       OnPeerLost(peer, why);
     });
   });
-  progress_thread_ = std::make_unique<collectives::ProgressThread>(engine_);
-  for (int i = 0; i < kLifelines; ++i) {
-    auto lifeline = Lifeline::Make();
-    if (lifeline.ok()) {
-      lifelines_.push_back(*std::move(lifeline));
-    } else {
-      LOG(INFO) << "this worker's death would be noticed later than it could: "
-                << lifeline.status();
-    }
-  }
+  progress_thread_ = platform.StartProgressThread(engine_);
 }
 
 Result<std::unique_ptr<Worker>> Worker::Start(UniqueFd agent_socket, Options options,
-                                              const Clock& clock, Random& random) {
-  std::unique_ptr<Worker> worker(new Worker(std::move(options), clock, random));
+                                              Platform& platform) {
+  std::unique_ptr<Worker> worker(new Worker(std::move(options), platform));
   auto set_start = [raw = worker.get()](Status status) {
     std::lock_guard lock(raw->mutex_);
     if (!raw->start_.has_value()) raw->start_ = std::move(status);
-    raw->welcomed_.notify_all();
+    raw->welcomed_->NotifyAll();
   };
-  worker->loop_thread_.RunAndWait([&, raw = worker.get()] {
+  worker->loop_thread_->RunAndWait([&, raw = worker.get()] {
     rendezvous::WorkerSession::Handlers handlers;
     handlers.on_welcome = [raw, set_start](const rendezvous::Welcome& welcome) {
       raw->welcome_ = welcome;
@@ -83,29 +74,32 @@ Result<std::unique_ptr<Worker>> Worker::Start(UniqueFd agent_socket, Options opt
       if (raw->connections_ != nullptr) raw->connections_->Accept(std::move(connection));
     };
     auto link =
-        std::make_unique<net::SocketLink>(raw->loop_thread_.loop(), std::move(agent_socket));
+        std::make_unique<net::SocketLink>(raw->loop_thread_->loop(), std::move(agent_socket));
     raw->session_ = std::make_unique<rendezvous::WorkerSession>(
-        raw->loop_thread_.loop(), std::move(link), raw->process_.incarnation,
+        raw->loop_thread_->loop(), std::move(link), raw->process_.incarnation,
         raw->options_.agent_timeout, std::move(handlers));
     for (const auto& lifeline : raw->lifelines_) {
       raw->session_->Send(rendezvous::LifelineEnd{}, lifeline->TakeReadEnd());
     }
   });
-  std::unique_lock lock(worker->mutex_);
-  if (!worker->welcomed_.wait_for(lock, kWelcomeLimit,
-                                  [&] { return worker->start_.has_value(); })) {
-    return Timeout("the supervisor doesn't answer");
-  }
-  Status start = *worker->start_;
-  lock.unlock();
-  RETURN_IF_ERROR(start);
+  RETURN_IF_ERROR(worker->AwaitWelcome());
   return worker;
+}
+
+Status Worker::AwaitWelcome() {
+  const TimePoint limit = clock_.Now() + kWelcomeLimit;
+  std::unique_lock lock(mutex_);
+  while (!start_.has_value()) {
+    if (clock_.Now() >= limit) return Timeout("the supervisor doesn't answer");
+    welcomed_->Wait(lock, limit);
+  }
+  return *start_;
 }
 
 Worker::~Worker() {
   // On the loop, whose next event may be a new world: the open one has to go before the engine
   // does, and none may open after it. What is posted later finds neither session nor connections.
-  loop_thread_.RunAndWait([this] {
+  loop_thread_->RunAndWait([this] {
     gate_.End(Aborted("the worker ends"));
     if (session_ != nullptr) session_->Send(rendezvous::Goodbye{});
     session_.reset();
@@ -114,7 +108,7 @@ Worker::~Worker() {
 }
 
 Status Worker::Join(const std::string& configuration) {
-  return loop_thread_.RunAndWait([&]() -> Status {
+  return loop_thread_->RunAndWait([&]() -> Status {
     PeerConnections::Options options;
     options.self = {welcome_.job, process_, {options_.build, options_.kernels, configuration}};
     const rendezvous::Terms terms = options.self.terms;
@@ -127,15 +121,15 @@ Status Worker::Join(const std::string& configuration) {
     options.shared_memory = options_.shared_memory;
     options.only_shared_memory = options_.only_shared_memory;
     options.data_address = welcome_.data_address;
-    ASSIGN_OR_RETURN(connections_, PeerConnections::Open(loop_thread_.loop(), engine_, random_,
-                                                         std::move(options)));
+    ASSIGN_OR_RETURN(connections_, PeerConnections::Open(loop_thread_->loop(), engine_,
+                                                         platform_.random(), std::move(options)));
     session_->Send(rendezvous::Ready{connections_->Card(), terms, gate_.state()});
     return OkStatus();
   });
 }
 
 void Worker::ReportFailure(Generation generation, const Status& why) {
-  loop_thread_.RunInLoop([this, generation, why] {
+  loop_thread_->RunInLoop([this, generation, why] {
     MemberProcess suspect;
     std::optional<int> rank = why.suspected_rank();
     if (generation == world_.generation && rank.has_value() && *rank < world_.size()) {
@@ -146,11 +140,11 @@ void Worker::ReportFailure(Generation generation, const Status& why) {
 }
 
 void Worker::ReportDone() {
-  loop_thread_.RunInLoop([this] { Send(rendezvous::Done{}); });
+  loop_thread_->RunInLoop([this] { Send(rendezvous::Done{}); });
 }
 
 void Worker::ReportProgress(const rendezvous::Progress& progress) {
-  loop_thread_.RunInLoop([this, progress] { Send(progress); });
+  loop_thread_->RunInLoop([this, progress] { Send(progress); });
 }
 
 void Worker::OnFreeze(const rendezvous::Freeze& freeze) {
@@ -163,7 +157,7 @@ void Worker::OnFreeze(const rendezvous::Freeze& freeze) {
                auto answer = [this, generation, state] {
                  Send(rendezvous::Frozen{generation, state});
                };
-               loop_thread_.OnLoop() ? answer() : loop_thread_.RunInLoop(answer);
+               loop_thread_->OnLoop() ? answer() : loop_thread_->RunInLoop(answer);
              });
 }
 

@@ -7,8 +7,8 @@
 #ifndef CLOSERANKS_ELASTIC_WORKER_H_
 #define CLOSERANKS_ELASTIC_WORKER_H_
 
+#include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -19,14 +19,12 @@
 #include "base/clock.h"
 #include "base/exit_code.h"
 #include "base/member.h"
-#include "base/random.h"
 #include "base/status.h"
 #include "base/unique_fd.h"
 #include "collectives/communicator.h"
 #include "collectives/engine/engine.h"
-#include "collectives/engine/progress_thread.h"
-#include "elastic/lifeline.h"
 #include "elastic/peer_connections.h"
+#include "elastic/platform.h"
 #include "elastic/step_gate.h"
 #include "net/loop_thread.h"
 #include "rendezvous/worker_session.h"
@@ -48,9 +46,9 @@ class Worker {
   };
 
   // Says hello to the agent at the other end of `agent_socket` and waits for its welcome. kTimeout
-  // or kUnavailable when none comes. `clock` and `random` outlive the worker.
+  // or kUnavailable when none comes. `platform` outlives the worker.
   static Result<std::unique_ptr<Worker>> Start(UniqueFd agent_socket, Options options,
-                                               const Clock& clock, Random& random);
+                                               Platform& platform);
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
@@ -72,7 +70,9 @@ class Worker {
   ExitCode exit_code() const { return exit_code_; }
 
  private:
-  Worker(Options options, const Clock& clock, Random& random);
+  Worker(Options options, Platform& platform);
+
+  Status AwaitWelcome();
 
   // All on the loop's thread.
   void OnFreeze(const rendezvous::Freeze& freeze);
@@ -88,8 +88,8 @@ class Worker {
   void Send(const rendezvous::WorkerMessage& message);
 
   Options options_;
+  Platform& platform_;
   const Clock& clock_;
-  Random& random_;
   MemberProcess process_;
   rendezvous::Welcome welcome_;
   StepGate gate_;
@@ -97,7 +97,7 @@ class Worker {
 
   // Guards welcome_ until Start returns.
   std::mutex mutex_;
-  std::condition_variable welcomed_;
+  const std::unique_ptr<Condition> welcomed_;
   std::optional<Status> start_;
 
   std::vector<std::unique_ptr<Lifeline>> lifelines_;
@@ -111,7 +111,7 @@ class Worker {
   bool ended_ = false;    // nothing more will come from the agent
 
   // Last, so that they go first: the progress thread posts to the loop's, which uses all the rest.
-  net::LoopThread loop_thread_;
+  const std::unique_ptr<net::LoopThread> loop_thread_;
   std::unique_ptr<collectives::ProgressThread> progress_thread_;
 };
 

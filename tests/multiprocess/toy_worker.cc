@@ -239,8 +239,9 @@ Status Train(const Environment& environment, ExitCode& exit_code) {
   options.on_world = [&hold](const elastic::ConnectedWorld& world) {
     hold.OnWorld(world.world.size());
   };
+  elastic::SystemPlatform platform(clock, random);
   ASSIGN_OR_RETURN(std::unique_ptr<elastic::Worker> worker,
-                   elastic::Worker::Start(std::move(agent), std::move(options), clock, random));
+                   elastic::Worker::Start(std::move(agent), std::move(options), platform));
   auto events = std::make_unique<telemetry::EventLog>();
   elastic::Ledger ledger;
   if (!FLAGS_report.empty()) {
