@@ -83,6 +83,7 @@ class Training::Impl {
     options.report_failure = [&worker](Generation generation, const Status& why) {
       worker.ReportFailure(generation, why);
     };
+    options.flight = &worker.flight();
     options.report_done = [&worker](rendezvous::WorkerState) { worker.ReportDone(); };
     loop_.emplace(worker.gate(), replica_, *batches_, OpenLedger(), *observer_, job_.clock(),
                   std::move(options));

@@ -14,6 +14,7 @@
 #include "collectives/engine/progress_thread.h"
 #include "elastic/lifeline.h"
 #include "net/loop_thread.h"
+#include "telemetry/flight_recorder.h"
 
 namespace closeranks::elastic {
 
@@ -33,6 +34,7 @@ class Platform {
       collectives::Engine& engine) = 0;
   // As many as an early notice of this process's death needs; fewer where the kernel refuses.
   virtual std::vector<std::unique_ptr<Lifeline>> MakeLifelines() = 0;
+  virtual telemetry::FlightRecorder::Kind flight_kind() const = 0;
 };
 
 class SystemPlatform final : public Platform {
@@ -48,6 +50,9 @@ class SystemPlatform final : public Platform {
   std::unique_ptr<collectives::ProgressThread> StartProgressThread(
       collectives::Engine& engine) override;
   std::vector<std::unique_ptr<Lifeline>> MakeLifelines() override;
+  telemetry::FlightRecorder::Kind flight_kind() const override {
+    return telemetry::FlightRecorder::Kind::kShared;
+  }
 
  private:
   const Clock& clock_;

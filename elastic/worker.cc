@@ -32,12 +32,13 @@ Worker::Worker(Options options, Platform& platform)
     : options_(std::move(options)),
       platform_(platform),
       clock_(platform.clock()),
+      process_{-1, Incarnation::Draw(platform.random())},
       gate_(rendezvous::WorkerState{}, platform.MakeCondition()),
       welcomed_(platform.MakeCondition()),
       lifelines_(platform.MakeLifelines()),
-      engine_(clock_, {}, platform.MakeDescriptorWatch()),
+      flight_(clock_, process_.incarnation, platform.flight_kind()),
+      engine_(clock_, {.flight = &flight_}, platform.MakeDescriptorWatch()),
       loop_thread_(platform.StartLoopThread("elastic")) {
-  process_.incarnation = Incarnation::Draw(platform.random());
   engine_.SetOnPeerLost([this](const MemberProcess& peer, const Status& why) {
     TimePoint now = clock_.Now();
     loop_thread_->RunInLoop([this, peer, why, now] {
@@ -62,6 +63,7 @@ Result<std::unique_ptr<Worker>> Worker::Start(UniqueFd agent_socket, Options opt
     handlers.on_welcome = [raw, set_start](const rendezvous::Welcome& welcome) {
       raw->welcome_ = welcome;
       raw->process_.member = welcome.member;
+      raw->flight_.SetMember(welcome.member);
       set_start(OkStatus());
     };
     handlers.on_freeze = [raw](const rendezvous::Freeze& freeze) { raw->OnFreeze(freeze); };
@@ -196,6 +198,7 @@ void Worker::OnConnected(rendezvous::DecisionRef decision, TimePoint decided,
   world->decided = decided;
   world->rewired = clock_.Now();
   world_ = world->world;
+  flight_.EnterWorld(world_, world->rank);
   if (options_.on_world) options_.on_world(*world);
   gate_.Open(std::move(world));
 }

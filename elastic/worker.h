@@ -56,6 +56,7 @@ class Worker {
   const rendezvous::Welcome& welcome() const { return welcome_; }
   const MemberProcess& process() const { return process_; }
   StepGate& gate() { return gate_; }
+  telemetry::FlightRecorder& flight() { return flight_; }
 
   // Asks to be listed. `configuration` must be equal on every worker. Once. What comes of it shows
   // at the gate.
@@ -101,6 +102,7 @@ class Worker {
   std::optional<Status> start_;
 
   std::vector<std::unique_ptr<Lifeline>> lifelines_;
+  telemetry::FlightRecorder flight_;
   collectives::Engine engine_;
 
   // Of the loop's thread.

@@ -206,6 +206,7 @@ void Engine::FailGroup(Group& group, const Status& why) {
 }
 
 void Engine::EndOperation(Operation& operation, Status status) {
+  if (options_.flight != nullptr) options_.flight->End(operation.flight_number(), status);
   operation.End(std::move(status));
   if (followers_ > 0) driver_left_.notify_all();
   if (driver_asleep_) WakeSleepers();
@@ -252,18 +253,23 @@ Work Engine::Submit(const std::shared_ptr<Group>& group, OperationSpec spec) {
   const uint64_t sequence = spec.sequence;
   const Kernels kernels = KernelsFor(options_.kernels, spec.call.type);
   auto operation = std::make_shared<Operation>(*this, std::move(spec), kernels, clock_.Now());
+  const Call& call = operation->spec().call;
+  if (options_.flight != nullptr) {
+    operation->set_flight_number(
+        options_.flight->Begin(group->generation(), sequence, call.Encode(),
+                               call.count * SizeOf(call.type), operation->started()));
+  }
   if (!operation->HasMemory()) {
-    FailGroup(*group,
-              ResourceExhausted("no memory for scratch of " + operation->spec().call.ToString())
-                  .WithGeneration(group->generation())
-                  .WithOpSequence(sequence));
+    FailGroup(*group, ResourceExhausted("no memory for scratch of " + call.ToString())
+                          .WithGeneration(group->generation())
+                          .WithOpSequence(sequence));
     return Work::Ended(group->health());
   }
   next_deadline_ = std::min(next_deadline_, operation->spec().deadline);
   group->Start(operation);
   Settle(*group);
   if (!operation->IsDone() && waiters_ == 0 && (server_parked_ || server_asleep_)) {
-    const size_t bytes = operation->spec().call.count * SizeOf(operation->spec().call.type);
+    const size_t bytes = call.count * SizeOf(call.type);
     const bool likely_alone = group->operations_under_way() == 1 && bytes < kWorthWakingBytes;
     if (!likely_alone) UnparkServer();
     // It sleeps in the kernel, where it has to hear of a new deadline and of a full socket.

@@ -21,6 +21,7 @@
 #include "collectives/reduction/kernels.h"
 #include "collectives/transport/transport.h"
 #include "collectives/work.h"
+#include "telemetry/flight_recorder.h"
 
 namespace closeranks::collectives {
 
@@ -42,6 +43,8 @@ class Engine {
     // How much may be sent to a peer for operations that it hasn't begun yet.
     size_t eager_bytes = 1 << 20;
     InstructionSet kernels = BestInstructionSet();
+    // What the operations are noted in, or null. Outlives the engine.
+    telemetry::FlightRecorder* flight = nullptr;
   };
   // Called once for each attached transport that fails, by the thread that noticed, without any
   // lock held, after the operations of its groups have ended. It may call everything but

@@ -262,6 +262,7 @@ Status Train(const Environment& environment, ExitCode& exit_code) {
   loop_options.report_failure = [&](Generation generation, const Status& why) {
     worker->ReportFailure(generation, why);
   };
+  loop_options.flight = &worker->flight();
   loop_options.report_done = [&](rendezvous::WorkerState) { worker->ReportDone(); };
   elastic::StepLoop loop(worker->gate(), replica, batches, std::move(ledger), observer, clock,
                          std::move(loop_options));
