@@ -4,7 +4,8 @@
 
 #include "collectives/native_communicator.h"
 #include "glog/logging.h"
-#include "net/socket_link.h"
+#include "net/link.h"
+#include "net/system_socket.h"
 
 namespace closeranks::elastic {
 namespace {
@@ -58,8 +59,8 @@ Worker::Worker(Options options, const Clock& clock, Random& random)
   }
 }
 
-Result<std::unique_ptr<Worker>> Worker::Start(UniqueFd agent_socket, Options options,
-                                              const Clock& clock, Random& random) {
+Result<std::unique_ptr<Worker>> Worker::Start(std::unique_ptr<net::Socket> agent_socket,
+                                              Options options, const Clock& clock, Random& random) {
   std::unique_ptr<Worker> worker(new Worker(std::move(options), clock, random));
   auto set_start = [raw = worker.get()](Status status) {
     std::lock_guard lock(raw->mutex_);
@@ -79,16 +80,17 @@ Result<std::unique_ptr<Worker>> Worker::Start(UniqueFd agent_socket, Options opt
       raw->OnEnded(ended);
       set_start(Unavailable(ended.reason));
     };
-    handlers.on_data_connection = [raw](const rendezvous::DataConnection&, UniqueFd connection) {
+    handlers.on_data_connection = [raw](const rendezvous::DataConnection&,
+                                        std::unique_ptr<net::Socket> connection) {
       if (raw->connections_ != nullptr) raw->connections_->Accept(std::move(connection));
     };
-    auto link =
-        std::make_unique<net::SocketLink>(raw->loop_thread_.loop(), std::move(agent_socket));
+    auto link = std::make_unique<net::Link>(raw->loop_thread_.loop(), std::move(agent_socket));
     raw->session_ = std::make_unique<rendezvous::WorkerSession>(
         raw->loop_thread_.loop(), std::move(link), raw->process_.incarnation,
         raw->options_.agent_timeout, std::move(handlers));
     for (const auto& lifeline : raw->lifelines_) {
-      raw->session_->Send(rendezvous::LifelineEnd{}, lifeline->TakeReadEnd());
+      raw->session_->Send(rendezvous::LifelineEnd{},
+                          std::make_unique<net::SystemSocket>(lifeline->TakeReadEnd()));
     }
   });
   std::unique_lock lock(worker->mutex_);
@@ -110,11 +112,13 @@ Worker::~Worker() {
     if (session_ != nullptr) session_->Send(rendezvous::Goodbye{});
     session_.reset();
     connections_.reset();
+    network_.reset();
   });
 }
 
 Status Worker::Join(const std::string& configuration) {
   return loop_thread_.RunAndWait([&]() -> Status {
+    network_ = std::make_unique<net::SocketNetwork>(loop_thread_.loop());
     PeerConnections::Options options;
     options.self = {welcome_.job, process_, {options_.build, options_.kernels, configuration}};
     const rendezvous::Terms terms = options.self.terms;
@@ -127,8 +131,8 @@ Status Worker::Join(const std::string& configuration) {
     options.shared_memory = options_.shared_memory;
     options.only_shared_memory = options_.only_shared_memory;
     options.data_address = welcome_.data_address;
-    ASSIGN_OR_RETURN(connections_, PeerConnections::Open(loop_thread_.loop(), engine_, random_,
-                                                         std::move(options)));
+    ASSIGN_OR_RETURN(connections_, PeerConnections::Open(loop_thread_.loop(), *network_, engine_,
+                                                         random_, std::move(options)));
     session_->Send(rendezvous::Ready{connections_->Card(), terms, gate_.state()});
     return OkStatus();
   });

@@ -21,7 +21,6 @@
 #include "base/member.h"
 #include "base/random.h"
 #include "base/status.h"
-#include "base/unique_fd.h"
 #include "collectives/communicator.h"
 #include "collectives/engine/engine.h"
 #include "collectives/engine/progress_thread.h"
@@ -29,6 +28,7 @@
 #include "elastic/peer_connections.h"
 #include "elastic/step_gate.h"
 #include "net/loop_thread.h"
+#include "net/socket_network.h"
 #include "rendezvous/worker_session.h"
 
 namespace closeranks::elastic {
@@ -49,8 +49,8 @@ class Worker {
 
   // Says hello to the agent at the other end of `agent_socket` and waits for its welcome. kTimeout
   // or kUnavailable when none comes. `clock` and `random` outlive the worker.
-  static Result<std::unique_ptr<Worker>> Start(UniqueFd agent_socket, Options options,
-                                               const Clock& clock, Random& random);
+  static Result<std::unique_ptr<Worker>> Start(std::unique_ptr<net::Socket> agent_socket,
+                                               Options options, const Clock& clock, Random& random);
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
@@ -104,6 +104,7 @@ class Worker {
   collectives::Engine engine_;
 
   // Of the loop's thread.
+  std::unique_ptr<net::SocketNetwork> network_;
   std::unique_ptr<rendezvous::WorkerSession> session_;
   std::unique_ptr<PeerConnections> connections_;
   World world_;           // the newest that was opened

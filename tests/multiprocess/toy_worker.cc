@@ -23,6 +23,7 @@
 #include "elastic/worker.h"
 #include "gflags/gflags.h"
 #include "glog/logging.h"
+#include "net/system_socket.h"
 #include "telemetry/event_log.h"
 #include "telemetry/log_prefix.h"
 #include "telemetry/records.h"
@@ -240,7 +241,8 @@ Status Train(const Environment& environment, ExitCode& exit_code) {
     hold.OnWorld(world.world.size());
   };
   ASSIGN_OR_RETURN(std::unique_ptr<elastic::Worker> worker,
-                   elastic::Worker::Start(std::move(agent), std::move(options), clock, random));
+                   elastic::Worker::Start(std::make_unique<net::SystemSocket>(std::move(agent)),
+                                          std::move(options), clock, random));
   auto events = std::make_unique<telemetry::EventLog>();
   elastic::Ledger ledger;
   if (!FLAGS_report.empty()) {
