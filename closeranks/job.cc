@@ -13,6 +13,7 @@
 #include "closeranks/own_agent.h"
 #include "elastic/worker.h"
 #include "glog/logging.h"
+#include "net/system_socket.h"
 #include "telemetry/log_prefix.h"
 #include "telemetry/records.h"
 
@@ -68,9 +69,11 @@ class Job::Impl {
   }
 
   // To the supervisor that started this process; without one to an agent of its own.
-  UniqueFd AgentSocket() {
+  std::unique_ptr<net::Socket> AgentSocket() {
     const Environment& environment = options_.environment;
-    if (environment.agent_fd.has_value()) return ValueOrThrow(TakeAgentSocket(environment));
+    if (environment.agent_fd.has_value()) {
+      return std::make_unique<net::SystemSocket>(ValueOrThrow(TakeAgentSocket(environment)));
+    }
     Status alone =
         CheckAlone(environment, 1, "no supervisor started this process, so it trains alone",
                    "use 'closeranks run -n RANKS -- PROGRAM'");

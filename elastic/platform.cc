@@ -2,7 +2,9 @@
 
 #include <utility>
 
+#include "elastic/contact_card.h"
 #include "glog/logging.h"
+#include "net/socket_network.h"
 
 namespace closeranks::elastic {
 namespace {
@@ -28,6 +30,12 @@ std::unique_ptr<collectives::ProgressThread> SystemPlatform::StartProgressThread
     collectives::Engine& engine) {
   return std::make_unique<collectives::ProgressThread>(engine);
 }
+
+std::unique_ptr<net::Network> SystemPlatform::MakeNetwork(net::Loop& loop) {
+  return std::make_unique<net::SocketNetwork>(loop);
+}
+
+std::string SystemPlatform::host() const { return ThisHost(); }
 
 std::vector<std::unique_ptr<Lifeline>> SystemPlatform::MakeLifelines() {
   std::vector<std::unique_ptr<Lifeline>> lifelines;

@@ -14,6 +14,7 @@
 #include "collectives/engine/progress_thread.h"
 #include "elastic/lifeline.h"
 #include "net/loop_thread.h"
+#include "net/network.h"
 #include "telemetry/flight_recorder.h"
 
 namespace closeranks::elastic {
@@ -32,6 +33,12 @@ class Platform {
   // Null where nothing but PollOnce drives an engine that nobody waits for.
   virtual std::unique_ptr<collectives::ProgressThread> StartProgressThread(
       collectives::Engine& engine) = 0;
+  // How long a thread polls before it sleeps: see Engine::Options.
+  virtual Duration spin() const = 0;
+  // `loop` outlives it.
+  virtual std::unique_ptr<net::Network> MakeNetwork(net::Loop& loop) = 0;
+  // Processes with the same one can share memory.
+  virtual std::string host() const = 0;
   // As many as an early notice of this process's death needs; fewer where the kernel refuses.
   virtual std::vector<std::unique_ptr<Lifeline>> MakeLifelines() = 0;
   virtual telemetry::FlightRecorder::Kind flight_kind() const = 0;
@@ -49,6 +56,9 @@ class SystemPlatform final : public Platform {
   std::unique_ptr<collectives::DescriptorWatch> MakeDescriptorWatch() override;
   std::unique_ptr<collectives::ProgressThread> StartProgressThread(
       collectives::Engine& engine) override;
+  Duration spin() const override { return collectives::Engine::Options{}.spin; }
+  std::unique_ptr<net::Network> MakeNetwork(net::Loop& loop) override;
+  std::string host() const override;
   std::vector<std::unique_ptr<Lifeline>> MakeLifelines() override;
   telemetry::FlightRecorder::Kind flight_kind() const override {
     return telemetry::FlightRecorder::Kind::kShared;

@@ -4,7 +4,8 @@
 
 #include "collectives/native_communicator.h"
 #include "glog/logging.h"
-#include "net/socket_link.h"
+#include "net/link.h"
+#include "net/system_socket.h"
 
 namespace closeranks::elastic {
 namespace {
@@ -37,7 +38,8 @@ Worker::Worker(Options options, Platform& platform)
       welcomed_(platform.MakeCondition()),
       lifelines_(platform.MakeLifelines()),
       flight_(clock_, process_.incarnation, platform.flight_kind()),
-      engine_(clock_, {.flight = &flight_}, platform.MakeDescriptorWatch()),
+      engine_(clock_, {.spin = platform.spin(), .flight = &flight_},
+              platform.MakeDescriptorWatch()),
       loop_thread_(platform.StartLoopThread("elastic")) {
   engine_.SetOnPeerLost([this](const MemberProcess& peer, const Status& why) {
     TimePoint now = clock_.Now();
@@ -50,8 +52,8 @@ Worker::Worker(Options options, Platform& platform)
   progress_thread_ = platform.StartProgressThread(engine_);
 }
 
-Result<std::unique_ptr<Worker>> Worker::Start(UniqueFd agent_socket, Options options,
-                                              Platform& platform) {
+Result<std::unique_ptr<Worker>> Worker::Start(std::unique_ptr<net::Socket> agent_socket,
+                                              Options options, Platform& platform) {
   std::unique_ptr<Worker> worker(new Worker(std::move(options), platform));
   auto set_start = [raw = worker.get()](Status status) {
     std::lock_guard lock(raw->mutex_);
@@ -72,16 +74,17 @@ Result<std::unique_ptr<Worker>> Worker::Start(UniqueFd agent_socket, Options opt
       raw->OnEnded(ended);
       set_start(Unavailable(ended.reason));
     };
-    handlers.on_data_connection = [raw](const rendezvous::DataConnection&, UniqueFd connection) {
+    handlers.on_data_connection = [raw](const rendezvous::DataConnection&,
+                                        std::unique_ptr<net::Socket> connection) {
       if (raw->connections_ != nullptr) raw->connections_->Accept(std::move(connection));
     };
-    auto link =
-        std::make_unique<net::SocketLink>(raw->loop_thread_->loop(), std::move(agent_socket));
+    auto link = std::make_unique<net::Link>(raw->loop_thread_->loop(), std::move(agent_socket));
     raw->session_ = std::make_unique<rendezvous::WorkerSession>(
         raw->loop_thread_->loop(), std::move(link), raw->process_.incarnation,
         raw->options_.agent_timeout, std::move(handlers));
     for (const auto& lifeline : raw->lifelines_) {
-      raw->session_->Send(rendezvous::LifelineEnd{}, lifeline->TakeReadEnd());
+      raw->session_->Send(rendezvous::LifelineEnd{},
+                          std::make_unique<net::SystemSocket>(lifeline->TakeReadEnd()));
     }
   });
   RETURN_IF_ERROR(worker->AwaitWelcome());
@@ -106,11 +109,13 @@ Worker::~Worker() {
     if (session_ != nullptr) session_->Send(rendezvous::Goodbye{});
     session_.reset();
     connections_.reset();
+    network_.reset();
   });
 }
 
 Status Worker::Join(const std::string& configuration) {
   return loop_thread_->RunAndWait([&]() -> Status {
+    network_ = platform_.MakeNetwork(loop_thread_->loop());
     PeerConnections::Options options;
     options.self = {welcome_.job, process_, {options_.build, options_.kernels, configuration}};
     const rendezvous::Terms terms = options.self.terms;
@@ -123,7 +128,8 @@ Status Worker::Join(const std::string& configuration) {
     options.shared_memory = options_.shared_memory;
     options.only_shared_memory = options_.only_shared_memory;
     options.data_address = welcome_.data_address;
-    ASSIGN_OR_RETURN(connections_, PeerConnections::Open(loop_thread_->loop(), engine_,
+    options.host = platform_.host();
+    ASSIGN_OR_RETURN(connections_, PeerConnections::Open(loop_thread_->loop(), *network_, engine_,
                                                          platform_.random(), std::move(options)));
     session_->Send(rendezvous::Ready{connections_->Card(), terms, gate_.state()});
     return OkStatus();

@@ -20,13 +20,13 @@
 #include "base/exit_code.h"
 #include "base/member.h"
 #include "base/status.h"
-#include "base/unique_fd.h"
 #include "collectives/communicator.h"
 #include "collectives/engine/engine.h"
 #include "elastic/peer_connections.h"
 #include "elastic/platform.h"
 #include "elastic/step_gate.h"
 #include "net/loop_thread.h"
+#include "net/network.h"
 #include "rendezvous/worker_session.h"
 
 namespace closeranks::elastic {
@@ -47,8 +47,8 @@ class Worker {
 
   // Says hello to the agent at the other end of `agent_socket` and waits for its welcome. kTimeout
   // or kUnavailable when none comes. `platform` outlives the worker.
-  static Result<std::unique_ptr<Worker>> Start(UniqueFd agent_socket, Options options,
-                                               Platform& platform);
+  static Result<std::unique_ptr<Worker>> Start(std::unique_ptr<net::Socket> agent_socket,
+                                               Options options, Platform& platform);
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
@@ -106,6 +106,7 @@ class Worker {
   collectives::Engine engine_;
 
   // Of the loop's thread.
+  std::unique_ptr<net::Network> network_;
   std::unique_ptr<rendezvous::WorkerSession> session_;
   std::unique_ptr<PeerConnections> connections_;
   World world_;           // the newest that was opened

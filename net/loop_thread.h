@@ -22,7 +22,7 @@ class LoopThread {
   virtual ~LoopThread() = default;
 
   // Post and Stop apart, only for code that runs on the loop.
-  virtual EventLoop& loop() = 0;
+  virtual Loop& loop() = 0;
 
   virtual bool OnLoop() const = 0;
 

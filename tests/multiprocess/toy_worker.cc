@@ -23,6 +23,7 @@
 #include "elastic/worker.h"
 #include "gflags/gflags.h"
 #include "glog/logging.h"
+#include "net/system_socket.h"
 #include "telemetry/event_log.h"
 #include "telemetry/log_prefix.h"
 #include "telemetry/records.h"
@@ -241,7 +242,8 @@ Status Train(const Environment& environment, ExitCode& exit_code) {
   };
   elastic::SystemPlatform platform(clock, random);
   ASSIGN_OR_RETURN(std::unique_ptr<elastic::Worker> worker,
-                   elastic::Worker::Start(std::move(agent), std::move(options), platform));
+                   elastic::Worker::Start(std::make_unique<net::SystemSocket>(std::move(agent)),
+                                          std::move(options), platform));
   auto events = std::make_unique<telemetry::EventLog>();
   elastic::Ledger ledger;
   if (!FLAGS_report.empty()) {
