@@ -46,7 +46,8 @@ StepLoop::StepLoop(StepGate& gate, Replica& replica, BatchSource& batches, Ledge
       options_(std::move(options)) {}
 
 Result<bool> StepLoop::NextStep() {
-  if (world_ == nullptr) RETURN_IF_ERROR(EnterNextWorld());
+  // Who has the only state is still listed in the next world, and is its source.
+  while (!ended_ && (world_ == nullptr || handed_over_)) RETURN_IF_ERROR(EnterNextWorld());
   if (ended_ || gate_.state().applied >= batches_.steps()) return false;
   StepNumber next = gate_.state().applied + 1;
   if (step_ != next) {
@@ -188,7 +189,13 @@ Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoi
   }
   PrepareStep(plan, world_->rank);
   entry.entered = clock_.Now();
+  if (options_.report_entered) options_.report_entered(world_->world.generation);
   observer_.OnWorld(*world_, entry);
+  // Nothing of the step is computed here yet, and who was current has the one before.
+  if (step_ == gate_.state().applied + 1 && held_.empty() && !plan.AnyoneIs(Standing::kOneBehind) &&
+      Leaves()) {
+    Go();
+  }
   return OkStatus();
 }
 
@@ -295,15 +302,18 @@ void StepLoop::BeginReduction() {
 Result<StepLoop::Outcome> StepLoop::ReduceAndApply() {
   SetActivity(Activity::kReducing);
   StepSamples samples = my_samples_;
-  double loss = loss_;
+  // Everyone is to know that somebody leaves after this step. After the last all do.
+  const bool leaves = step_ < batches_.steps() && Leaves();
+  std::array<double, 2> sums = {loss_, leaves ? 1.0 : 0.0};
   Communicator& communicator = *world_->communicator;
   replica_.StartReduction();
   Work samples_work = communicator.AllReduce(samples.numbers(), samples.numbers(), samples.count(),
                                              DataType::kInt64, Reduction::kSum);
-  Work loss_work = communicator.AllReduce(&loss, &loss, 1, DataType::kFloat64, Reduction::kSum);
+  Work sums_work = communicator.AllReduce(sums.data(), sums.data(), sums.size(), DataType::kFloat64,
+                                          Reduction::kSum);
   // All are waited for, whatever comes of them: their memory must not be written after this.
   Status reduced = replica_.FinishReduction();
-  for (Work* work : {&samples_work, &loss_work}) {
+  for (Work* work : {&samples_work, &sums_work}) {
     Status status = work->Wait();
     if (reduced.ok()) reduced = status;
   }
@@ -316,10 +326,31 @@ Result<StepLoop::Outcome> StepLoop::ReduceAndApply() {
   // Everyone has contributed to this step, so everyone holds the one before.
   RETURN_IF_ERROR(ledger_.Stable(step_ - 1));
   if (!gate_.BeginApply(generation)) return Outcome::kWorldChanged;
-  global_loss_ = loss;
+  global_loss_ = sums[0];
   RETURN_IF_ERROR(ApplyReduced(step_, generation, samples));
   observer_.OnCommit({step_, epoch_, batch_, global_loss_, world_.get()});
+  if (sums[1] > 0) RETURN_IF_ERROR(HandOver(leaves));
   return Outcome::kApplied;
+}
+
+// A world without the leaver goes on from the greatest step of those who stay: had one of them not
+// applied this step yet, they would compute it again. So nobody goes before everyone has it.
+Status StepLoop::HandOver(bool is_leaver) {
+  Status held = world_->communicator->Barrier().Wait();
+  if (!held.ok()) {
+    if (!WorldIsChanging(held)) return held;
+    options_.report_failure(world_->world.generation, held);
+    return is_leaver ? EnterNextWorld() : OkStatus();
+  }
+  if (is_leaver) Go();
+  return ledger_.Stable(step_);
+}
+
+bool StepLoop::Leaves() const { return options_.leaves != nullptr && options_.leaves(); }
+
+void StepLoop::Go() {
+  handed_over_ = true;
+  options_.report_leaving();
 }
 
 Status StepLoop::ApplyReduced(StepNumber step, Generation generation, const StepSamples& samples) {

@@ -76,6 +76,12 @@ class StepLoop {
     telemetry::FlightRecorder* flight = nullptr;
     // Tells the agent that this worker has applied everything.
     std::function<void(rendezvous::WorkerState)> report_done;
+    // Tells the agent that this worker steps in the world of `generation`. Null: nobody leaves.
+    std::function<void(Generation generation)> report_entered = nullptr;
+    // Whether this worker was told to leave.
+    std::function<bool()> leaves = nullptr;
+    // Tells the agent that it may go: everyone has what it has. It computes nothing any more.
+    std::function<void()> report_leaving = nullptr;
   };
 
   // Everything outlives the loop.
@@ -84,7 +90,8 @@ class StepLoop {
 
   // Waits for a world where there is none. False when every step of the run is applied, or the job
   // has ended. Errors end the run: kStaleGeneration (replaced), kTimeout (the members did not
-  // come), kMismatch, kUnavailable (the supervisor, the quorum or the state is gone), kInternal.
+  // come), kMismatch, kUnavailable (the supervisor, the quorum or the state is gone), kAborted (it
+  // has left), kInternal.
   Result<bool> NextStep();
 
   // What is to be computed now, and how.
@@ -128,6 +135,11 @@ class StepLoop {
   Result<Outcome> ReduceAndApply();
   // Bookkeeping after an update: the history's hash, the ledger.
   Status ApplyReduced(StepNumber step, Generation generation, const StepSamples& samples);
+  // Some rank leaves after the step that was just applied, and maybe this one.
+  Status HandOver(bool is_leaver);
+  bool Leaves() const;
+  // Computes nothing any more.
+  void Go();
   // True when the error means that the world is changing, not that the run is broken.
   bool WorldIsChanging(const Status& status) const;
 
@@ -141,6 +153,7 @@ class StepLoop {
 
   std::shared_ptr<const ConnectedWorld> world_;  // the one that this rank takes part in
   bool ended_ = false;
+  bool handed_over_ = false;  // and waits for the world without it
 
   // The open step.
   StepNumber step_ = 0;

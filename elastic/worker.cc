@@ -1,5 +1,6 @@
 #include "elastic/worker.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "collectives/native_communicator.h"
@@ -11,11 +12,15 @@ namespace closeranks::elastic {
 namespace {
 
 constexpr Duration kWelcomeLimit = std::chrono::seconds(30);
+// The others take a step over so long before the leaver's time is up, or half of that time.
+constexpr Duration kTimeToTakeOver = std::chrono::seconds(2);
 
 Status EndStatus(const rendezvous::Ended& ended) {
   switch (ended.exit_code) {
     case ExitCode::kOk:
       return OkStatus();
+    case ExitCode::kLeft:
+      return Aborted("this worker was told to leave, and has left");
     case ExitCode::kReplaced:
       return StaleGeneration("this process was replaced: " + ended.reason);
     case ExitCode::kMismatch:
@@ -78,6 +83,7 @@ Result<std::unique_ptr<Worker>> Worker::Start(std::unique_ptr<net::Socket> agent
                                         std::unique_ptr<net::Socket> connection) {
       if (raw->connections_ != nullptr) raw->connections_->Accept(std::move(connection));
     };
+    handlers.on_leave = [raw](const rendezvous::Leave& leave) { raw->OnLeave(leave); };
     auto link = std::make_unique<net::Link>(raw->loop_thread_->loop(), std::move(agent_socket));
     raw->session_ = std::make_unique<rendezvous::WorkerSession>(
         raw->loop_thread_->loop(), std::move(link), raw->process_.incarnation,
@@ -86,6 +92,7 @@ Result<std::unique_ptr<Worker>> Worker::Start(std::unique_ptr<net::Socket> agent
       raw->session_->Send(rendezvous::LifelineEnd{},
                           std::make_unique<net::SystemSocket>(lifeline->TakeReadEnd()));
     }
+    raw->WatchLeaveSignal();
   });
   RETURN_IF_ERROR(worker->AwaitWelcome());
   return worker;
@@ -105,6 +112,10 @@ Worker::~Worker() {
   // On the loop, whose next event may be a new world: the open one has to go before the engine
   // does, and none may open after it. What is posted later finds neither session nor connections.
   loop_thread_->RunAndWait([this] {
+    loop_thread_->loop().Cancel(leave_limit_);
+    if (options_.leave_signal != nullptr) {
+      loop_thread_->loop().Unwatch(options_.leave_signal->fd());
+    }
     gate_.End(Aborted("the worker ends"));
     if (session_ != nullptr) session_->Send(rendezvous::Goodbye{});
     session_.reset();
@@ -153,6 +164,46 @@ void Worker::ReportDone() {
 
 void Worker::ReportProgress(const rendezvous::Progress& progress) {
   loop_thread_->RunInLoop([this, progress] { Send(progress); });
+}
+
+void Worker::ReportEntered(Generation generation) {
+  loop_thread_->RunInLoop([this, generation] { Send(rendezvous::Entered{generation}); });
+}
+
+bool Worker::leaves() const {
+  return told_to_leave_ || (options_.leave_signal != nullptr && options_.leave_signal->came());
+}
+
+void Worker::ReportLeaving() {
+  loop_thread_->RunInLoop([this] { Send(rendezvous::Leaving{.now = true}); });
+}
+
+void Worker::WatchLeaveSignal() {
+  if (options_.leave_signal == nullptr) return;
+  const int fd = options_.leave_signal->fd();
+  Status watched = loop_thread_->loop().Watch(fd, {.readable = true}, [this, fd](net::Ready) {
+    loop_thread_->loop().Unwatch(fd);
+    OnToldToLeave();
+  });
+  LOG_IF(WARNING, !watched.ok()) << "SIGTERM is noticed between steps only: " << watched;
+}
+
+void Worker::OnToldToLeave() {
+  if (told_to_leave_.exchange(true)) return;
+  // Who takes no part yet has nothing to hand over.
+  const bool at_once = world_.generation == 0;
+  LOG(INFO) << "told to leave" << (at_once ? "" : ": finishing the step");
+  Send(rendezvous::Leaving{.now = at_once});
+}
+
+void Worker::OnLeave(const rendezvous::Leave& leave) {
+  OnToldToLeave();
+  const Duration time = leave.grace - std::min(leave.grace / 2, kTimeToTakeOver);
+  leave_limit_ = loop_thread_->loop().RunAfter(time, [this] {
+    if (ended_) return;
+    LOG(INFO) << "leaving in the middle of a step, as the time to leave is nearly up";
+    Send(rendezvous::Leaving{.now = true});
+  });
 }
 
 void Worker::OnFreeze(const rendezvous::Freeze& freeze) {

@@ -22,6 +22,7 @@
 #include "base/status.h"
 #include "collectives/communicator.h"
 #include "collectives/engine/engine.h"
+#include "elastic/leave_signal.h"
 #include "elastic/peer_connections.h"
 #include "elastic/platform.h"
 #include "elastic/step_gate.h"
@@ -41,6 +42,8 @@ class Worker {
     Communicator::Options communicator;
     // A supervisor that isn't heard for so long is given up, and the training ends with an error.
     Duration agent_timeout = std::chrono::seconds(30);
+    // By which this process is told to leave; outlives the worker. Null: the agent alone tells it.
+    const LeaveSignal* leave_signal = nullptr;
     // Told of each new world, on the loop's thread, before the gate opens.
     std::function<void(const ConnectedWorld&)> on_world;
   };
@@ -67,6 +70,12 @@ class Worker {
   void ReportDone();
   void ReportProgress(const rendezvous::Progress& progress);
 
+  void ReportEntered(Generation generation);
+  // Whether this worker was told to leave: it is to finish its step, hand over and say so.
+  bool leaves() const;
+  // The others have what it has: it is to be voted out. The gate tells when it was.
+  void ReportLeaving();
+
   // How the job ended for this worker; kOk while it goes on.
   ExitCode exit_code() const { return exit_code_; }
 
@@ -83,6 +92,9 @@ class Worker {
   Result<std::shared_ptr<Communicator>> MakeCommunicator(
       const ConnectedWorld& world, std::vector<PeerConnections::SharedTransport> transports);
   void OnEnded(const rendezvous::Ended& ended);
+  void WatchLeaveSignal();
+  void OnToldToLeave();
+  void OnLeave(const rendezvous::Leave& leave);
   void OnPeerLost(const MemberProcess& peer, const Status& why);
   void SendFailure(Generation generation, MemberProcess suspect, const Status& why);
   // Nothing once this worker ends.
@@ -95,6 +107,7 @@ class Worker {
   rendezvous::Welcome welcome_;
   StepGate gate_;
   std::atomic<ExitCode> exit_code_{ExitCode::kOk};
+  std::atomic<bool> told_to_leave_{false};
 
   // Guards welcome_ until Start returns.
   std::mutex mutex_;
@@ -112,6 +125,7 @@ class Worker {
   World world_;           // the newest that was opened
   TimePoint detected_{};  // the first sign of a loss since the last world
   bool ended_ = false;    // nothing more will come from the agent
+  net::TimerId leave_limit_ = net::kNoTimer;
 
   // Last, so that they go first: the progress thread posts to the loop's, which uses all the rest.
   const std::unique_ptr<net::LoopThread> loop_thread_;

@@ -297,7 +297,7 @@ void Supervisor::OnExit(Slot& slot, const ExitResult& result) {
   events_->Write(ToRecord(exit));
   bool in_order = result.signal == 0 && result.code == 0;
   // The others may have come to the job's end between its last sign of life and now.
-  bool early = !stopping_ && !slot.ending.has_value() &&
+  bool early = !stopping_ && !slot.ending.has_value() && !agent.worker_leaves() &&
                (agent.worker_left_early() || (!job_ended_ && !agent.worker_was_told()));
   slot.never_joined = in_order && early && !slot.asked_in && !host_->has_started();
   bool premature = in_order && early && !slot.never_joined;
@@ -306,6 +306,8 @@ void Supervisor::OnExit(Slot& slot, const ExitResult& result) {
   if (premature) {
     LOG(WARNING) << "the worker of member " << slot.member
                  << " ended with exit code 0 before the job's end";
+  } else if (result.signal == 0 && result.code == static_cast<int>(ExitCode::kLeft)) {
+    LOG(INFO) << "the worker of member " << slot.member << " has ended, as it was told to";
   } else if (!in_order) {
     LOG(WARNING) << "the worker of member " << slot.member << " " << result.ToString()
                  << (verdict.reason.empty() ? "" : "; " + verdict.reason);
@@ -358,9 +360,10 @@ int Supervisor::FinalCode(const Slot& slot, const ExitResult& result, bool early
     return result.signal == 0 ? Worse(ending, result.code) : ending;
   }
   if (result.signal == 0) return result.code;
+  const bool leaves = stopping_ || host_->agent(slot.member)->worker_leaves();
   // A worker that was killed once the job's end was agreed on lost nothing.
-  if (job_ended_ && !early) return static_cast<int>(ExitCode::kOk);
-  return static_cast<int>(stopping_ ? ExitCode::kLeft : ExitCode::kError);
+  if (job_ended_ && !early && !leaves) return static_cast<int>(ExitCode::kOk);
+  return static_cast<int>(leaves ? ExitCode::kLeft : ExitCode::kError);
 }
 
 void Supervisor::OnProgress(const rendezvous::Progress& progress) {
@@ -435,6 +438,10 @@ std::string Supervisor::MissedKills() const {
 }
 
 void Supervisor::OnEnding(MemberId member, const rendezvous::Agent::Ending& ending) {
+  if (ending.outcome == rendezvous::Outcome::kLeft) {
+    LOG(INFO) << "member " << member << " has left the job";
+    return EndMember(slots_.at(member), ending.exit_code);
+  }
   if (ending.outcome != rendezvous::Outcome::kEnded) {
     if (stopping_) return;  // it ends as it was told to
     const ExitCodeRow& row = FindExitCode(static_cast<int>(ending.exit_code));
@@ -447,7 +454,8 @@ void Supervisor::OnEnding(MemberId member, const rendezvous::Agent::Ending& endi
   }
   if (std::exchange(job_ended_, true)) return;
   for (auto& [id, slot] : slots_) {
-    if (slot.finished) continue;
+    // Whose part had ended before ends by itself.
+    if (slot.finished || slot.ending.has_value()) continue;
     if (slot.child == nullptr) {
       // It waits to be started again, and has nothing to be started for.
       loop_.Cancel(slot.restart);
@@ -455,7 +463,7 @@ void Supervisor::OnEnding(MemberId member, const rendezvous::Agent::Ending& endi
     } else if (host_->agent(id)->worker_left_early()) {
       // It is ending by itself, and how is to be seen.
       EndLater(slot);
-    } else if (host_->agent(id)->rank() < 0) {
+    } else if (host_->agent(id)->rank() < 0 && !host_->agent(id)->worker_leaves()) {
       LOG(INFO) << "ending the worker of member " << id << ": the job ended before it was in";
       slot.child->Signal(SIGKILL);
     }
@@ -518,23 +526,35 @@ void Supervisor::HangUp() {
 }
 
 void Supervisor::StopAll(int signal) {
-  if (!std::exchange(stopping_, true)) {
+  const bool is_first = !std::exchange(stopping_, true);
+  if (is_first) {
     LOG(INFO) << "stopping: signal " << signal;
     loop_.RunAfter(options_.grace, [this] {
-      for (auto& [member, slot] : slots_) {
-        if (slot.child != nullptr) slot.child->Signal(SIGKILL);
-      }
+      for (auto& [member, slot] : slots_) EndWorker(slot, "it was told to leave, and didn't");
     });
   }
   for (auto& [member, slot] : slots_) {
     loop_.Cancel(slot.restart);
     if (slot.child != nullptr) {
-      slot.child->Signal(signal);
+      // Who sends SIGTERM to a whole group, as timeout does, may well send it twice.
+      if (is_first && (signal == SIGTERM || signal == SIGINT)) {
+        AskToLeave(slot, signal);
+      } else if (signal != SIGTERM) {
+        slot.child->Signal(signal == SIGINT ? SIGKILL : signal);
+      }
     } else if (!slot.finished) {
       slot.finished = true;
       slot.exit_code = static_cast<int>(ExitCode::kLeft);
+      host_->agent(member)->Leave();
     }
   }
+}
+
+// By a message rather than by the signal: a terminal's Ctrl-C reaches the workers too, and twice is
+// once too often.
+void Supervisor::AskToLeave(Slot& slot, int signal) {
+  rendezvous::Agent& agent = *host_->agent(slot.member);
+  agent.has_worker() ? agent.AskWorkerToLeave(options_.grace) : slot.child->Signal(signal);
 }
 
 // Not the rank of the moment: who reads on wants to know the process, and ranks move up.

@@ -45,7 +45,7 @@ class Supervisor {
     std::optional<Fault> fault;
     std::string report_folder;  // empty: no events are written
     bool live_line = false;
-    // From asking a worker to end (by SIGTERM, or by the job) to SIGKILL.
+    // From asking a worker to leave, or from the end of its member's part, to SIGKILL.
     Duration grace = std::chrono::seconds(10);
     // Others may ask for the job's end for so long.
     Duration linger = std::chrono::seconds(5);
@@ -118,7 +118,10 @@ class Supervisor {
   void InjectFault();
   // What to say when not all who were to be killed were; else empty.
   std::string MissedKills() const;
+  // SIGTERM and the first SIGINT: every worker leaves in good order, within the grace period.
+  // Otherwise the workers get the signal.
   void StopAll(int signal);
+  void AskToLeave(Slot& slot, int signal);
   void Print(std::FILE* to, MemberId member, const std::string& line);
   bool CanStillStart() const { return !stopping_ && !job_ended_ && !host_->has_started(); }
   // `early`: it was gone before the job's end.

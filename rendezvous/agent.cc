@@ -87,6 +87,7 @@ void Agent::WorkerDoomed() {
   timers_.Cancel(worker_check_);
   if (worker_.IsNone()) return;
   if (!worker_was_told_) worker_left_early_ = true;
+  if (worker_leaves_) membership_.OnLeaving(timers_.Now());
   membership_.OnWorkerGone(timers_.Now(), std::exchange(worker_, {}));
   Drain();
 }
@@ -101,6 +102,8 @@ void Agent::Leave() {
   membership_.OnLeaving(timers_.Now());
   Drain();
 }
+
+void Agent::AskWorkerToLeave(Duration grace) { SendToWorker(rendezvous::Leave{grace}); }
 
 void Agent::OnPeerMessage(const Message& message) {
   membership_.OnMessage(timers_.Now(), message);
@@ -171,6 +174,11 @@ void Agent::OnWorkerMessage(const WorkerMessage& message) {
                                is_named ? failure->suspect : MemberProcess{member(), worker_});
   } else if (std::holds_alternative<Done>(message)) {
     membership_.OnWorkerDone(now, worker_);
+  } else if (auto* entered = std::get_if<Entered>(&message)) {
+    membership_.OnWorkerEntered(now, worker_, entered->generation);
+  } else if (auto* leaving = std::get_if<Leaving>(&message)) {
+    worker_leaves_ = true;
+    if (leaving->now) membership_.OnLeaving(now);
   }
   Drain();
 }

@@ -59,6 +59,8 @@ void WorkerSession::OnFrame(std::string_view payload, std::unique_ptr<net::Socke
     End(ended->exit_code, ended->reason);
   } else if (auto* connection = std::get_if<DataConnection>(&*message)) {
     handlers_.on_data_connection(*connection, std::move(passed));
+  } else if (auto* leave = std::get_if<Leave>(&*message)) {
+    handlers_.on_leave(*leave);
   }
 }
 

@@ -31,6 +31,7 @@ class WorkerSession {
     // and must not go on, nor wait for ever.
     std::function<void(const Ended&)> on_ended;
     std::function<void(const DataConnection&, std::unique_ptr<net::Socket>)> on_data_connection;
+    std::function<void(const Leave&)> on_leave;
   };
 
   // Says hello at once, and sends heartbeats for as long as it lives: after Ended too, as the
