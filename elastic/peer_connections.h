@@ -31,10 +31,10 @@ class PeerConnections {
   struct Options {
     rendezvous::Identity self;
     std::string key;
-    std::string host;  // of this process: those who have the same share memory
-    bool shared_memory = true;                  // with peers of this host
-    bool only_shared_memory = false;            // --transport=shm: other hosts are refused
-    std::string data_address;                   // of the pod's port, for the contact card
+    std::string host;                 // of this process: those who have the same share memory
+    bool shared_memory = true;        // with peers of this host
+    bool only_shared_memory = false;  // --transport=shm: other hosts are refused
+    std::string data_address;         // of the pod's port, for the contact card
     Duration limit = std::chrono::seconds(10);  // for connecting to one generation's peers
   };
   // Detached from the engine when the last owner goes: the communicators of a world that is over

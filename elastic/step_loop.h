@@ -108,7 +108,7 @@ class StepLoop {
   Status Commit();
 
   // After NextStep returned false: waits until every rank is through and the job's end is agreed
-  // on. kAborted when the job ended before this worker could take part: it doesn't hold the result.
+  // on. kAborted when the job ended without this worker: it doesn't hold the result.
   // kMismatch, on every rank, when they didn't all come to the same weights.
   Status Finish();
 
@@ -128,7 +128,7 @@ class StepLoop {
   Status CompareWeights();
   Status SendReducedStep(const CatchUpPlan& plan);
   Status SendState(const CatchUpPlan& plan);
-  void PrepareStep(const CatchUpPlan& plan, int rank);
+  Status PrepareStep(const CatchUpPlan& plan, int rank);
   void OpenStep(StepNumber step);
   // By what to reduce the open step; once for each world that it is open in.
   void BeginReduction();

@@ -282,7 +282,7 @@ Result<std::shared_ptr<Communicator>> Worker::MakeCommunicator(
 void Worker::OnEnded(const rendezvous::Ended& ended) {
   ended_ = true;
   exit_code_ = ended.exit_code;
-  gate_.End(EndStatus(ended));
+  gate_.End(EndStatus(ended), ended.state);
 }
 
 void Worker::OnPeerLost(const MemberProcess& peer, const Status& why) {

@@ -49,6 +49,7 @@ std::string Encode(const AgentMessage& message) {
                         [&](const Ended& m) {
                           writer.Put(static_cast<int>(m.exit_code));
                           writer.PutString(m.reason);
+                          Encode(m.state, writer);
                         },
                         [&](const DataConnection& m) { writer.Put(m.from); },
                         [&](const Leave& m) { writer.Put(m.grace.count()); }},
@@ -120,6 +121,7 @@ Result<AgentMessage> DecodeAgentMessage(std::string_view bytes) {
       Ended m;
       m.exit_code = static_cast<ExitCode>(reader.Get<int>());
       m.reason = reader.GetString();
+      m.state = DecodeWorkerState(reader);
       return Whole<AgentMessage>(reader, m);
     }
     case 4: {

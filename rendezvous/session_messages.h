@@ -44,6 +44,7 @@ struct Install {
 struct Ended {
   ExitCode exit_code = ExitCode::kOk;
   std::string reason;
+  WorkerState state;  // of a job that is done: what it came to
   bool operator==(const Ended&) const = default;
 };
 
