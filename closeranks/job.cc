@@ -14,6 +14,7 @@
 #include "elastic/leave_signal.h"
 #include "elastic/worker.h"
 #include "glog/logging.h"
+#include "net/system_socket.h"
 #include "telemetry/log_prefix.h"
 #include "telemetry/records.h"
 
@@ -35,8 +36,7 @@ class Job::Impl {
       prefix_.generation = static_cast<int64_t>(world.world.generation);
       prefix_.rank = world.rank;
     };
-    worker_ =
-        ValueOrThrow(elastic::Worker::Start(AgentSocket(), std::move(worker), clock_, random_));
+    worker_ = ValueOrThrow(elastic::Worker::Start(AgentSocket(), std::move(worker), platform_));
     const std::optional<MemberId>& named = options_.environment.member;
     if (named.has_value() && *named != worker_->process().member) {
       throw Error(InvalidArgument("the environment says that this is member " +
@@ -71,9 +71,11 @@ class Job::Impl {
   }
 
   // To the supervisor that started this process; without one to an agent of its own.
-  UniqueFd AgentSocket() {
+  std::unique_ptr<net::Socket> AgentSocket() {
     const Environment& environment = options_.environment;
-    if (environment.agent_fd.has_value()) return ValueOrThrow(TakeAgentSocket(environment));
+    if (environment.agent_fd.has_value()) {
+      return std::make_unique<net::SystemSocket>(ValueOrThrow(TakeAgentSocket(environment)));
+    }
     Status alone =
         CheckAlone(environment, 1, "no supervisor started this process, so it trains alone",
                    "use 'closeranks run -n RANKS -- PROGRAM'");
@@ -86,6 +88,7 @@ class Job::Impl {
   telemetry::LogPrefix& prefix_;
   SystemClock clock_;
   SystemRandom random_;
+  elastic::SystemPlatform platform_{clock_, random_};
   SystemFiles files_;
   std::unique_ptr<telemetry::EventLog> events_ = std::make_unique<telemetry::EventLog>();
   std::unique_ptr<OwnAgent> own_agent_;  // null under a supervisor

@@ -83,6 +83,7 @@ class Training::Impl {
     options.report_failure = [&worker](Generation generation, const Status& why) {
       worker.ReportFailure(generation, why);
     };
+    options.flight = &worker.flight();
     options.report_done = [&worker](rendezvous::WorkerState) { worker.ReportDone(); };
     options.report_entered = [&worker](Generation generation) { worker.ReportEntered(generation); };
     options.leaves = [&worker] { return worker.leaves(); };

@@ -12,6 +12,8 @@
 namespace closeranks::elastic {
 namespace {
 
+using telemetry::Activity;
+
 // `hashes` are the ranks' own. kMismatch says which ranks have which.
 Status SameWeights(const std::vector<uint64_t>& hashes) {
   std::map<uint64_t, std::string> ranks;
@@ -58,6 +60,7 @@ Result<bool> StepLoop::NextStep() {
   }
   BeginReduction();
   observer_.OnStepBegin({step_, epoch_, batch_, global_loss_, world_.get()});
+  SetActivity(Activity::kComputing);
   return true;
 }
 
@@ -81,6 +84,12 @@ void StepLoop::EndPart(size_t index, double mean_loss) {
 
 Status StepLoop::Commit() {
   todo_.clear();
+  const Status committed = ReduceUntilApplied();
+  SetActivity(Activity::kBetween);
+  return committed;
+}
+
+Status StepLoop::ReduceUntilApplied() {
   while (true) {
     ASSIGN_OR_RETURN(Outcome outcome, ReduceAndApply());
     if (outcome == Outcome::kApplied) return OkStatus();
@@ -115,6 +124,7 @@ Status StepLoop::Finish() {
 }
 
 Status StepLoop::CompareWeights() {
+  SetActivity(Activity::kEnding);
   Communicator& communicator = *world_->communicator;
   const uint64_t mine = replica_.WeightsHash();
   std::vector<uint64_t> hashes(static_cast<size_t>(communicator.size()));
@@ -126,6 +136,10 @@ Status StepLoop::CompareWeights() {
   // find themselves equal. Whatever comes of the barrier, the ranks differ.
   if (!compared.ok()) (void)communicator.Barrier().Wait();
   return compared;
+}
+
+void StepLoop::SetActivity(Activity activity) {
+  if (options_.flight != nullptr) options_.flight->SetActivity(activity, step_);
 }
 
 bool StepLoop::WorldIsChanging(const Status& status) const {
@@ -145,6 +159,7 @@ Status StepLoop::EnterNextWorld() {
   while (true) {
     Generation current = world_ == nullptr ? 0 : world_->world.generation;
     TimePoint asked = clock_.Now();
+    SetActivity(Activity::kAwaitingWorld);
     ASSIGN_OR_RETURN(std::shared_ptr<const ConnectedWorld> world, gate_.AwaitOtherThan(current));
     if (world == nullptr) {
       ended_ = true;
@@ -159,6 +174,7 @@ Status StepLoop::EnterNextWorld() {
 }
 
 Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoint asked) {
+  SetActivity(Activity::kCatchingUp);
   world_ = std::move(world);
   StepObserver::Entry entry{.resumed_from = world_->decision->resume.applied, .asked = asked};
   rendezvous::WorkerState state = gate_.state();
@@ -284,6 +300,7 @@ void StepLoop::BeginReduction() {
 }
 
 Result<StepLoop::Outcome> StepLoop::ReduceAndApply() {
+  SetActivity(Activity::kReducing);
   StepSamples samples = my_samples_;
   // Everyone is to know that somebody leaves after this step. After the last all do.
   const bool leaves = step_ < batches_.steps() && Leaves();
@@ -343,6 +360,7 @@ Status StepLoop::ApplyReduced(StepNumber step, Generation generation, const Step
     gate_.EndApply(state);
     return ids.status().WithContext("step " + std::to_string(step));
   }
+  SetActivity(Activity::kApplying);
   replica_.Apply(step);
   applied_samples_ = samples;
   state.applied = step;

@@ -22,6 +22,7 @@
 #include "elastic/parts.h"
 #include "elastic/replica.h"
 #include "elastic/step_gate.h"
+#include "telemetry/flight_recorder.h"
 
 namespace closeranks::elastic {
 
@@ -71,6 +72,8 @@ class StepLoop {
     int logical_shards = 0;  // exact mode; 0: fast mode
     // Tells the agent that an operation of `generation` failed, so that a new one is agreed on.
     std::function<void(Generation generation, const Status& why)> report_failure;
+    // Is told what the training thread is about; or null. Outlives the loop.
+    telemetry::FlightRecorder* flight = nullptr;
     // Tells the agent that this worker has applied everything.
     std::function<void(rendezvous::WorkerState)> report_done;
     // Tells the agent that this worker steps in the world of `generation`. Null: nobody leaves.
@@ -112,9 +115,12 @@ class StepLoop {
  private:
   enum class Outcome { kApplied, kWorldChanged };
 
+  Status ReduceUntilApplied();
+
   // Takes part in `world`, `asked` for when it says: exchange, catch-up, transfer; sets what is to
   // be computed.
   Status EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoint asked);
+  void SetActivity(telemetry::Activity activity);
   // Blocks until this rank takes part in a world other than the one that it is in. kOk with no
   // world when the job has ended.
   Status EnterNextWorld();

@@ -9,7 +9,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -20,17 +19,15 @@
 #include "base/clock.h"
 #include "base/exit_code.h"
 #include "base/member.h"
-#include "base/random.h"
 #include "base/status.h"
-#include "base/unique_fd.h"
 #include "collectives/communicator.h"
 #include "collectives/engine/engine.h"
-#include "collectives/engine/progress_thread.h"
 #include "elastic/leave_signal.h"
-#include "elastic/lifeline.h"
 #include "elastic/peer_connections.h"
+#include "elastic/platform.h"
 #include "elastic/step_gate.h"
 #include "net/loop_thread.h"
+#include "net/network.h"
 #include "rendezvous/worker_session.h"
 
 namespace closeranks::elastic {
@@ -52,9 +49,9 @@ class Worker {
   };
 
   // Says hello to the agent at the other end of `agent_socket` and waits for its welcome. kTimeout
-  // or kUnavailable when none comes. `clock` and `random` outlive the worker.
-  static Result<std::unique_ptr<Worker>> Start(UniqueFd agent_socket, Options options,
-                                               const Clock& clock, Random& random);
+  // or kUnavailable when none comes. `platform` outlives the worker.
+  static Result<std::unique_ptr<Worker>> Start(std::unique_ptr<net::Socket> agent_socket,
+                                               Options options, Platform& platform);
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
@@ -62,6 +59,7 @@ class Worker {
   const rendezvous::Welcome& welcome() const { return welcome_; }
   const MemberProcess& process() const { return process_; }
   StepGate& gate() { return gate_; }
+  telemetry::FlightRecorder& flight() { return flight_; }
 
   // Asks to be listed. `configuration` must be equal on every worker. Once. What comes of it shows
   // at the gate.
@@ -82,7 +80,9 @@ class Worker {
   ExitCode exit_code() const { return exit_code_; }
 
  private:
-  Worker(Options options, const Clock& clock, Random& random);
+  Worker(Options options, Platform& platform);
+
+  Status AwaitWelcome();
 
   // All on the loop's thread.
   void OnFreeze(const rendezvous::Freeze& freeze);
@@ -101,8 +101,8 @@ class Worker {
   void Send(const rendezvous::WorkerMessage& message);
 
   Options options_;
+  Platform& platform_;
   const Clock& clock_;
-  Random& random_;
   MemberProcess process_;
   rendezvous::Welcome welcome_;
   StepGate gate_;
@@ -111,13 +111,15 @@ class Worker {
 
   // Guards welcome_ until Start returns.
   std::mutex mutex_;
-  std::condition_variable welcomed_;
+  const std::unique_ptr<Condition> welcomed_;
   std::optional<Status> start_;
 
   std::vector<std::unique_ptr<Lifeline>> lifelines_;
+  telemetry::FlightRecorder flight_;
   collectives::Engine engine_;
 
   // Of the loop's thread.
+  std::unique_ptr<net::Network> network_;
   std::unique_ptr<rendezvous::WorkerSession> session_;
   std::unique_ptr<PeerConnections> connections_;
   World world_;           // the newest that was opened
@@ -126,7 +128,7 @@ class Worker {
   net::TimerId leave_limit_ = net::kNoTimer;
 
   // Last, so that they go first: the progress thread posts to the loop's, which uses all the rest.
-  net::LoopThread loop_thread_;
+  const std::unique_ptr<net::LoopThread> loop_thread_;
   std::unique_ptr<collectives::ProgressThread> progress_thread_;
 };
 

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <csignal>
 #include <set>
@@ -16,7 +15,8 @@
 #include "closeranks/environment.h"
 #include "glog/logging.h"
 #include "launcher/descriptor_budget.h"
-#include "net/socket_link.h"
+#include "net/link.h"
+#include "net/system_socket.h"
 #include "telemetry/records.h"
 
 namespace closeranks::launcher {
@@ -131,10 +131,10 @@ Status Supervisor::Prepare() {
       options_.host.max_strangers,
       DescriptorsForStrangers(OpenFilesLimit(), CountOpenFiles(), options_.host.members.size(),
                               options_.host.peers.size()));
-  ASSIGN_OR_RETURN(
-      host_, rendezvous::AgentHost::Open(
-                 loop_, random_, options_.host, [this](MemberId member) { return OwnerOf(member); },
-                 [this](const Status& why) { OnMismatch(why); }));
+  ASSIGN_OR_RETURN(host_, rendezvous::AgentHost::Open(
+                              loop_, network_, random_, options_.host,
+                              [this](MemberId member) { return OwnerOf(member); },
+                              [this](const Status& why) { OnMismatch(why); }));
   events_->Write(ToRecord(telemetry::RunEvent{Joined(options_.command),
                                               static_cast<int>(options_.host.starting_members)}));
   for (MemberId member : options_.host.members) {
@@ -159,7 +159,7 @@ rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
     slots_.at(member).asked_in = true;
     CheckStart();
   };
-  owner.on_lifeline = [this, member](UniqueFd lifeline) {
+  owner.on_lifeline = [this, member](std::unique_ptr<net::Socket> lifeline) {
     OnLifeline(slots_.at(member), std::move(lifeline));
   };
   owner.on_outcome = [this, member](const rendezvous::Agent::Ending& ending) {
@@ -192,12 +192,7 @@ void Supervisor::StartLater(Slot& slot, Duration delay) {
 }
 
 Status Supervisor::LaunchWorker(Slot& slot) {
-  std::array<int, 2> ends;
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
-    return ErrnoStatus(errno, "making a worker's socket");
-  }
-  UniqueFd ours(ends[0]);
-  UniqueFd theirs(ends[1]);
+  ASSIGN_OR_RETURN(auto ends, net::SystemSocket::MakePair());
   ChildProcess::Options child;
   child.command = options_.command;
   child.environment = {{"RANK", std::to_string(slot.member)},
@@ -210,7 +205,7 @@ Status Supervisor::LaunchWorker(Slot& slot) {
     child.environment.push_back({"MASTER_ADDR", first_host->host});
     child.environment.push_back({"MASTER_PORT", std::to_string(first_host->port)});
   }
-  child.passed_fd = std::move(theirs);
+  child.passed_fd = ends.second->Release();
   child.passed_fd_variable = kAgentFdVariable;
   // A program that uses select() is harmed by descriptors that it didn't reckon with.
   child.open_files = worker_open_files_;
@@ -228,7 +223,7 @@ Status Supervisor::LaunchWorker(Slot& slot) {
   started.pid = slot.child->pid();
   events_->Write(ToRecord(started));
   host_->agent(slot.member)
-      ->AttachWorker(std::make_unique<net::SocketLink>(loop_, std::move(ours)));
+      ->AttachWorker(std::make_unique<net::Link>(loop_, std::move(ends.first)));
   return OkStatus();
 }
 
@@ -383,9 +378,9 @@ void Supervisor::OnProgress(const rendezvous::Progress& progress) {
   }
 }
 
-void Supervisor::OnLifeline(Slot& slot, UniqueFd lifeline) {
-  int fd = lifeline.get();
-  if (fd < 0) return;
+void Supervisor::OnLifeline(Slot& slot, std::unique_ptr<net::Socket> lifeline) {
+  if (lifeline == nullptr) return;
+  const int fd = lifeline->descriptor();
   slot.lifelines.push_back(std::move(lifeline));
   Status watched = loop_.Watch(fd, {.readable = true}, [this, &slot](net::Ready) {
     DropLifelines(slot);
@@ -402,7 +397,7 @@ void Supervisor::OnLifeline(Slot& slot, UniqueFd lifeline) {
 }
 
 void Supervisor::DropLifelines(Slot& slot) {
-  for (const UniqueFd& lifeline : slot.lifelines) loop_.Unwatch(lifeline.get());
+  for (const auto& lifeline : slot.lifelines) loop_.Unwatch(lifeline->descriptor());
   slot.lifelines.clear();
 }
 

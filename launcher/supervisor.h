@@ -24,6 +24,7 @@
 #include "launcher/restart_policy.h"
 #include "net/address.h"
 #include "net/event_loop.h"
+#include "net/socket_network.h"
 #include "rendezvous/agent_host.h"
 #include "telemetry/event_log.h"
 
@@ -68,10 +69,11 @@ class Supervisor {
     std::unique_ptr<ChildProcess> child;  // null: not running
     std::string incarnation;              // of the worker, once it said hello
     bool asked_in = false;                // the worker asked to be let into the job
-    std::vector<UniqueFd> lifelines;      // of the running worker
-    std::string ended_for;                // why it was ended from here, or empty
-    TimePoint lost_at{};                  // it was ended, or seen to be dying; none: it runs
-    TimePoint heard_at{};                 // last, if it was ended for its silence
+    // Of the running worker.
+    std::vector<std::unique_ptr<net::Socket>> lifelines;
+    std::string ended_for;  // why it was ended from here, or empty
+    TimePoint lost_at{};    // it was ended, or seen to be dying; none: it runs
+    TimePoint heard_at{};   // last, if it was ended for its silence
     net::TimerId restart = net::kNoTimer;
     std::optional<ExitCode> ending;  // of the member, whatever its worker still does
     bool finished = false;
@@ -111,7 +113,7 @@ class Supervisor {
   void CheckStart();
   // Says goodbye to other supervisors, once all workers have ended.
   void HangUp();
-  void OnLifeline(Slot& slot, UniqueFd lifeline);
+  void OnLifeline(Slot& slot, std::unique_ptr<net::Socket> lifeline);
   void DropLifelines(Slot& slot);
   void InjectFault();
   // What to say when not all who were to be killed were; else empty.
@@ -130,6 +132,7 @@ class Supervisor {
   const Clock& clock_;
   Files& files_;
   net::EventLoop loop_;
+  net::SocketNetwork network_{loop_};
   Random& random_;
   LiveLine live_;
   UniqueFd report_lock_;  // nobody else removes or writes what this run does

@@ -52,8 +52,11 @@ void Agent::AttachWorker(std::unique_ptr<net::Link> link) {
   worker_link_ = std::move(link);
   worker_ = {};
   worker_link_->Start(
-      {.on_frame = [this](const net::FrameHeader& header, std::string payload,
-                          UniqueFd passed) { OnWorkerFrame(header, payload, std::move(passed)); },
+      {.on_frame =
+           [this](const net::FrameHeader& header, std::string payload,
+                  std::unique_ptr<net::Socket> passed) {
+             OnWorkerFrame(header, payload, std::move(passed));
+           },
        // The process may outlive its socket by a moment; only its reaping makes the death certain.
        .on_closed =
            [this](const Status& why) {
@@ -89,7 +92,7 @@ void Agent::WorkerDoomed() {
   Drain();
 }
 
-void Agent::PassConnection(MemberId from, UniqueFd connection) {
+void Agent::PassConnection(MemberId from, std::unique_ptr<net::Socket> connection) {
   if (worker_link_ == nullptr || worker_.IsNone()) return;
   if (worker_link_->queued_bytes() > kMostQueuedForConnections) return;
   SendToWorker(DataConnection{from}, std::move(connection));
@@ -124,7 +127,7 @@ int Agent::rank() const {
 }
 
 void Agent::OnWorkerFrame(const net::FrameHeader& header, std::string_view payload,
-                          UniqueFd passed) {
+                          std::unique_ptr<net::Socket> passed) {
   worker_heard_ = timers_.Now();
   if (header.kind == net::FrameKind::kHeartbeat) return;
   auto message = DecodeWorkerMessage(payload);
@@ -180,7 +183,7 @@ void Agent::OnWorkerMessage(const WorkerMessage& message) {
   Drain();
 }
 
-void Agent::SendToWorker(const AgentMessage& message, UniqueFd passed) {
+void Agent::SendToWorker(const AgentMessage& message, std::unique_ptr<net::Socket> passed) {
   if (worker_link_ == nullptr) return;
   if (std::holds_alternative<Ended>(message)) worker_ends_ = worker_was_told_ = true;
   worker_link_->Send({.kind = net::FrameKind::kControl}, Encode(message), std::move(passed));

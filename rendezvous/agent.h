@@ -14,7 +14,6 @@
 #include "base/clock.h"
 #include "base/member.h"
 #include "base/random.h"
-#include "base/unique_fd.h"
 #include "net/link.h"
 #include "net/timers.h"
 #include "rendezvous/membership.h"
@@ -50,7 +49,7 @@ class Agent {
     // It asked to be let into the job.
     std::function<void()> on_ready;
     // Something that hangs up when the worker dies: WorkerDoomed is to follow when it does.
-    std::function<void(UniqueFd)> on_lifeline;
+    std::function<void(std::unique_ptr<net::Socket>)> on_lifeline;
     // Once: this member takes no further part. kEnded: go on running the agent while others may
     // ask.
     std::function<void(const Ending&)> on_outcome;
@@ -72,7 +71,7 @@ class Agent {
   void WorkerReaped();
   // A connection for the worker's data transports; closed when there is no worker to take it, or
   // one that takes too little.
-  void PassConnection(MemberId from, UniqueFd connection);
+  void PassConnection(MemberId from, std::unique_ptr<net::Socket> connection);
   // This member is to be voted out: no worker will be started again.
   void Leave();
   // The worker is to leave in good order, within `grace`; it says when the member is to be voted
@@ -100,9 +99,10 @@ class Agent {
   int rank() const;
 
  private:
-  void OnWorkerFrame(const net::FrameHeader& header, std::string_view payload, UniqueFd passed);
+  void OnWorkerFrame(const net::FrameHeader& header, std::string_view payload,
+                     std::unique_ptr<net::Socket> passed);
   void OnWorkerMessage(const WorkerMessage& message);
-  void SendToWorker(const AgentMessage& message, UniqueFd passed = {});
+  void SendToWorker(const AgentMessage& message, std::unique_ptr<net::Socket> passed = {});
   // Carries out what the membership wants, and sets its timer.
   void Drain();
   void Execute(const WorkerCommand& command);

@@ -24,6 +24,7 @@
 #include "elastic/worker.h"
 #include "gflags/gflags.h"
 #include "glog/logging.h"
+#include "net/system_socket.h"
 #include "telemetry/event_log.h"
 #include "telemetry/log_prefix.h"
 #include "telemetry/records.h"
@@ -253,8 +254,10 @@ Status Train(const Environment& environment, const elastic::LeaveSignal& leave_s
   options.on_world = [&hold](const elastic::ConnectedWorld& world) {
     hold.OnWorld(world.world.size());
   };
+  elastic::SystemPlatform platform(clock, random);
   ASSIGN_OR_RETURN(std::unique_ptr<elastic::Worker> worker,
-                   elastic::Worker::Start(std::move(agent), std::move(options), clock, random));
+                   elastic::Worker::Start(std::make_unique<net::SystemSocket>(std::move(agent)),
+                                          std::move(options), platform));
   auto events = std::make_unique<telemetry::EventLog>();
   elastic::Ledger ledger;
   if (!FLAGS_report.empty()) {
@@ -275,6 +278,7 @@ Status Train(const Environment& environment, const elastic::LeaveSignal& leave_s
   loop_options.report_failure = [&](Generation generation, const Status& why) {
     worker->ReportFailure(generation, why);
   };
+  loop_options.flight = &worker->flight();
   loop_options.report_done = [&](rendezvous::WorkerState) { worker->ReportDone(); };
   loop_options.report_entered = [&](Generation generation) { worker->ReportEntered(generation); };
   loop_options.leaves = [&] { return worker->leaves(); };
