@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/exit_code.h"
+#include "base/files.h"
 #include "base/member.h"
 #include "base/random.h"
 #include "base/status.h"
@@ -88,6 +89,7 @@ class Worker {
   void Send(const rendezvous::WorkerMessage& message);
 
   Options options_;
+  SystemFiles files_;  // of the credentials
   const Clock& clock_;
   Random& random_;
   MemberProcess process_;
@@ -105,6 +107,7 @@ class Worker {
 
   // Of the loop's thread.
   std::unique_ptr<net::SocketNetwork> network_;
+  std::unique_ptr<rendezvous::Credentials> credentials_;
   std::unique_ptr<rendezvous::WorkerSession> session_;
   std::unique_ptr<PeerConnections> connections_;
   World world_;           // the newest that was opened
