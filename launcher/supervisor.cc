@@ -104,6 +104,8 @@ Result<int> Supervisor::Run() {
 }
 
 Status Supervisor::Prepare() {
+  ASSIGN_OR_RETURN(credentials_, rendezvous::Credentials::Open(loop_, files_, options_.security));
+  options_.host.credentials = credentials_.get();
   if (!options_.report_folder.empty()) {
     const std::string& folder = options_.report_folder;
     auto prepared = telemetry::PrepareReportFolder(files_, folder);

@@ -42,7 +42,8 @@ class Supervisor {
  public:
   struct Options {
     std::vector<std::string> command;
-    rendezvous::AgentHost::Options host;
+    rendezvous::AgentHost::Options host;  // its credentials are filled in
+    rendezvous::Security security;
     RestartPolicy::Options restarts;
     std::optional<Fault> fault;
     std::string report_folder;  // empty: no events are written
@@ -146,6 +147,7 @@ class Supervisor {
   LiveLine live_;
   UniqueFd report_lock_;  // nobody else removes or writes what this run does
   std::unique_ptr<telemetry::EventLog> events_;
+  std::unique_ptr<rendezvous::Credentials> credentials_;
   std::unique_ptr<rendezvous::AgentHost> host_;
   std::map<MemberId, Slot> slots_;
   rlimit worker_open_files_{};  // the limit that this process was started with

@@ -39,7 +39,7 @@ std::string Encode(const AgentMessage& message) {
   writer.Put(static_cast<uint8_t>(message.index()));
   std::visit(Overloaded{[&](const Welcome& m) {
                           writer.PutString(m.job);
-                          writer.PutString(m.key);
+                          Encode(m.security, writer);
                           writer.Put(m.member);
                           writer.Put(m.starting_members);
                           writer.PutString(m.data_address);
@@ -101,7 +101,7 @@ Result<AgentMessage> DecodeAgentMessage(std::string_view bytes) {
     case 0: {
       Welcome m;
       m.job = reader.GetString();
-      m.key = reader.GetString();
+      m.security = DecodeSecurity(reader);
       m.member = reader.Get<MemberId>();
       m.starting_members = reader.Get<int>();
       m.data_address = reader.GetString();
