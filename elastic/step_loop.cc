@@ -4,9 +4,11 @@
 #include <array>
 #include <cstdio>
 #include <map>
+#include <type_traits>
 #include <utility>
 
 #include "base/random.h"
+#include "elastic/checkpoint/safetensors.h"
 #include "glog/logging.h"
 
 namespace closeranks::elastic {
@@ -31,6 +33,22 @@ Status SameWeights(const std::vector<uint64_t>& hashes) {
                   "or a random number that is set on some ranks only");
 }
 
+// What a transfer says before the state itself.
+struct TransferHead {
+  int64_t bytes = 0;   // of what follows
+  int64_t failed = 0;  // it is no state, but why there is none
+  rendezvous::WorkerState state;
+  Lineage lineage;
+};
+static_assert(std::is_trivially_copyable_v<TransferHead>);
+
+// What is summed over the ranks with each step, besides gradients and samples.
+struct StepNumbers {
+  double loss = 0;
+  CheckpointWord checkpoint;
+};
+constexpr size_t kStepNumbers = sizeof(StepNumbers) / sizeof(double);
+
 }  // namespace
 
 StepLoop::StepLoop(StepGate& gate, Replica& replica, BatchSource& batches, Ledger ledger,
@@ -41,7 +59,10 @@ StepLoop::StepLoop(StepGate& gate, Replica& replica, BatchSource& batches, Ledge
       ledger_(std::move(ledger)),
       observer_(observer),
       clock_(clock),
-      options_(std::move(options)) {}
+      options_(std::move(options)) {
+  run_state_.Add("", replica_);
+  for (const auto& [prefix, owner] : options_.owners) run_state_.Add(prefix, *owner);
+}
 
 Result<bool> StepLoop::NextStep() {
   if (world_ == nullptr) RETURN_IF_ERROR(EnterNextWorld());
@@ -98,6 +119,7 @@ Status StepLoop::Finish() {
                       " of " + std::to_string(batches_.steps()));
     }
     Status passed = CompareWeights();
+    if (passed.ok()) passed = TakeFinalCheckpoint();
     if (passed.ok()) {
       options_.report_done(gate_.state());
     } else if (WorldIsChanging(passed)) {
@@ -125,6 +147,24 @@ Status StepLoop::CompareWeights() {
   // find themselves equal. Whatever comes of the barrier, the ranks differ.
   if (!compared.ok()) (void)communicator.Barrier().Wait();
   return compared;
+}
+
+Status StepLoop::TakeFinalCheckpoint() {
+  Checkpointer* checkpointer = options_.checkpointer;
+  if (checkpointer == nullptr) return OkStatus();
+  const StepNumber step = gate_.state().applied;
+  do {
+    checkpointer->AwaitDisk();
+    StepNumbers numbers;
+    numbers.checkpoint = checkpointer->Word(step, /*at_end=*/true);
+    RETURN_IF_ERROR(
+        world_->communicator
+            ->AllReduce(&numbers, &numbers, kStepNumbers, DataType::kFloat64, Reduction::kSum)
+            .Wait());
+    RETURN_IF_ERROR(
+        checkpointer->Heard(numbers.checkpoint, step, batches_.Get(step).epoch, run_state_));
+  } while (checkpointer->busy());
+  return OkStatus();
 }
 
 bool StepLoop::WorldIsChanging(const Status& status) const {
@@ -159,18 +199,25 @@ Status StepLoop::EnterNextWorld() {
 
 Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoint asked) {
   world_ = std::move(world);
-  StepObserver::Entry entry{.resumed_from = world_->decision->resume.applied, .asked = asked};
+  if (options_.checkpointer != nullptr) {
+    options_.checkpointer->OnWorld(world_->world.generation, world_->rank, world_->world.size());
+  }
+  StepObserver::Entry entry{.asked = asked};
   rendezvous::WorkerState state = gate_.state();
   RankRecord mine{state, step_ == state.applied + 1 ? held_ : Parts{}};
   ASSIGN_OR_RETURN(std::vector<RankRecord> records, ExchangeRecords(*world_->communicator, mine));
   ASSIGN_OR_RETURN(CatchUpPlan plan, PlanCatchUp(*world_->decision, records));
   if (plan.AnyoneIs(Standing::kOneBehind)) RETURN_IF_ERROR(SendReducedStep(plan));
+  Status begun;
+  if (world_->decision->resume.applied == 0 && plan.source == world_->rank) begun = BeginRun();
   if (plan.AnyoneIs(Standing::kNeedsState)) {
     entry.transfer_begin = clock_.Now();
-    RETURN_IF_ERROR(SendState(plan));
+    RETURN_IF_ERROR(SendState(plan, begun));
     entry.transfer_end = clock_.Now();
   }
+  RETURN_IF_ERROR(begun);
   PrepareStep(plan, world_->rank);
+  entry.resumed_from = gate_.state().applied;
   entry.entered = clock_.Now();
   observer_.OnWorld(*world_, entry);
   return OkStatus();
@@ -211,34 +258,71 @@ Status StepLoop::SendReducedStep(const CatchUpPlan& plan) {
 }
 
 // The source's whole state goes to everyone; who needs it loads it.
-Status StepLoop::SendState(const CatchUpPlan& plan) {
+Status StepLoop::SendState(const CatchUpPlan& plan, const Status& begun) {
   Communicator& communicator = *world_->communicator;
-  bool sends = world_->rank == plan.source;
   bool needs = plan.standings[world_->rank] == Standing::kNeedsState;
   TimePoint begin = clock_.Now();
-  std::string state = sends ? replica_.SaveState() : std::string();
-  int64_t bytes = static_cast<int64_t>(state.size());
-  RETURN_IF_ERROR(communicator.Broadcast(&bytes, 1, DataType::kInt64, plan.source).Wait());
-  state.resize(static_cast<size_t>(bytes));
+  TransferHead head;
+  std::string bytes;
+  if (world_->rank == plan.source) {
+    bytes = begun.ok() ? EncodeSafetensors(run_state_.Pieces(), {}) : begun.message();
+    head = {static_cast<int64_t>(bytes.size()), !begun.ok(), gate_.state(), {}};
+    if (options_.checkpointer != nullptr) head.lineage = options_.checkpointer->lineage();
+  }
   RETURN_IF_ERROR(
-      communicator.Broadcast(state.data(), state.size(), DataType::kUint8, plan.source).Wait());
+      communicator.Broadcast(&head, sizeof(head), DataType::kUint8, plan.source).Wait());
+  bytes.resize(static_cast<size_t>(head.bytes));
+  RETURN_IF_ERROR(
+      communicator.Broadcast(bytes.data(), bytes.size(), DataType::kUint8, plan.source).Wait());
+  // It ends for all of them, instead of for one source after the other.
+  if (head.failed != 0) return begun.ok() ? InvalidArgument(bytes) : begun;
   if (!needs) return OkStatus();
+  ASSIGN_OR_RETURN(Safetensors state, DecodeSafetensors(bytes));
+  RETURN_IF_ERROR(TakeState(state.pieces, head.state, head.lineage));
+  // What was applied here on another line never happened.
+  ledger_.ForgetAfter(0);
+  observer_.OnTransfer(*world_, bytes.size(), begin, clock_.Now());
+  return OkStatus();
+}
+
+Status StepLoop::BeginRun() {
+  Checkpointer* checkpointer = options_.checkpointer;
+  // It was begun in an earlier world.
+  if (checkpointer == nullptr || checkpointer->lineage().number != 0) return OkStatus();
+  ASSIGN_OR_RETURN(Checkpointer::Beginning beginning, checkpointer->Begin());
+  if (!beginning.state.has_value()) {
+    SetLineage(beginning.lineage);
+    return OkStatus();
+  }
+  // For the agreement it is as if this generation had reduced all the steps before.
+  const StoredState& stored = *beginning.state;
+  const rendezvous::WorkerState state = {stored.manifest.step, world_->world.generation,
+                                         std::stoull(stored.id.substr(0, 16), nullptr, 16)};
+  return TakeState(stored.pieces, state, beginning.lineage);
+}
+
+Status StepLoop::TakeState(std::span<const Piece> pieces, const rendezvous::WorkerState& state,
+                           const Lineage& lineage) {
+  ASSIGN_OR_RETURN(std::function<void()> take_over, run_state_.PrepareLoad(pieces));
   if (!gate_.BeginApply(world_->world.generation)) {
     return StaleGeneration("the world changed during the transfer");
   }
-  Status loaded = replica_.LoadState(state);
-  gate_.EndApply(loaded.ok() ? world_->decision->resume : gate_.state());
-  RETURN_IF_ERROR(loaded);
-  // What was applied here on another line never happened.
-  ledger_.ForgetAfter(0);
+  take_over();
+  gate_.EndApply(state);
+  SetLineage(lineage);
   step_ = 0;
-  observer_.OnTransfer(*world_, state.size(), begin, clock_.Now());
   return OkStatus();
+}
+
+void StepLoop::SetLineage(const Lineage& lineage) {
+  if (options_.checkpointer == nullptr) return;
+  options_.checkpointer->SetLineage(lineage);
+  ledger_.BeginLineage(lineage);
 }
 
 // Divides what is missing of the step after the resumed one, of which some ranks may hold parts.
 void StepLoop::PrepareStep(const CatchUpPlan& plan, int rank) {
-  StepNumber next = world_->decision->resume.applied + 1;
+  StepNumber next = gate_.state().applied + 1;
   if (next > batches_.steps()) return;
   if (step_ != next) OpenStep(next);
   reduction_begun_ = false;
@@ -278,15 +362,19 @@ void StepLoop::BeginReduction() {
 
 Result<StepLoop::Outcome> StepLoop::ReduceAndApply() {
   StepSamples samples = my_samples_;
-  double loss = loss_;
+  StepNumbers numbers;
+  numbers.loss = loss_;
+  Checkpointer* checkpointer = options_.checkpointer;
+  if (checkpointer != nullptr) numbers.checkpoint = checkpointer->Word(step_);
   Communicator& communicator = *world_->communicator;
   replica_.StartReduction();
   Work samples_work = communicator.AllReduce(samples.numbers(), samples.numbers(), samples.count(),
                                              DataType::kInt64, Reduction::kSum);
-  Work loss_work = communicator.AllReduce(&loss, &loss, 1, DataType::kFloat64, Reduction::kSum);
+  Work numbers_work =
+      communicator.AllReduce(&numbers, &numbers, kStepNumbers, DataType::kFloat64, Reduction::kSum);
   // All are waited for, whatever comes of them: their memory must not be written after this.
   Status reduced = replica_.FinishReduction();
-  for (Work* work : {&samples_work, &loss_work}) {
+  for (Work* work : {&samples_work, &numbers_work}) {
     Status status = work->Wait();
     if (reduced.ok()) reduced = status;
   }
@@ -299,9 +387,12 @@ Result<StepLoop::Outcome> StepLoop::ReduceAndApply() {
   // Everyone has contributed to this step, so everyone holds the one before.
   RETURN_IF_ERROR(ledger_.Stable(step_ - 1));
   if (!gate_.BeginApply(generation)) return Outcome::kWorldChanged;
-  global_loss_ = loss;
+  global_loss_ = numbers.loss;
   RETURN_IF_ERROR(ApplyReduced(step_, generation, samples));
   observer_.OnCommit({step_, epoch_, batch_, global_loss_, world_.get()});
+  if (checkpointer != nullptr) {
+    RETURN_IF_ERROR(checkpointer->Heard(numbers.checkpoint, step_, epoch_, run_state_));
+  }
   return Outcome::kApplied;
 }
 

@@ -13,14 +13,17 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/status.h"
 #include "elastic/catch_up.h"
+#include "elastic/checkpoint/checkpointer.h"
 #include "elastic/ledger.h"
 #include "elastic/parts.h"
 #include "elastic/replica.h"
+#include "elastic/state.h"
 #include "elastic/step_gate.h"
 
 namespace closeranks::elastic {
@@ -73,6 +76,10 @@ class StepLoop {
     std::function<void(Generation generation, const Status& why)> report_failure;
     // Tells the agent that this worker has applied everything.
     std::function<void(rendezvous::WorkerState)> report_done;
+    // Besides the replica, with the prefixes of their pieces' names. They outlive the loop.
+    std::vector<std::pair<std::string, StateOwner*>> owners = {};
+    // Null: no checkpoints. Outlives the loop.
+    Checkpointer* checkpointer = nullptr;
   };
 
   // Everything outlives the loop.
@@ -114,7 +121,17 @@ class StepLoop {
   // At the end of the run. Makes the last step stable; ok when all have the same weights.
   Status CompareWeights();
   Status SendReducedStep(const CatchUpPlan& plan);
-  Status SendState(const CatchUpPlan& plan);
+  // `begun`: how the run's beginning went, where this rank is the source.
+  Status SendState(const CatchUpPlan& plan, const Status& begun);
+  // Nothing was trained yet, and this rank's state is the one that counts: it may be a
+  // checkpoint's.
+  Status BeginRun();
+  // The state of `state.applied`, from elsewhere. All or nothing.
+  Status TakeState(std::span<const Piece> pieces, const rendezvous::WorkerState& state,
+                   const Lineage& lineage);
+  void SetLineage(const Lineage& lineage);
+  // At the end of the run, with all ranks: its checkpoint. Errors are the communicator's.
+  Status TakeFinalCheckpoint();
   void PrepareStep(const CatchUpPlan& plan, int rank);
   void OpenStep(StepNumber step);
   // By what to reduce the open step; once for each world that it is open in.
@@ -127,6 +144,7 @@ class StepLoop {
 
   StepGate& gate_;
   Replica& replica_;
+  RunState run_state_;  // the replica's and that of the other owners
   BatchSource& batches_;
   Ledger ledger_;
   StepObserver& observer_;

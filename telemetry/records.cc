@@ -59,4 +59,9 @@ std::string LedgerLine(StepNumber step, Generation generation, int epoch,
   return line;
 }
 
+std::string LineageLine(int64_t number, int64_t parent, StepNumber from_step) {
+  return "lineage " + std::to_string(number) + " of " + std::to_string(parent) + " from " +
+         std::to_string(from_step) + "\n";
+}
+
 }  // namespace closeranks::telemetry

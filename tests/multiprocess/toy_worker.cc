@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <csignal>
@@ -19,6 +20,7 @@
 #include "base/random.h"
 #include "base/unique_fd.h"
 #include "closeranks/environment.h"
+#include "elastic/checkpoint/checkpointer.h"
 #include "elastic/toy_replica.h"
 #include "elastic/worker.h"
 #include "gflags/gflags.h"
@@ -35,6 +37,10 @@ DEFINE_int32(shards, 0, "logical shards of exact mode; 0: fast mode");
 DEFINE_bool(tcp, false, "no shared memory");
 DEFINE_double(agent_timeout, 30, "seconds after which a silent supervisor is given up");
 DEFINE_string(report, "", "folder for events and ledgers");
+DEFINE_string(checkpoint_folder, "", "");
+DEFINE_uint64(checkpoint_every, 0, "steps");
+DEFINE_int32(keep_checkpoints, 2, "");
+DEFINE_bool(resume, true, "go on from the newest checkpoint");
 DEFINE_string(full_disk, "", "MEMBER,...: no room for the ledgers of these");
 DEFINE_string(configuration, "", "what the handshake compares");
 DEFINE_string(build, "", "what the handshake compares");
@@ -155,13 +161,13 @@ class FaultyReplica final : public elastic::ToyReplica {
     ToyReplica::Apply(step);
     if (step == 3 && self_ == FLAGS_strays) ToyReplica::Apply(step);
   }
-  std::string SaveState() override {
+  std::vector<elastic::Piece> Pieces() override {
     faults_.At("save", 0);
-    return ToyReplica::SaveState();
+    return ToyReplica::Pieces();
   }
-  Status LoadState(std::string_view state) override {
+  Result<std::function<void()>> PrepareLoad(std::span<const elastic::Piece> pieces) override {
     faults_.At("load", 0);
-    return ToyReplica::LoadState(state);
+    return ToyReplica::PrepareLoad(pieces);
   }
 
  private:
@@ -214,7 +220,10 @@ class Observer final : public elastic::StepObserver {
   StepNumber steps_;
 };
 
+std::atomic<bool> checkpoint_asked{false};
+
 void TellSignal(int signal) {
+  if (signal == SIGUSR1) checkpoint_asked = true;
   const std::string_view text = signal == SIGUSR1 ? "got SIGUSR1\n" : "got SIGUSR2\n";
   [[maybe_unused]] ssize_t written = write(STDERR_FILENO, text.data(), text.size());
 }
@@ -262,6 +271,15 @@ Status Train(const Environment& environment, ExitCode& exit_code) {
     worker->ReportFailure(generation, why);
   };
   loop_options.report_done = [&](rendezvous::WorkerState) { worker->ReportDone(); };
+  elastic::BackgroundThread background;
+  elastic::Checkpointer checkpointer(
+      elastic::CheckpointStore(files, FLAGS_checkpoint_folder), background,
+      {.every = FLAGS_checkpoint_every,
+       .keep = FLAGS_keep_checkpoints,
+       .resume = {FLAGS_resume ? elastic::Resume::Kind::kNewest : elastic::Resume::Kind::kNothing},
+       .run = "seed=" + std::to_string(FLAGS_seed) + " batch=" + std::to_string(FLAGS_batch),
+       .asked = [] { return checkpoint_asked.exchange(false); }});
+  if (!FLAGS_checkpoint_folder.empty()) loop_options.checkpointer = &checkpointer;
   elastic::StepLoop loop(worker->gate(), replica, batches, std::move(ledger), observer, clock,
                          std::move(loop_options));
   faults.At("join", 0);
