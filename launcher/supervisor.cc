@@ -114,7 +114,7 @@ Result<int> Supervisor::Run() {
 Status Supervisor::Prepare() {
   if (!options_.report_folder.empty()) {
     const std::string& folder = options_.report_folder;
-    auto prepared = telemetry::PrepareReportFolder(files_, folder);
+    auto prepared = telemetry::PrepareReportFolder(files_, folder, options_.keep_ledgers);
     if (!prepared.ok()) return ReportStatus(folder, prepared.status());
     report_lock_ = *std::move(prepared);
     auto events =

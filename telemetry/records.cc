@@ -30,7 +30,7 @@ std::string LedgerPath(const std::string& folder, const MemberProcess& process) 
   return folder + "/ledger." + ProcessName(process) + ".txt";
 }
 
-Result<UniqueFd> PrepareReportFolder(Files& files, const std::string& folder) {
+Result<UniqueFd> PrepareReportFolder(Files& files, const std::string& folder, bool keep_ledgers) {
   RETURN_IF_ERROR(files.MakeFolder(folder));
   ASSIGN_OR_RETURN(UniqueFd lock, files.Lock(folder + "/run.lock"));
   ASSIGN_OR_RETURN(std::vector<std::string> names, files.List(folder));
@@ -38,6 +38,7 @@ Result<UniqueFd> PrepareReportFolder(Files& files, const std::string& folder) {
   for (const std::string& name : names) {
     if (!IsRecord(name)) continue;
     had_records = true;
+    if (keep_ledgers && name.starts_with("ledger.")) continue;
     RETURN_IF_ERROR(files.Remove(folder + "/" + name));
   }
   if (had_records) {

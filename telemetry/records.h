@@ -51,8 +51,9 @@ std::string LedgerPath(const std::string& folder, const MemberProcess& process);
 // above, and where there were any, what was made from them (report.json and report.html). Leaves
 // everything else. To be called once, by the launcher, before the first worker starts, and the lock
 // to be kept until the last has ended. kAborted, and nothing is removed, while another run has the
-// folder.
-Result<UniqueFd> PrepareReportFolder(Files& files, const std::string& folder);
+// folder. `keep_ledgers`: this is a further start of the run that left them.
+Result<UniqueFd> PrepareReportFolder(Files& files, const std::string& folder,
+                                     bool keep_ledgers = false);
 
 // A line of a ledger, with its newline.
 std::string LedgerLine(StepNumber step, Generation generation, int epoch,

@@ -24,9 +24,9 @@ void BackgroundThread::Start(std::function<void()> task) {
   changed_.notify_all();
 }
 
-void BackgroundThread::AwaitIdle() {
+bool BackgroundThread::AwaitIdle() {
   std::unique_lock lock(mutex_);
-  changed_.wait_for(lock, std::chrono::seconds(1), [this] { return tasks_.empty(); });
+  return changed_.wait_for(lock, std::chrono::seconds(1), [this] { return tasks_.empty(); });
 }
 
 void BackgroundThread::Run() {

@@ -16,8 +16,8 @@ class Background {
   virtual ~Background() = default;
   // `task` runs some time, after all that were started before it.
   virtual void Start(std::function<void()> task) = 0;
-  // Returns when nothing is left to do, or after about a second.
-  virtual void AwaitIdle() = 0;
+  // Waits until nothing is left to do: true. False after about a second.
+  virtual bool AwaitIdle() = 0;
 };
 
 // On a thread of its own. Its destructor waits until nothing is left to do.
@@ -27,7 +27,7 @@ class BackgroundThread final : public Background {
   ~BackgroundThread() override;
 
   void Start(std::function<void()> task) override;
-  void AwaitIdle() override;
+  bool AwaitIdle() override;
 
  private:
   void Run();

@@ -44,7 +44,10 @@ bool IsStateOfItsStep(const StoredState& stored);
 class PendingWork final : public Background {
  public:
   void Start(std::function<void()> task) override { tasks_.push_back(std::move(task)); }
-  void AwaitIdle() override { DoAll(); }
+  bool AwaitIdle() override {
+    DoAll();
+    return true;
+  }
   // The oldest task; false when there is none.
   bool DoOne();
   void DoAll();

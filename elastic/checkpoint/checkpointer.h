@@ -85,7 +85,8 @@ class Checkpointer {
   Status Heard(const CheckpointWord& sum, StepNumber step, int epoch, StateOwner& state);
   // Of a checkpoint that was begun and is neither committed nor given up. The same on every rank.
   bool busy() const { return attempt_ != nullptr; }
-  void AwaitDisk() { background_.AwaitIdle(); }
+  // For about a second.
+  void AwaitDisk() { (void)background_.AwaitIdle(); }
 
  private:
   // One checkpoint, as the training thread and the background see it.

@@ -245,11 +245,11 @@ Status CheckpointStore::Commit(Manifest manifest, const std::vector<std::string>
                     " tensors, which aren't the run's " + std::to_string(wanted.size()));
   }
   ASSIGN_OR_RETURN(std::vector<Lineage> lineages, Lineages());
-  if (lineages.empty() || lineages.back().number > name.lineage) {
+  if (lineages.empty()) return Unavailable(folder_ + " is gone, with the record of this lineage");
+  if (lineages.back().number > name.lineage) {
     return StaleGeneration("another start of this run goes on from its checkpoints in " + folder_ +
                            ": this one is lineage " + std::to_string(name.lineage) +
-                           ", the newest is " +
-                           std::to_string(lineages.empty() ? 0 : lineages.back().number));
+                           ", the newest is " + std::to_string(lineages.back().number));
   }
   return files_.Replace(PathOf(name) + "/" + kManifest, EncodeManifest(manifest));
 }

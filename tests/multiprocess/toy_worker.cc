@@ -40,6 +40,7 @@ DEFINE_string(report, "", "folder for events and ledgers");
 DEFINE_string(checkpoint_folder, "", "");
 DEFINE_uint64(checkpoint_every, 0, "steps");
 DEFINE_int32(keep_checkpoints, 2, "");
+DEFINE_bool(await_disk, false, "what a checkpoint has to write is written before the next step");
 DEFINE_bool(resume, true, "go on from the newest checkpoint");
 DEFINE_string(full_disk, "", "MEMBER,...: no room for the ledgers of these");
 DEFINE_string(configuration, "", "what the handshake compares");
@@ -178,8 +179,9 @@ class FaultyReplica final : public elastic::ToyReplica {
 
 class Observer final : public elastic::StepObserver {
  public:
-  Observer(elastic::Worker& worker, telemetry::EventLog& events, Faults& faults, StepNumber steps)
-      : worker_(worker), events_(events), faults_(faults), steps_(steps) {}
+  Observer(elastic::Worker& worker, telemetry::EventLog& events, Faults& faults, StepNumber steps,
+           elastic::Background& background)
+      : worker_(worker), events_(events), faults_(faults), steps_(steps), background_(background) {}
 
   void OnWorld(const elastic::ConnectedWorld& connected, const Entry& entry) override {
     telemetry::WorldEvent event;
@@ -199,7 +201,11 @@ class Observer final : public elastic::StepObserver {
         ToRecord(telemetry::TransferEvent{connected.world.generation, worker_.process().member,
                                           static_cast<int64_t>(bytes), begin, end}));
   }
-  void OnStepBegin(const StepInfo& info) override { Tell(info, false); }
+  void OnStepBegin(const StepInfo& info) override {
+    while (FLAGS_await_disk && !background_.AwaitIdle()) {
+    }
+    Tell(info, false);
+  }
   void OnCommit(const StepInfo& info) override {
     events_.Write(ToRecord(telemetry::CommitEvent{info.step, info.epoch, info.loss,
                                                   info.world->world.generation,
@@ -218,6 +224,7 @@ class Observer final : public elastic::StepObserver {
   telemetry::EventLog& events_;
   Faults& faults_;
   StepNumber steps_;
+  elastic::Background& background_;
 };
 
 std::atomic<bool> checkpoint_asked{false};
@@ -264,14 +271,14 @@ Status Train(const Environment& environment, ExitCode& exit_code) {
   }
   FaultyReplica replica(faults, hold, worker->process().member);
   elastic::ToyBatches batches(FLAGS_samples, FLAGS_batch, FLAGS_epochs);
-  Observer observer(*worker, *events, faults, batches.steps());
+  elastic::BackgroundThread background;
+  Observer observer(*worker, *events, faults, batches.steps(), background);
   elastic::StepLoop::Options loop_options;
   loop_options.logical_shards = FLAGS_shards;
   loop_options.report_failure = [&](Generation generation, const Status& why) {
     worker->ReportFailure(generation, why);
   };
   loop_options.report_done = [&](rendezvous::WorkerState) { worker->ReportDone(); };
-  elastic::BackgroundThread background;
   elastic::Checkpointer checkpointer(
       elastic::CheckpointStore(files, FLAGS_checkpoint_folder), background,
       {.every = FLAGS_checkpoint_every,
