@@ -14,11 +14,13 @@ constexpr char kFolder[] = "/checkpoints";
 
 class CheckpointCommandTest : public testing::Test {
  protected:
-  // Checkpoints of steps 5 and 10, and then, of a start that went on from 5, of 6 and a torn one.
+  // Checkpoints of step 5, of 6 and a torn one by a start that went on from 5, and another such
+  // start.
   CheckpointCommandTest() {
-    Train({.every = 5, .keep = 9}, 11);
-    Train({.every = 6, .resume = {elastic::Resume::Kind::kStep, 5}}, 2);
+    Train({.every = 5}, 7);
+    Train({.every = 6}, 2);
     EXPECT_TRUE(store_.WriteShard({2, 7, 1}, 0, 2, {}).ok());
+    Train({.resume = {elastic::Resume::Kind::kStep, 5}}, 1);
   }
   void Train(elastic::Checkpointer::Options options, int steps) {
     options.keep = 9;
@@ -45,19 +47,18 @@ class CheckpointCommandTest : public testing::Test {
 TEST_F(CheckpointCommandTest, LsTellsWhatTheNextStartMayGoOnFrom) {
   EXPECT_EQ(Run({"ls", kFolder}), ExitCode::kOk) << err_.str();
   EXPECT_TRUE(Said("lineage 1, from nothing\n")) << out_.str();
-  EXPECT_TRUE(Said("lineage 2, from step 5 of lineage 1\n")) << out_.str();
-  EXPECT_TRUE(Said("lineage-000001/step-0000000005.g1         usable")) << out_.str();
-  EXPECT_TRUE(Said("lineage-000001/step-0000000010.g1         void")) << out_.str();
-  EXPECT_TRUE(Said("lineage-000002/step-0000000006.g1         usable")) << out_.str();
+  EXPECT_TRUE(Said("lineage 3, from step 5 of lineage 1\n")) << out_.str();
+  EXPECT_TRUE(Said("lineage-000001/step-0000000005.g1        usable")) << out_.str();
+  EXPECT_TRUE(Said("lineage-000002/step-0000000006.g1        void")) << out_.str();
   EXPECT_TRUE(Said("lineage-000002/step-0000000007.g1 torn")) << out_.str();
   EXPECT_TRUE(Said("1970-01-02 00:00:00")) << out_.str();
 }
 
 TEST_F(CheckpointCommandTest, VerifyFindsOneWrongBit) {
   EXPECT_EQ(Run({"verify", kFolder}), ExitCode::kOk) << out_.str();
-  EXPECT_TRUE(Said("step-0000000010.g1: ok\n"));
+  EXPECT_TRUE(Said("step-0000000006.g1: ok\n"));
   const std::string shard =
-      std::string(kFolder) + "/lineage-000001/step-0000000010.g1/shard-00001-of-00002.safetensors";
+      std::string(kFolder) + "/lineage-000002/step-0000000006.g1/shard-00001-of-00002.safetensors";
   files_.FlipBit(shard, files_.Read(shard)->size() - 1);
   EXPECT_EQ(Run({"verify", kFolder}), ExitCode::kError);
   EXPECT_TRUE(Said("step-0000000005.g1: ok\n")) << out_.str();
@@ -66,10 +67,10 @@ TEST_F(CheckpointCommandTest, VerifyFindsOneWrongBit) {
 
 TEST_F(CheckpointCommandTest, ShowListsTensors) {
   EXPECT_EQ(Run({"show", kFolder}), ExitCode::kOk) << err_.str();
-  EXPECT_TRUE(Said("lineage-000002/step-0000000006.g1\nstep 6 of")) << out_.str();
+  EXPECT_TRUE(Said("lineage-000001/step-0000000005.g1\nstep 5 of")) << out_.str();
   EXPECT_TRUE(Said("tensor.2  F32 [3, 2]  shard-0000")) << out_.str();
-  EXPECT_EQ(Run({"show", kFolder, "lineage-000001/step-0000000010.g1"}), ExitCode::kOk);
-  EXPECT_TRUE(Said("step 10 of")) << out_.str();
+  EXPECT_EQ(Run({"show", kFolder, "lineage-000002/step-0000000006.g1"}), ExitCode::kOk);
+  EXPECT_TRUE(Said("step 6 of")) << out_.str();
   EXPECT_EQ(Run({"show", kFolder, "nothing"}), ExitCode::kUsage);
 }
 

@@ -152,7 +152,7 @@ class Training::Impl {
     return &*checkpointer_;
   }
 
-  std::string CheckpointWord() const {
+  std::string CheckpointInterval() const {
     if (job_.options().checkpoint_folder.empty()) return "never";
     return std::to_string(job_.options().checkpoint_every);
   }
@@ -165,7 +165,7 @@ class Training::Impl {
            " seed=" + std::to_string(job_.options().seed) +
            " threads=" + std::to_string(job_.options().threads) +
            " transport=" + TransportName(job_.options().transport) +
-           " checkpoint_every=" + CheckpointWord() + " parameters=" + replica_.Fingerprint() + " " +
+           " checkpoint_every=" + CheckpointInterval() + " parameters=" + replica_.Fingerprint() + " " +
            optimizer_settings_;
   }
 

@@ -295,6 +295,7 @@ Result<LedgerCount> CountLedgers(Files& files, const std::string& folder,
   count.samples_expected = expected.samples * expected.epochs;
   ASSIGN_OR_RETURN(std::vector<std::string> names, files.List(folder));
   std::vector<Ledger> ledgers;
+  int64_t newest_lineage = 0;
   for (const std::string& name : names) {
     if (!name.starts_with("ledger.") || !name.ends_with(".txt")) continue;
     ASSIGN_OR_RETURN(std::string text, files.Read(folder + "/" + name));
@@ -305,6 +306,10 @@ Result<LedgerCount> CountLedgers(Files& files, const std::string& folder,
     count.ledgers.push_back(name);
   }
   if (count.ledgers.empty()) return Unavailable("no ledger (ledger.*.txt) in " + folder);
+  for (const Ledger& ledger : ledgers) {
+    if (ledger.lineage > newest_lineage) count.resumed_from = ledger.from_step;
+    newest_lineage = std::max(newest_lineage, ledger.lineage);
+  }
   const Steps steps = ByStep(std::move(ledgers), count.void_lines);
   FindMissing(steps, count);
   Tally tally(count);
@@ -366,6 +371,7 @@ std::string LedgerCountJson(const LedgerCount& count) {
                                  {"last_step", count.last_step},
                                  {"missing_steps", count.missing_steps},
                                  {"void_lines", count.void_lines},
+                                 {"resumed_from", count.resumed_from},
                                  {"ledgers", count.ledgers}};
   auto& epochs = json["epochs"] = nlohmann::ordered_json::array();
   for (const EpochCount& row : count.epochs) {

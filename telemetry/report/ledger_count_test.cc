@@ -193,6 +193,7 @@ TEST_F(SeveralStarts, StepsThatALaterStartDidAgainCountOnce) {
   EXPECT_TRUE(count.Sound()) << LedgerCountText(count);
   EXPECT_TRUE(count.conflicts.empty());
   EXPECT_EQ(count.void_lines, 3 + 2 + 3);
+  EXPECT_EQ(count.resumed_from, 2u);
   EXPECT_EQ(count.last_step, 6u);
 }
 
