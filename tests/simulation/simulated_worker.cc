@@ -123,13 +123,13 @@ class SimulatedWorker::Model final : public elastic::ToyReplica {
     worker_.At(Point::kApplying);
     ToyReplica::Apply(step);
   }
-  std::string SaveState() override {
+  std::vector<elastic::Piece> Pieces() override {
     worker_.At(Point::kSavesState);
-    return ToyReplica::SaveState();
+    return ToyReplica::Pieces();
   }
-  Status LoadState(std::string_view state) override {
+  Result<std::function<void()>> PrepareLoad(std::span<const elastic::Piece> pieces) override {
     worker_.At(Point::kLoadsState);
-    return ToyReplica::LoadState(state);
+    return ToyReplica::PrepareLoad(pieces);
   }
 
  private:
