@@ -112,7 +112,7 @@ class Job {
   // A generation of these members: asks them to stop, decides, opens.
   void Agree(const std::set<MemberId>& members) {
     std::vector<rendezvous::Answer> answers;
-    for (MemberId member : members) answers.push_back(AskToStop(member, members));
+    for (MemberId member : members) answers.push_back(AskToStop(member));
     rendezvous::Choice choice = decision_ == nullptr
                                     ? rendezvous::FirstValue(answers, Incarnation{7, 7})
                                     : rendezvous::NextValue(*decision_, answers);
@@ -146,16 +146,13 @@ class Job {
     }
   }
 
-  rendezvous::Answer AskToStop(MemberId member, const std::set<MemberId>& members) {
+  rendezvous::Answer AskToStop(MemberId member) {
     std::promise<rendezvous::WorkerState> stopped;
     rank(member).gate.Shut(StaleGeneration("a new generation"),
                            [&](rendezvous::WorkerState state) { stopped.set_value(state); });
     rendezvous::Answer answer;
     answer.from = {member, {100, static_cast<uint64_t>(member) + 1}};
     answer.promise.agent.worker = rank(member).process.incarnation;
-    for (MemberId other : members) {
-      if (other != member) answer.promise.agent.hears.push_back(other);
-    }
     answer.promise.state = stopped.get_future().get();
     return answer;
   }

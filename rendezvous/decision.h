@@ -22,7 +22,7 @@
 namespace closeranks::rendezvous {
 
 inline constexpr size_t kMaxCardBytes = 1024;
-inline constexpr size_t kMaxListedMembers = 4096;
+inline constexpr size_t kMaxListedMembers = 16384;
 inline constexpr size_t kMaxMismatchBytes = 3 * kMaxTermsBytes;
 
 // Where a stopped worker stands. `hash` runs over its whole history, so that two workers which came

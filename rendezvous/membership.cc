@@ -48,9 +48,7 @@ Membership::Membership(const MembershipOptions& options, Random& random, TimePoi
       next_heartbeat_(now) {
   CHECK_GE(options_.self, 0);
   CHECK(!options_.supervisor.IsNone());
-  for (MemberId member = 0; member < options_.starting_members; ++member) {
-    if (member != options_.self) peers_.Expect(member);
-  }
+  CHECK_GE(options_.watchers, 1);
   Settle();
 }
 
@@ -100,6 +98,7 @@ void Membership::OnWorkerReport(TimePoint now, Generation generation, MemberProc
     if (now_ - link.last > kBrokenLinkMemory) link.times = 0;
     ++link.times;
     link.last = now_;
+    lacks_changed_ = true;
   }
   Settle();
 }
@@ -137,7 +136,11 @@ void Membership::OnPeerLinkUp(TimePoint now, MemberProcess supervisor) {
 
 void Membership::OnPeerLinkDown(TimePoint now, MemberProcess supervisor) {
   Begin(now);
-  peers_.LinkDown(supervisor);
+  if (peers_.Find(supervisor) != nullptr ||
+      (decision_ != nullptr && decision_->FindSupervisor(supervisor) != nullptr)) {
+    peers_.LinkDown(supervisor);
+    Reassess(supervisor.member);
+  }
   Settle();
 }
 
@@ -160,6 +163,7 @@ void Membership::Begin(TimePoint now) {
     peers_.Forgive(now - next_deadline_);
   }
   now_ = std::max(now_, now);
+  if (now_ >= peers_.next_expiry()) ReassessExpired();
 }
 
 void Membership::Settle() {
@@ -176,6 +180,8 @@ void Membership::Settle() {
       to_self_.pop_front();
       Handle(message);
     }
+    UpdateCircle();
+    NoteSelf();
     UpdateInstalled();
     UpdateNeed();
     DriveProposer();
@@ -202,21 +208,6 @@ void Membership::CheckTimeouts() {
   if (leaving_ && !is_listed && (decision_ == nullptr || installed_)) Finish(Outcome::kLeft);
 }
 
-void Membership::SendStatusWhenDue() {
-  StatusMessage status = last_status_;
-  status.agent = ReportSelf();
-  status.wants_generation = decision_ != nullptr && reported_broken_in_ == decision_->generation;
-  std::vector<MemberId> told_hears = std::exchange(last_status_.agent.hears, status.agent.hears);
-  const bool is_news = status != last_status_;
-  last_status_.agent.hears = std::move(told_hears);
-  if (is_news || now_ >= next_heartbeat_) {
-    SendStatusToAll();
-  } else if (status.agent.hears != last_status_.agent.hears) {
-    // Soon, but not at once: at the start everybody hears everybody for the first time.
-    next_heartbeat_ = std::min(next_heartbeat_, now_ + options_.heartbeat_interval / 8);
-  }
-}
-
 void Membership::DescribePhase() {
   if (outcome_.has_value()) {
     phase_ = Phase::kOver;
@@ -235,8 +226,7 @@ void Membership::DescribePhase() {
     reason_.clear();
     return;
   }
-  const bool quorum_is_alive =
-      decision_->IsQuorum([this](const ListedMember& listed) { return IsAliveListed(listed); });
+  const bool quorum_is_alive = tally_.QuorumWithout(Tally::kUnreachable);
   reason_ = need_.has_value() ? need_->reason : "the newest generation isn't stored by a quorum";
   phase_ = quorum_is_alive && hold_reason_.empty() ? Phase::kProposing : Phase::kHeld;
   if (!quorum_is_alive) reason_ += "; a quorum is out of reach";
@@ -249,16 +239,16 @@ void Membership::SetDeadline() {
     return;
   }
   // What was due by now was dealt with, or waits for an event; so only what lies ahead counts.
-  next_deadline_ = next_heartbeat_;
+  next_deadline_ = std::min(next_heartbeat_, news_due_);
   auto consider = [this](TimePoint when) {
     if (when > now_) next_deadline_ = std::min(next_deadline_, when);
   };
-  consider(peers_.NextExpiry(now_));
+  consider(peers_.next_expiry());
   consider(worker_.freeze_deadline);
   if (proposer_.active()) {
     consider(proposer_.deadline());
     consider(proposer_.next_resend);
-  } else if (need_.has_value() && SelfVotes()) {
+  } else if (need_.has_value() && SelfVotes() && is_watcher_) {
     consider(StartOfBallot());
   }
   if (torn_since_ != kNever) consider(torn_since_ + options_.heartbeat_interval / 4);

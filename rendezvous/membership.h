@@ -23,6 +23,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,6 +36,7 @@
 #include "rendezvous/membership_acceptor.h"
 #include "rendezvous/membership_peers.h"
 #include "rendezvous/membership_proposer.h"
+#include "rendezvous/membership_tally.h"
 #include "rendezvous/messages.h"
 
 namespace closeranks::rendezvous {
@@ -45,6 +47,9 @@ struct MembershipOptions {
   // Generation 1 is made by members 0 .. starting_members - 1, all of them.
   int starting_members = 1;
   bool witness = false;  // votes, and never has a worker
+  // So many of the lowest that seem alive watch everybody, and are watched by everybody; of these
+  // one proposes. A world of no more members is a full mesh. At least 1; the same everywhere.
+  int watchers = 8;
 
   // The defaults are for one host.
   Duration heartbeat_interval = std::chrono::milliseconds(150);
@@ -197,7 +202,6 @@ class Membership {
   void Begin(TimePoint now);
   void Settle();
   void CheckTimeouts();
-  void SendStatusWhenDue();
   void DescribePhase();
   void SetDeadline();
   void Finish(Outcome outcome);
@@ -205,25 +209,40 @@ class Membership {
 
   // membership_learner.cc: what is known, stored and installed, and telling others.
   void Handle(const Message& message);
-  void NoteSender(const Message& message);
   bool IsOfThisGeneration(const Message& message);
-  void NoteStatus(const Message& message, const StatusMessage& status);
-  void Learn(const DecisionRef& decision, const std::vector<MemberProcess>& announce_to);
+  void Learn(const DecisionRef& decision, const std::set<MemberProcess>& announce_to);
+  void ForgetOlderGeneration();
   void UpdateInstalled();
   void InstallWorker();
   void TellNewest(const MemberProcess& to);
-  void SendStatusTo(const MemberProcess& to);
-  void SendStatusToAll();
   void Send(const MemberProcess& to, MessageBody body);
   MemberProcess self() const { return {options_.self, options_.supervisor}; }
   const ListedMember* SelfListed() const;
   bool SelfVotes() const;
-  AgentReport ReportSelf() const;
+
+  // membership_watch.cc: who watches whom, what was heard of them, and telling them.
+  void UpdateCircle();
+  bool SeemsGone(const ListedMember& listed) const;
+  void Reassess(MemberId member);
+  void ReassessExpired();
+  void NoteSelf();
+  static Tally::Facts FactsOf(const ListedMember& listed, const AgentReport& report);
+  bool NoteSender(const Message& message);
+  bool NoteStatus(const Message& message, const StatusMessage& status);
+  AgentReport ReportSelf() const;  // but for whom it lacks
+  std::vector<MemberId> Lacks() const;
+  bool WantsGeneration() const;
+  void SendStatusWhenDue();
+  void SendStatusTo(const MemberProcess& to);
+  void SendNews();
+  void SendHeartbeat();
+  void AddOthersInTurn(std::set<MemberProcess>& to);
+  void SendInstalled();
 
   // membership_voter.cc: answers to ballots, and the worker's freezing before them.
   void HandlePrepare(const Message& message, const PrepareMessage& prepare);
   void HandleAccept(const Message& message, const AcceptMessage& accept);
-  bool MayPropose(const MemberProcess& proposer, const PrepareMessage& prepare) const;
+  bool MayPropose(const Message& message, const PrepareMessage& prepare) const;
   void FreezeWorker(Generation generation);
   void AnswerPending();
 
@@ -236,9 +255,9 @@ class Membership {
   std::optional<std::string> FindWish() const;
   std::optional<std::string> FindNewcomer() const;
   std::optional<std::string> FindTornLink() const;
-  const AgentReport* ReportOf(const ListedMember& listed, bool of_this_generation) const;
-  bool IsAliveListed(const ListedMember& listed) const;
-  bool HearEachOther(MemberId a, MemberId b) const;
+  bool SpokeInThisGeneration(const Peer& peer) const;
+  // What it said in this generation, or null.
+  const StatusMessage* StatusOf(MemberId listed) const;
 
   // membership_drive.cc: driving a ballot for it.
   void DriveProposer();
@@ -270,6 +289,14 @@ class Membership {
   std::map<MemberId, BrokenLink> broken_links_;  // that the worker reported
   Worker worker_;
   Peers peers_;
+  // Alive, as far as is known, and watching everybody: see membership_watch.cc. Without this one.
+  std::vector<MemberProcess> circle_;
+  bool is_watcher_ = false;  // this one is of them
+  bool circle_is_stale_ = true;
+  DecisionRef circle_of_;          // null: of the starting members
+  std::set<MemberId> outsiders_;   // who isn't listed, and said something in this generation
+  Tally tally_;                    // of who is
+  std::set<MemberId> know_a_job_;  // whose newest message was about a lineage
 
   // All of these are about the generation after decision_.
   Acceptor acceptor_;
@@ -286,8 +313,12 @@ class Membership {
 
   TimePoint stuck_since_;  // not able to go on, or not listed, since then
   TimePoint next_heartbeat_;
+  bool lacks_changed_ = false;
+  TimePoint news_due_ = kNever;  // of whom this one lacks, which waits a moment for more of it
+  size_t turn_ = 0;  // whom the heartbeat of who isn't settled goes to beside its circle
   uint64_t status_sequence_ = 0;
-  StatusMessage last_status_;  // as it was last sent to everybody
+  AgentReport last_report_;  // as the circle was last told
+  bool last_wants_generation_ = false;
 };
 
 }  // namespace closeranks::rendezvous

@@ -1,6 +1,8 @@
 // LargestConnectedSet: with partial links (A and B can't reach each other, C sees both) a proposer
 // has to choose, and everybody who looks at the same answers should choose the same.
 #include <algorithm>
+#include <map>
+#include <set>
 #include <tuple>
 
 #include "rendezvous/membership_value.h"
@@ -8,23 +10,38 @@
 namespace closeranks::rendezvous {
 namespace {
 
-constexpr int kMaxExact = 24;
+constexpr size_t kMaxExact = 24;
+constexpr size_t kMaxGreedyStarts = 64;
 
+// Who lacks no link belongs to every set, so that only the others are searched.
 class Search {
  public:
-  Search(const std::vector<Node>& nodes, const std::vector<std::vector<bool>>& connected)
-      : nodes_(nodes), connected_(connected) {}
+  Search(const std::vector<Node>& nodes, const std::vector<std::pair<int, int>>& cuts)
+      : nodes_(nodes) {
+    for (const auto& [a, b] : cuts) {
+      if (a == b) continue;
+      cut_[a].insert(b);
+      cut_[b].insert(a);
+    }
+    for (const auto& [node, others] : cut_) torn_.push_back(node);
+    for (int node = 0; node < static_cast<int>(nodes_.size()); ++node) {
+      if (!cut_.contains(node)) whole_.push_back(node);
+    }
+    for (int node : whole_) whole_holds_ |= nodes_[node].is_holder;
+  }
 
   std::vector<int> Run() {
-    std::vector<int> whole, torn;  // who reaches everybody, and who lacks a link
-    for (int i = 0; i < static_cast<int>(nodes_.size()); ++i) {
-      bool reaches_all = true;
-      for (bool reaches : connected_[i]) reaches_all &= reaches;
-      (reaches_all ? whole : torn).push_back(i);
+    if (torn_.size() > kMaxExact) {
+      Greedy();
+    } else {
+      std::vector<int> set;
+      Extend(set, 0);
     }
-    if (static_cast<int>(torn.size()) > kMaxExact) return Greedy(whole, torn);
-    Extend(whole, torn, 0);
-    return best_;
+    if (!found_) return {};
+    std::vector<int> all = whole_;
+    all.insert(all.end(), best_.begin(), best_.end());
+    std::sort(all.begin(), all.end());
+    return all;
   }
 
  private:
@@ -43,62 +60,65 @@ class Search {
   }
 
   void Consider(std::vector<int> set) {
-    bool has_holder = false;
+    bool has_holder = whole_holds_;
     for (int i : set) has_holder |= nodes_[i].is_holder;
     if (!has_holder) return;
     std::sort(set.begin(), set.end());
-    if (best_.empty() || ScoreOf(set) > ScoreOf(best_)) best_ = std::move(set);
+    if (!found_ || ScoreOf(set) > ScoreOf(best_)) best_ = std::move(set);
+    found_ = true;
   }
 
-  // Tries `set` with and without each of torn[from...]. 2^24 at the very worst, and only for links
+  // Tries `set` with and without each of torn_[from...]. 2^24 at the very worst, and only for links
   // cut at random between 24 members; cuts that occur leave few mutually connected sets.
-  void Extend(std::vector<int>& set, const std::vector<int>& torn, size_t from) {
-    if (from == torn.size()) {
+  void Extend(std::vector<int>& set, size_t from) {
+    if (from == torn_.size()) {
       Consider(set);
       return;
     }
-    if (Fits(set, torn[from])) {
-      set.push_back(torn[from]);
-      Extend(set, torn, from + 1);
+    const int node = torn_[from];
+    if (Fits(set, node)) {
+      set.push_back(node);
+      Extend(set, from + 1);
       set.pop_back();
       // Leaving it out only helps when it keeps somebody else out.
-      bool keeps_out = false;
-      for (size_t i = from + 1; i < torn.size(); ++i) keeps_out |= !connected_[torn[from]][torn[i]];
-      if (!keeps_out) return;
+      const std::set<int>& others = cut_.at(node);
+      if (others.upper_bound(node) == others.end()) return;
     }
-    Extend(set, torn, from + 1);
+    Extend(set, from + 1);
   }
 
-  std::vector<int> Greedy(const std::vector<int>& whole, const std::vector<int>& torn) {
-    // Once from each start, taking whoever fits, lowest first.
-    for (size_t start = 0; start < torn.size(); ++start) {
-      std::vector<int> set = whole;
-      for (size_t i = 0; i < torn.size(); ++i) {
-        int node = torn[(start + i) % torn.size()];
-        if (Fits(set, node)) set.push_back(node);
+  // Once from each of some starts, taking whoever fits, lowest first.
+  void Greedy() {
+    for (size_t start = 0; start < std::min(torn_.size(), kMaxGreedyStarts); ++start) {
+      std::vector<int> set;
+      std::set<int> kept_out;
+      for (size_t i = 0; i < torn_.size(); ++i) {
+        const int node = torn_[(start + i) % torn_.size()];
+        if (kept_out.contains(node)) continue;
+        set.push_back(node);
+        kept_out.insert(cut_.at(node).begin(), cut_.at(node).end());
       }
       Consider(std::move(set));
     }
-    return best_;
   }
 
   bool Fits(const std::vector<int>& set, int node) const {
-    for (int i : set) {
-      if (!connected_[i][node]) return false;
-    }
-    return true;
+    const std::set<int>& others = cut_.at(node);
+    return std::none_of(set.begin(), set.end(), [&](int i) { return others.contains(i); });
   }
 
   const std::vector<Node>& nodes_;
-  const std::vector<std::vector<bool>>& connected_;
-  std::vector<int> best_;
+  std::map<int, std::set<int>> cut_;
+  std::vector<int> whole_, torn_, best_;
+  bool whole_holds_ = false;
+  bool found_ = false;
 };
 
 }  // namespace
 
 std::vector<int> LargestConnectedSet(const std::vector<Node>& nodes,
-                                     const std::vector<std::vector<bool>>& connected) {
-  return Search(nodes, connected).Run();
+                                     const std::vector<std::pair<int, int>>& cuts) {
+  return Search(nodes, cuts).Run();
 }
 
 }  // namespace closeranks::rendezvous

@@ -10,15 +10,10 @@ namespace closeranks::rendezvous {
 // How many who would propose before this one seem alive.
 int Membership::PlaceInLine() const {
   int place = 0;
-  if (decision_ == nullptr) {
-    for (MemberId member = 0; member < options_.self; ++member) {
-      const Peer* peer = peers_.Find(member);
-      place += peer != nullptr && peers_.IsAlive(*peer, now_);
-    }
-    return place;
-  }
-  for (const ListedMember& listed : decision_->members) {
-    place += listed.member < options_.self && IsAliveListed(listed);
+  for (const MemberProcess& process : circle_) {
+    if (process.member > options_.self) continue;
+    const Peer* peer = peers_.Find(process.member);
+    place += peer != nullptr && peers_.IsAlive(*peer, now_);
   }
   return place;
 }
@@ -36,14 +31,10 @@ TimePoint Membership::StartOfBallot() const {
 std::vector<MemberProcess> Membership::Newcomers() const {
   std::vector<MemberProcess> newcomers;
   if (decision_ == nullptr) return newcomers;
-  for (const auto& [member, peer] : peers_.all()) {
-    if (!peers_.IsAlive(peer, now_) || !peer.status.has_value()) continue;
-    if (peer.status_lineage != decision_->lineage ||
-        peer.status_generation != decision_->generation ||
-        decision_->FindSupervisor(peer.process) != nullptr ||
-        decision_->IsDisplaced(peer.process)) {
-      continue;
-    }
+  for (MemberId member : outsiders_) {
+    const Peer& peer = *peers_.Find(member);
+    if (!peers_.IsAlive(peer, now_)) continue;
+    if (decision_->IsDisplaced(peer.process)) continue;
     const AgentReport& agent = peer.status->agent;
     if (!agent.leaving && (agent.witness || !agent.worker.IsNone())) {
       newcomers.push_back(peer.process);
@@ -55,18 +46,15 @@ std::vector<MemberProcess> Membership::Newcomers() const {
 void Membership::DriveProposer() {
   if (!SelfVotes() || outcome_.has_value()) return;
   if (!proposer_.active()) {
-    if (!need_.has_value() || now_ < StartOfBallot()) return;
+    if (!need_.has_value() || !is_watcher_ || now_ < StartOfBallot()) return;
     BeginBallot();
   }
   if (proposer_.phase() == Proposer::Phase::kPreparing) ConcludePrepare();
   if (proposer_.HasAccepted()) {
     const DecisionRef decided = proposer_.value();
-    std::vector<MemberProcess> everybody = proposer_.asked();
+    std::set<MemberProcess> everybody = proposer_.Asked();
     for (const ListedMember& listed : decided->members) {
-      const MemberProcess process{listed.member, listed.supervisor};
-      if (std::find(everybody.begin(), everybody.end(), process) == everybody.end()) {
-        everybody.push_back(process);
-      }
+      everybody.insert({listed.member, listed.supervisor});
     }
     Learn(decided, everybody);
     return;
@@ -82,15 +70,13 @@ void Membership::DriveProposer() {
 
 void Membership::BeginBallot() {
   Proposer::Electorate electorate;
-  std::vector<Incarnation> starters;
   if (decision_ == nullptr) {
     for (MemberId member = 0; member < options_.starting_members; ++member) {
       const Peer* peer = peers_.Find(member);
       if (member != options_.self && (peer == nullptr || peer->process.incarnation.IsNone())) {
         return AbandonBallot("member " + std::to_string(member) + " was never heard");
       }
-      starters.push_back(member == options_.self ? options_.supervisor : peer->process.incarnation);
-      electorate.weights[{member, starters.back()}] = 1;
+      electorate.weights[member == options_.self ? self() : peer->process] = 1;
     }
     electorate.needed = options_.starting_members;
   } else {
@@ -105,7 +91,6 @@ void Membership::BeginBallot() {
   }
   const Ballot ballot{++highest_round_, options_.self, options_.supervisor};
   proposer_.Begin(ballot, std::move(electorate), Newcomers(), now_ + options_.answer_timeout);
-  proposer_.set_starters(std::move(starters));
   Resend();
 }
 
@@ -115,7 +100,7 @@ void Membership::Resend() {
     if (proposer_.HasPromise(process)) {
       Send(process, AcceptMessage{proposer_.ballot(), proposer_.value()});
     } else {
-      Send(process, PrepareMessage{proposer_.ballot(), proposer_.starters()});
+      Send(process, PrepareMessage{proposer_.ballot()});
     }
   }
   proposer_.next_resend = now_ + options_.resend_interval;
@@ -125,9 +110,10 @@ void Membership::ConcludePrepare() {
   if (!proposer_.HasPromises()) return;
   if (now_ < proposer_.deadline()) {
     // A fresh value lists only who answered: whoever seems alive is waited for.
-    for (const MemberProcess& process : proposer_.Unanswered()) {
-      if (process == self() || peers_.IsAlive(process, now_)) return;
-    }
+    const bool waits = proposer_.AnyUnanswered([this](const MemberProcess& process) {
+      return process == self() || peers_.IsAlive(process, now_);
+    });
+    if (waits) return;
   }
   Choice choice{ObligedValue(proposer_.VoterAnswers()), ""};
   if (choice.value == nullptr) {

@@ -34,22 +34,6 @@ bool Membership::SelfVotes() const {
   return decision_ == nullptr ? options_.self < options_.starting_members : SelfListed() != nullptr;
 }
 
-AgentReport Membership::ReportSelf() const {
-  AgentReport report;
-  report.worker = worker_.incarnation;
-  report.witness = options_.witness;
-  report.leaving = leaving_;
-  report.entered = decision_ != nullptr && worker_.entered == decision_->generation;
-  report.done = worker_.done;
-  report.hears = peers_.Hears(now_);
-  std::erase_if(report.hears, [this](MemberId member) {
-    auto link = broken_links_.find(member);
-    return link != broken_links_.end() && link->second.times >= kTimesUntilCut &&
-           now_ - link->second.last <= kBrokenLinkMemory;
-  });
-  return report;
-}
-
 void Membership::Send(const MemberProcess& to, MessageBody body) {
   Message message;
   message.from = self();
@@ -64,24 +48,6 @@ void Membership::Send(const MemberProcess& to, MessageBody body) {
   } else {
     outputs_.messages.push_back({to.member, std::move(message)});
   }
-}
-
-void Membership::SendStatusTo(const MemberProcess& to) {
-  StatusMessage status;
-  status.sequence = ++status_sequence_;
-  status.agent = ReportSelf();
-  status.wants_generation = decision_ != nullptr && reported_broken_in_ == decision_->generation;
-  status.promised_next = !acceptor_.promised().IsNone();
-  Send(to, std::move(status));
-}
-
-void Membership::SendStatusToAll() {
-  for (const auto& [member, peer] : peers_.all()) SendStatusTo({member, peer.process.incarnation});
-  last_status_ = StatusMessage{};
-  last_status_.agent = ReportSelf();
-  last_status_.wants_generation =
-      decision_ != nullptr && reported_broken_in_ == decision_->generation;
-  next_heartbeat_ = now_ + options_.heartbeat_interval;
 }
 
 void Membership::TellNewest(const MemberProcess& to) {
@@ -104,8 +70,13 @@ void Membership::Handle(const Message& message) {
   if (!message.to.IsNone() && message.to != options_.supervisor) return;
   const bool is_displaced = decision_ != nullptr && decision_->IsDisplaced(message.from);
   if (is_displaced) return TellNewest(message.from);
-  if (message.from != self()) NoteSender(message);
-  if (const auto* status = std::get_if<StatusMessage>(&message.body)) NoteStatus(message, *status);
+  if (message.from != self()) {
+    bool greets = NoteSender(message);
+    if (const auto* status = std::get_if<StatusMessage>(&message.body)) {
+      greets |= NoteStatus(message, *status);
+    }
+    if (greets) SendStatusTo(message.from);
+  }
   if (const auto* decided = std::get_if<DecidedMessage>(&message.body)) {
     return Learn(decided->decision, {});
   }
@@ -122,34 +93,6 @@ void Membership::Handle(const Message& message) {
   } else if (const auto* accepted = std::get_if<AcceptedMessage>(&message.body)) {
     proposer_.AddAccepted(message.from, accepted->ballot);
   }
-}
-
-void Membership::NoteSender(const Message& message) {
-  if (message.from.member == options_.self)
-    return;  // a process that this one displaces, or is displaced by
-  const bool is_new = peers_.Find(message.from) == nullptr;
-  const Peer* place = peers_.Find(message.from.member);
-  const bool place_is_listed = place != nullptr && decision_ != nullptr &&
-                               decision_->FindSupervisor(place->process) != nullptr;
-  Peer* peer = peers_.Heard(message.from, now_, place_is_listed);
-  if (peer == nullptr) return;
-  if (peer->lineage != message.lineage) {
-    // From none to one, or from one that it only waited for to another.
-    peer->lineage = message.lineage;
-    peer->generation = message.generation;
-  } else {
-    peer->generation = std::max(peer->generation, message.generation);
-  }
-  if (is_new) SendStatusTo(message.from);
-}
-
-void Membership::NoteStatus(const Message& message, const StatusMessage& status) {
-  Peer* peer = peers_.Find(message.from.member);
-  if (peer == nullptr || peer->process != message.from) return;
-  if (peer->status.has_value() && status.sequence <= peer->status->sequence) return;
-  peer->status = status;
-  peer->status_lineage = message.lineage;
-  peer->status_generation = message.generation;
 }
 
 // Whether both know the same newest decision. If not, whoever is behind gets it sent.
@@ -172,7 +115,7 @@ bool Membership::IsOfThisGeneration(const Message& message) {
   return false;
 }
 
-void Membership::Learn(const DecisionRef& decision, const std::vector<MemberProcess>& announce_to) {
+void Membership::Learn(const DecisionRef& decision, const std::set<MemberProcess>& announce_to) {
   if (decision_ != nullptr && decision->lineage == decision_->lineage) {
     if (decision->generation == decision_->generation) {
       CHECK(*decision == *decision_)
@@ -187,23 +130,10 @@ void Membership::Learn(const DecisionRef& decision, const std::vector<MemberProc
   // Whoever was never in a job that ended undone waits for its members to go, and starts anew.
   const bool ended_undone = decision->job_ended() && decision->end != JobEnd::kDone;
   if (decision_ == nullptr && ended_undone && decision->FindSupervisor(self()) == nullptr) return;
-  // Everything that was begun on an older decision ends here.
   decision_ = decision;
-  installed_ = false;
-  acceptor_ = Acceptor();
-  pending_.reset();
-  proposer_.Abandon();
-  need_.reset();
-  need_since_ = torn_since_ = kNever;
-  foreign_proposer_ = {};
-  backoff_until_ = now_;
-  highest_round_ = 0;
-  hold_reason_.clear();
+  ForgetOlderGeneration();
   if (decision_->IsDisplaced(self())) return Finish(Outcome::kReplaced);
 
-  for (const ListedMember& other : decision_->members) {
-    if (other.member != options_.self) peers_.Expect(other.member);
-  }
   const ListedMember* listed = SelfListed();
   const bool was_listed = ever_listed_;
   if (listed != nullptr) ever_listed_ = true;
@@ -216,21 +146,41 @@ void Membership::Learn(const DecisionRef& decision, const std::vector<MemberProc
     FreezeWorker(decision_->generation);
   }
   for (const MemberProcess& process : announce_to) {
-    if (process != self()) Send(process, DecidedMessage{decision_});
+    if (process == self()) continue;
+    Send(process, DecidedMessage{decision_});
+    // What it sent before it knew needs no answer.
+    Peer* peer = peers_.Find(process.member);
+    if (peer == nullptr || peer->process != process) continue;
+    peer->told_generation = decision_->generation;
+    peer->told_at = now_;
   }
-  SendStatusToAll();
+  SendNews();
+}
+
+// Everything that was begun on an older decision ends here.
+void Membership::ForgetOlderGeneration() {
+  installed_ = false;
+  acceptor_ = Acceptor();
+  pending_.reset();
+  proposer_.Abandon();
+  need_.reset();
+  need_since_ = torn_since_ = kNever;
+  foreign_proposer_ = {};
+  backoff_until_ = now_;
+  highest_round_ = 0;
+  hold_reason_.clear();
+  tally_.Begin(*decision_);
+  circle_is_stale_ = true;
+  UpdateCircle();
+  for (const auto& [member, peer] : peers_.all()) Reassess(member);
+  NoteSelf();
 }
 
 void Membership::UpdateInstalled() {
   if (decision_ == nullptr) return;
-  if (!installed_) {
-    installed_ = decision_->IsQuorum([this](const ListedMember& listed) {
-      const MemberProcess process{listed.member, listed.supervisor};
-      if (process == self()) return true;
-      const Peer* peer = peers_.Find(process);
-      return peer != nullptr && peer->lineage == decision_->lineage &&
-             peer->generation >= decision_->generation;
-    });
+  if (!installed_ && tally_.OfQuorum(Tally::kStored)) {
+    installed_ = true;
+    SendInstalled();
   }
   // After the end there is no generation that could miss the votes of who isn't listed in it.
   const bool may_end = installed_ || SelfListed() == nullptr;

@@ -32,16 +32,15 @@ void Membership::UpdateNeed() {
 // exception that only a lineage log in a shared store rules out; without one, a starter at least
 // waits as long as it hears anybody who knows of a job.
 bool Membership::HearsOfAJob() const {
-  for (const auto& [member, peer] : peers_.all()) {
-    if (peers_.IsAlive(peer, now_) && !peer.lineage.IsNone()) return true;
+  for (MemberId member : know_a_job_) {
+    if (peers_.IsAlive(*peers_.Find(member), now_)) return true;
   }
   return false;
 }
 
 std::optional<Membership::Need> Membership::FindNeedToStart() const {
-  if (HearsOfAJob()) return std::nullopt;
-  if (!acceptor_.promised().IsNone()) return Need{"a ballot for generation 1 was begun"};
-  for (MemberId member = 0; member < options_.starting_members; ++member) {
+  const bool was_begun = !acceptor_.promised().IsNone();
+  for (MemberId member = 0; !was_begun && member < options_.starting_members; ++member) {
     AgentReport report;
     if (member == options_.self) {
       report = ReportSelf();
@@ -52,7 +51,8 @@ std::optional<Membership::Need> Membership::FindNeedToStart() const {
     }
     if (report.worker.IsNone() && !report.witness) return {};
   }
-  return Need{"all starting members are there"};
+  if (HearsOfAJob()) return std::nullopt;
+  return Need{was_begun ? "a ballot for generation 1 was begun" : "all starting members are there"};
 }
 
 std::optional<Membership::Need> Membership::FindNeed() {
@@ -75,32 +75,26 @@ std::optional<Membership::Need> Membership::FindNeed() {
   return std::nullopt;
 }
 
-const AgentReport* Membership::ReportOf(const ListedMember& listed, bool of_this_generation) const {
-  const Peer* peer = peers_.Find(MemberProcess{listed.member, listed.supervisor});
-  if (peer == nullptr || !peer->status.has_value()) return nullptr;
-  if (of_this_generation && (peer->status_lineage != decision_->lineage ||
-                             peer->status_generation != decision_->generation)) {
-    return nullptr;
-  }
-  return &peer->status->agent;
+bool Membership::SpokeInThisGeneration(const Peer& peer) const {
+  return peer.status.has_value() && peer.status_lineage == decision_->lineage &&
+         peer.status_generation == decision_->generation;
 }
 
-bool Membership::IsAliveListed(const ListedMember& listed) const {
-  const MemberProcess process{listed.member, listed.supervisor};
-  return process == self() || peers_.IsAlive(process, now_);
+const StatusMessage* Membership::StatusOf(MemberId listed) const {
+  const ListedMember* member = decision_->Find(listed);
+  const Peer* peer =
+      member == nullptr ? nullptr : peers_.Find(MemberProcess{listed, member->supervisor});
+  if (peer == nullptr || !SpokeInThisGeneration(*peer)) return nullptr;
+  return &*peer->status;
 }
 
 // A listed worker or agent that is gone, or out of reach.
 std::optional<std::string> Membership::FindLoss() const {
-  for (const ListedMember& listed : decision_->members) {
-    const bool is_self = listed.member == options_.self;
-    if (!is_self && !IsAliveListed(listed)) return Name(listed.member) + " is out of reach";
-    if (listed.worker.IsNone()) continue;
-    const AgentReport* report = is_self ? nullptr : ReportOf(listed, false);
-    if (is_self ? worker_.incarnation != listed.worker
-                : report != nullptr && report->worker != listed.worker) {
-      return "the worker of " + Name(listed.member) + " is gone";
-    }
+  if (const auto& gone = tally_.Of(Tally::kUnreachable); !gone.empty()) {
+    return Name(*gone.begin()) + " is out of reach";
+  }
+  if (const auto& gone = tally_.Of(Tally::kWorkerGone); !gone.empty()) {
+    return "the worker of " + Name(*gone.begin()) + " is gone";
   }
   if (!acceptor_.promised().IsNone() || pending_.has_value()) {
     return "a ballot for the next generation was begun";
@@ -110,56 +104,36 @@ std::optional<std::string> Membership::FindLoss() const {
 
 // What a listed member asks for.
 std::optional<std::string> Membership::FindWish() const {
-  const AgentReport own = ReportSelf();
-  if (reported_broken_in_ == decision_->generation) return "the own worker reported a broken link";
-  const ListedMember* leaver = nullptr;
-  bool all_done = true, somebody_takes_over = false, agent_stays = false;
-  for (const ListedMember& listed : decision_->members) {
-    const bool is_self = listed.member == options_.self;
-    const AgentReport* report = is_self ? &own : ReportOf(listed, true);
-    if (report == nullptr) {
-      all_done = false;
-      agent_stays = true;
-      continue;
-    }
-    if (!is_self) {
-      const StatusMessage& status = *peers_.Find(listed.member)->status;
-      if (status.wants_generation) return Name(listed.member) + "'s worker reported a broken link";
-      if (status.promised_next) return "the next generation was begun with " + Name(listed.member);
-    }
-    if (!listed.worker.IsNone()) all_done &= report->done;
-    if (report->leaving) {
-      leaver = &listed;
-    } else {
-      agent_stays |= !listed.worker.IsNone() || !report->witness;
-      somebody_takes_over |= !listed.worker.IsNone() && report->entered;
-    }
+  if (WantsGeneration()) return "the own worker reported a broken link";
+  if (const auto& wants = tally_.Of(Tally::kWantsGeneration); !wants.empty()) {
+    return Name(*wants.begin()) + "'s worker reported a broken link";
   }
-  if (all_done) return "every worker has done the job's last step";
+  if (const auto& promised = tally_.Of(Tally::kPromisedNext); !promised.empty()) {
+    return "the next generation was begun with " + Name(*promised.begin());
+  }
+  if (tally_.OfAll(Tally::kDone)) return "every worker has done the job's last step";
   // Who has the history leaves only when somebody else has it, or when everybody leaves.
-  if (leaver != nullptr && (leaver->worker.IsNone() || somebody_takes_over || !agent_stays)) {
-    return Name(leaver->member) + " leaves";
+  const bool all_go = tally_.OfAll(Tally::kGoes);
+  for (MemberId leaver : tally_.Of(Tally::kLeaves)) {
+    if (all_go || tally_.Any(Tally::kTakesOver) || decision_->Find(leaver)->worker.IsNone()) {
+      return Name(leaver) + " leaves";
+    }
   }
   return std::nullopt;
 }
 
 // A ready worker that isn't listed. Of an agent that isn't listed either only if it and all who are
-// alive hear each other: else admitting it would mean to exclude somebody, and to and fro.
+// alive and that it would watch hear each other: else admitting it would mean to exclude somebody,
+// and to and fro.
 std::optional<std::string> Membership::FindNewcomer() const {
-  for (const ListedMember& listed : decision_->members) {
-    if (!listed.worker.IsNone()) continue;
-    const bool is_self = listed.member == options_.self;
-    const AgentReport* report = is_self ? nullptr : ReportOf(listed, true);
-    if (is_self ? !worker_.incarnation.IsNone() && !leaving_
-                : report != nullptr && !report->worker.IsNone() && !report->leaving) {
-      return Name(listed.member) + "'s worker is ready";
-    }
+  if (const auto& ready = tally_.Of(Tally::kReady); !ready.empty()) {
+    return Name(*ready.begin()) + "'s worker is ready";
   }
   for (const MemberProcess& newcomer : Newcomers()) {
-    bool hears_all = true;
-    for (const ListedMember& listed : decision_->members) {
-      hears_all &= !IsAliveListed(listed) || HearEachOther(listed.member, newcomer.member);
-    }
+    const std::vector<MemberId>& lacks = peers_.Find(newcomer.member)->status->agent.lacks;
+    const bool hears_all = std::none_of(lacks.begin(), lacks.end(), [this](MemberId member) {
+      return decision_->Find(member) != nullptr && !tally_.Of(Tally::kUnreachable).contains(member);
+    });
     if (hears_all) return Name(newcomer.member) + " wants in";
   }
   return std::nullopt;
@@ -167,33 +141,20 @@ std::optional<std::string> Membership::FindNewcomer() const {
 
 // Two listed members that are alive, and don't hear each other.
 std::optional<std::string> Membership::FindTornLink() const {
-  for (const ListedMember& a : decision_->members) {
-    for (const ListedMember& b : decision_->members) {
-      if (b.member >= a.member || !IsAliveListed(a) || !IsAliveListed(b)) continue;
-      if ((a.member != options_.self && ReportOf(a, true) == nullptr) ||
-          (b.member != options_.self && ReportOf(b, true) == nullptr)) {
-        continue;
-      }
-      if (!HearEachOther(a.member, b.member)) {
-        return Name(b.member) + " and " + Name(a.member) + " don't reach each other";
+  const std::set<MemberId>& gone = tally_.Of(Tally::kUnreachable);
+  for (MemberId member : tally_.Of(Tally::kLacks)) {
+    if (gone.contains(member)) continue;
+    const std::vector<MemberId> lacks =
+        member == options_.self ? Lacks() : StatusOf(member)->agent.lacks;
+    for (MemberId other : lacks) {
+      const bool is_there = other == options_.self || StatusOf(other) != nullptr;
+      if (is_there && !gone.contains(other)) {
+        return Name(std::min(member, other)) + " and " + Name(std::max(member, other)) +
+               " don't reach each other";
       }
     }
   }
   return std::nullopt;
-}
-
-bool Membership::HearEachOther(MemberId a, MemberId b) const {
-  auto hears = [this](MemberId who, MemberId whom) {
-    if (who == options_.self) {
-      const std::vector<MemberId> heard = ReportSelf().hears;
-      return std::binary_search(heard.begin(), heard.end(), whom);
-    }
-    const Peer* peer = peers_.Find(who);
-    if (peer == nullptr || !peer->status.has_value()) return false;
-    const std::vector<MemberId>& heard = peer->status->agent.hears;
-    return std::binary_search(heard.begin(), heard.end(), whom);
-  };
-  return hears(a, b) && hears(b, a);
 }
 
 }  // namespace closeranks::rendezvous

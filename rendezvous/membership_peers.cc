@@ -7,31 +7,44 @@ namespace closeranks::rendezvous {
 
 void Peers::Expect(MemberId member) { peers_[member].process.member = member; }
 
+void Peers::CountOn(const MemberProcess& process, TimePoint now) {
+  Peer& peer = peers_[process.member];
+  if (peer.process.incarnation.IsNone()) peer.process = process;
+  if (peer.process != process || peer.counted_on) return;
+  peer.counted_on = true;
+  peer.last_heard = std::max(peer.last_heard, now);
+  NoteExpiry(peer);
+}
+
 Peer* Peers::Heard(const MemberProcess& process, TimePoint now, bool place_is_listed) {
   Peer& peer = peers_[process.member];
   if (peer.process != process) {
     if (place_is_listed && IsAlive(peer, now)) return nullptr;
     peer = Peer{};
     peer.process = process;
-  } else {
+  } else if (peer.was_heard) {
     auto gap = static_cast<double>((now - peer.last_heard).count());
     // As TCP smooths its round trips: an eighth of the news for the mean, a quarter for the
     // deviation.
     peer.gap_deviation += (std::abs(gap - peer.gap_mean) - peer.gap_deviation) / 4;
     peer.gap_mean += (gap - peer.gap_mean) / 8;
   }
+  peer.was_heard = true;
   peer.last_heard = now;
   peer.link_down = false;
+  NoteExpiry(peer);
   return &peer;
 }
 
 void Peers::LinkDown(const MemberProcess& process) {
-  auto found = peers_.find(process.member);
-  if (found != peers_.end() && found->second.process == process) found->second.link_down = true;
+  Peer& peer = peers_[process.member];
+  if (peer.process.incarnation.IsNone()) peer.process = process;
+  if (peer.process == process) peer.link_down = true;
 }
 
 void Peers::Forgive(Duration pause) {
   for (auto& [member, peer] : peers_) peer.last_heard += pause;
+  if (next_expiry_ != kNever) next_expiry_ += pause;
 }
 
 Peer* Peers::Find(MemberId member) {
@@ -55,29 +68,24 @@ bool Peers::IsAlive(const MemberProcess& process, TimePoint now) const {
 }
 
 bool Peers::IsAlive(const Peer& peer, TimePoint now) const {
-  return !peer.process.incarnation.IsNone() && !peer.link_down &&
+  return (peer.was_heard || peer.counted_on) && !peer.link_down &&
          now - peer.last_heard < TimeoutOf(peer);
 }
 
-std::vector<MemberId> Peers::Hears(TimePoint now) const {
-  std::vector<MemberId> hears;
+void Peers::FindNextExpiry(TimePoint now) {
+  next_expiry_ = kNever;
   for (const auto& [member, peer] : peers_) {
-    if (IsAlive(peer, now)) hears.push_back(member);
+    if (IsAlive(peer, now)) NoteExpiry(peer);
   }
-  return hears;
-}
-
-TimePoint Peers::NextExpiry(TimePoint now) const {
-  TimePoint next = kNever;
-  for (const auto& [member, peer] : peers_) {
-    if (IsAlive(peer, now)) next = std::min(next, peer.last_heard + TimeoutOf(peer));
-  }
-  return next;
 }
 
 Duration Peers::TimeoutOf(const Peer& peer) const {
   auto usual = Duration(static_cast<int64_t>(peer.gap_mean + 8 * peer.gap_deviation));
   return std::clamp(usual, timeout_, 4 * timeout_);
+}
+
+void Peers::NoteExpiry(const Peer& peer) {
+  next_expiry_ = std::min(next_expiry_, peer.last_heard + TimeoutOf(peer));
 }
 
 }  // namespace closeranks::rendezvous

@@ -7,7 +7,6 @@
 
 #include <map>
 #include <optional>
-#include <vector>
 
 #include "base/clock.h"
 #include "base/member.h"
@@ -17,7 +16,9 @@ namespace closeranks::rendezvous {
 
 struct Peer {
   MemberProcess process;  // no incarnation: nobody was heard yet
+  bool was_heard = false;
   bool link_down = false;
+  bool counted_on = false;  // to be heard: see Peers::CountOn
   TimePoint last_heard{};
   // The newest decision that it has stored.
   Incarnation lineage;
@@ -44,9 +45,13 @@ class Peers {
 
   // A member that may exist, so that it is greeted.
   void Expect(MemberId member);
+  // From now on `process` is to be heard: from the time that it is first counted on it has a
+  // timeout's time. Of no effect while another process of the same member is in its place.
+  void CountOn(const MemberProcess& process, TimePoint now);
   // `process` was heard. Null when another process of the same member is in its place: one that
   // `is_listed` and was heard lately keeps its place, else the newcomer takes it.
   Peer* Heard(const MemberProcess& process, TimePoint now, bool place_is_listed);
+  // Also of one that was never heard: a closed link tells of more than whom this one listens to.
   void LinkDown(const MemberProcess& process);
   // This process did nothing for `pause`: nobody else is to blame for that silence.
   void Forgive(Duration pause);
@@ -57,18 +62,21 @@ class Peers {
   const Peer* Find(const MemberProcess& process) const;
   bool IsAlive(const MemberProcess& process, TimePoint now) const;
   bool IsAlive(const Peer& peer, TimePoint now) const;
-  // Who is alive, ascending.
-  std::vector<MemberId> Hears(TimePoint now) const;
-  // When the next peer that is alive would count as unreachable.
-  TimePoint NextExpiry(TimePoint now) const;
+
+  // Nobody becomes unreachable by silence before this.
+  TimePoint next_expiry() const { return next_expiry_; }
+  // Looks through all for the next such time after `now`.
+  void FindNextExpiry(TimePoint now);
 
   std::map<MemberId, Peer>& all() { return peers_; }
   const std::map<MemberId, Peer>& all() const { return peers_; }
 
  private:
   Duration TimeoutOf(const Peer& peer) const;
+  void NoteExpiry(const Peer& peer);
 
   Duration timeout_;
+  TimePoint next_expiry_ = kNever;
   std::map<MemberId, Peer> peers_;
 };
 

@@ -13,8 +13,8 @@ TEST(Peers, SilenceAndAClosedLinkMakeUnreachable) {
   TimePoint now{};
   Peers peers(milliseconds(1000));
   peers.Heard(kFirst, now, false);
-  EXPECT_EQ(peers.Hears(now), std::vector<MemberId>{1});
-  EXPECT_EQ(peers.NextExpiry(now), now + milliseconds(1000));
+  EXPECT_TRUE(peers.IsAlive(kFirst, now));
+  EXPECT_EQ(peers.next_expiry(), now + milliseconds(1000));
   EXPECT_FALSE(peers.IsAlive(kFirst, now + milliseconds(1000)));
   peers.LinkDown(kFirst);
   EXPECT_FALSE(peers.IsAlive(kFirst, now));
@@ -41,6 +41,17 @@ TEST(Peers, UnevenMessagesLengthenTheTimeout) {
   }
   EXPECT_TRUE(peers.IsAlive(kFirst, now + milliseconds(1500)));
   EXPECT_FALSE(peers.IsAlive(kFirst, now + milliseconds(4000)));
+}
+
+TEST(Peers, WhoIsCountedOnHasATimeoutsTimeToBeHeard) {
+  TimePoint now{};
+  Peers peers(milliseconds(1000));
+  peers.CountOn(kFirst, now);
+  EXPECT_TRUE(peers.IsAlive(kFirst, now + milliseconds(999)));
+  peers.CountOn(kFirst, now + milliseconds(500));
+  EXPECT_FALSE(peers.IsAlive(kFirst, now + milliseconds(1000))) << "once, not again and again";
+  peers.LinkDown(kSecond);
+  EXPECT_EQ(peers.Find(kSecond), nullptr) << "another process has its place";
 }
 
 TEST(Peers, WhoeverWasStoppedItselfBlamesNobody) {

@@ -11,22 +11,44 @@ void Proposer::Begin(Ballot ballot, Electorate electorate, std::vector<MemberPro
   *this = Proposer();
   phase_ = Phase::kPreparing;
   ballot_ = ballot;
-  electorate_ = std::move(electorate);
-  for (const auto& [voter, weight] : electorate_.weights) asked_.push_back(voter);
-  asked_.insert(asked_.end(), newcomers.begin(), newcomers.end());
+  needed_ = electorate.needed;
+  for (const auto& [voter, weight] : electorate.weights) asked_[voter].weight = weight;
+  for (const MemberProcess& newcomer : newcomers) asked_.try_emplace(newcomer);
+  unanswered_ = Asked();
   deadline_ = deadline;
+}
+
+std::set<MemberProcess> Proposer::Asked() const {
+  std::set<MemberProcess> asked;
+  for (const auto& [process, voice] : asked_) asked.insert(asked.end(), process);
+  return asked;
+}
+
+bool Proposer::HasPromise(const MemberProcess& from) const {
+  auto found = asked_.find(from);
+  return found != asked_.end() && found->second.promise.has_value();
 }
 
 bool Proposer::AddPromise(const MemberProcess& from, const PromiseMessage& promise) {
   if (phase_ == Phase::kIdle || promise.ballot != ballot_) return false;
-  bool asked = false;
-  for (const MemberProcess& process : asked_) asked |= process == from;
-  return asked && promises_.emplace(from, promise).second;
+  auto found = asked_.find(from);
+  if (found == asked_.end() || found->second.promise.has_value()) return false;
+  Voice& voice = found->second;
+  voice.promise = promise;
+  promised_weight_ += voice.weight;
+  // A late voter is then asked for its vote.
+  if (phase_ == Phase::kPreparing || voice.weight == 0) unanswered_.erase(from);
+  return true;
 }
 
 bool Proposer::AddAccepted(const MemberProcess& from, Ballot ballot) {
   if (phase_ != Phase::kAccepting || ballot != ballot_) return false;
-  return accepted_.insert(from).second;
+  auto found = asked_.find(from);
+  if (found == asked_.end() || found->second.weight == 0 || found->second.accepted) return false;
+  found->second.accepted = true;
+  accepted_weight_ += found->second.weight;
+  unanswered_.erase(from);
+  return true;
 }
 
 void Proposer::BeginAccepting(DecisionRef value, TimePoint deadline) {
@@ -34,49 +56,31 @@ void Proposer::BeginAccepting(DecisionRef value, TimePoint deadline) {
   phase_ = Phase::kAccepting;
   value_ = std::move(value);
   deadline_ = deadline;
-}
-
-bool Proposer::IsQuorum(const std::function<bool(const MemberProcess&)>& has_voted) const {
-  int weight = 0;
-  for (const auto& [voter, votes] : electorate_.weights) {
-    if (has_voted(voter)) weight += votes;
+  for (const auto& [process, voice] : asked_) {
+    if (voice.weight > 0) unanswered_.insert(process);
   }
-  return weight >= electorate_.needed;
 }
 
-bool Proposer::HasPromises() const {
-  return IsQuorum([this](const MemberProcess& voter) { return promises_.contains(voter); });
-}
-
-bool Proposer::HasAccepted() const {
-  return phase_ == Phase::kAccepting &&
-         IsQuorum([this](const MemberProcess& voter) { return accepted_.contains(voter); });
-}
-
-std::vector<MemberProcess> Proposer::Unanswered() const {
-  std::vector<MemberProcess> unanswered;
-  for (const MemberProcess& process : asked_) {
-    bool answered = promises_.contains(process);
-    if (phase_ == Phase::kAccepting && answered && electorate_.weights.contains(process)) {
-      answered = accepted_.contains(process);
-    }
-    if (!answered) unanswered.push_back(process);
+bool Proposer::AnyUnanswered(const std::function<bool(const MemberProcess&)>& predicate) {
+  if (unanswered_.contains(waited_for_) && predicate(waited_for_)) return true;
+  for (const MemberProcess& process : unanswered_) {
+    if (!predicate(process)) continue;
+    waited_for_ = process;
+    return true;
   }
-  return unanswered;
+  return false;
 }
 
-std::vector<Answer> Proposer::VoterAnswers() const {
+std::vector<Answer> Proposer::AnswersOf(bool voters_only) const {
   std::vector<Answer> answers;
-  for (const auto& [from, promise] : promises_) {
-    if (electorate_.weights.contains(from)) answers.push_back({from, promise});
+  for (const auto& [from, voice] : asked_) {
+    if (!voice.promise.has_value() || (voters_only && voice.weight == 0)) continue;
+    answers.push_back({from, *voice.promise});
   }
   return answers;
 }
 
-std::vector<Answer> Proposer::Answers() const {
-  std::vector<Answer> answers;
-  for (const auto& [from, promise] : promises_) answers.push_back({from, promise});
-  return answers;
-}
+std::vector<Answer> Proposer::VoterAnswers() const { return AnswersOf(true); }
+std::vector<Answer> Proposer::Answers() const { return AnswersOf(false); }
 
 }  // namespace closeranks::rendezvous

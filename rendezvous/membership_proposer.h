@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -34,11 +35,13 @@ class Proposer {
   bool AddAccepted(const MemberProcess& from, Ballot ballot);
   void BeginAccepting(DecisionRef value, TimePoint deadline);
 
-  bool HasPromise(const MemberProcess& from) const { return promises_.contains(from); }
-  bool HasPromises() const;  // of a quorum
-  bool HasAccepted() const;
+  bool HasPromise(const MemberProcess& from) const;
+  bool HasPromises() const { return promised_weight_ >= needed_; }  // of a quorum
+  bool HasAccepted() const { return phase_ == Phase::kAccepting && accepted_weight_ >= needed_; }
   // Who was asked and didn't answer, in this phase.
-  std::vector<MemberProcess> Unanswered() const;
+  const std::set<MemberProcess>& Unanswered() const { return unanswered_; }
+  // Whether it is so of any of these. Cheap while it stays so of the same one.
+  bool AnyUnanswered(const std::function<bool(const MemberProcess&)>& predicate);
   std::vector<Answer> VoterAnswers() const;
   std::vector<Answer> Answers() const;
 
@@ -46,22 +49,26 @@ class Proposer {
   bool active() const { return phase_ != Phase::kIdle; }
   Ballot ballot() const { return ballot_; }
   const DecisionRef& value() const { return value_; }
-  const std::vector<MemberProcess>& asked() const { return asked_; }
-  const std::vector<Incarnation>& starters() const { return starters_; }
-  void set_starters(std::vector<Incarnation> starters) { starters_ = std::move(starters); }
+  std::set<MemberProcess> Asked() const;
   TimePoint deadline() const { return deadline_; }
   TimePoint next_resend = kNever;
 
  private:
-  bool IsQuorum(const std::function<bool(const MemberProcess&)>& has_voted) const;
+  struct Voice {
+    int weight = 0;  // none: it has no vote
+    bool accepted = false;
+    std::optional<PromiseMessage> promise;
+  };
+  std::vector<Answer> AnswersOf(bool voters_only) const;
 
   Phase phase_ = Phase::kIdle;
   Ballot ballot_;
-  Electorate electorate_;
-  std::vector<MemberProcess> asked_;
-  std::vector<Incarnation> starters_;
-  std::map<MemberProcess, PromiseMessage> promises_;
-  std::set<MemberProcess> accepted_;
+  std::map<MemberProcess, Voice> asked_;
+  std::set<MemberProcess> unanswered_;
+  MemberProcess waited_for_;  // by AnyUnanswered
+  int needed_ = 0;
+  int promised_weight_ = 0;
+  int accepted_weight_ = 0;
   DecisionRef value_;
   TimePoint deadline_ = kNever;
 };

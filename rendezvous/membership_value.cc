@@ -77,16 +77,20 @@ std::vector<Candidate> KeepConnected(const std::vector<Candidate>& candidates) {
     nodes.push_back({candidate.answer->from.member, candidate.HasWorker(),
                      candidate.listed != nullptr, candidate.is_holder});
   }
-  auto hears = [&](size_t i, size_t j) {
-    const std::vector<MemberId>& heard = candidates[i].answer->promise.agent.hears;
-    return std::binary_search(heard.begin(), heard.end(), nodes[j].member);
-  };
-  std::vector<std::vector<bool>> connected(nodes.size(), std::vector<bool>(nodes.size(), true));
+  // Whom a candidate lacks is a process that the base lists, not a successor of it.
+  std::vector<std::pair<int, int>> cuts;
   for (size_t i = 0; i < nodes.size(); ++i) {
-    for (size_t j = 0; j < i; ++j) connected[i][j] = connected[j][i] = hears(i, j) && hears(j, i);
+    for (MemberId lacked : candidates[i].answer->promise.agent.lacks) {
+      auto other =
+          std::lower_bound(nodes.begin(), nodes.end(), lacked,
+                           [](const Node& node, MemberId wanted) { return node.member < wanted; });
+      if (other != nodes.end() && other->member == lacked && other->is_listed) {
+        cuts.emplace_back(static_cast<int>(i), static_cast<int>(other - nodes.begin()));
+      }
+    }
   }
   std::vector<Candidate> kept;
-  for (int index : LargestConnectedSet(nodes, connected)) kept.push_back(candidates[index]);
+  for (int index : LargestConnectedSet(nodes, cuts)) kept.push_back(candidates[index]);
   return kept;
 }
 
@@ -183,10 +187,10 @@ bool AllDone(const std::vector<Candidate>& candidates, const WorkerState& resume
 }
 
 bool EveryVoterAnswered(const Decision& base, const std::vector<Answer>& answers) {
+  std::set<MemberProcess> answered;
+  for (const Answer& answer : answers) answered.insert(answer.from);
   return std::all_of(base.members.begin(), base.members.end(), [&](const ListedMember& listed) {
-    const MemberProcess voter{listed.member, listed.supervisor};
-    return std::any_of(answers.begin(), answers.end(),
-                       [&](const Answer& answer) { return answer.from == voter; });
+    return answered.contains({listed.member, listed.supervisor});
   });
 }
 

@@ -4,6 +4,7 @@
 #define CLOSERANKS_RENDEZVOUS_MEMBERSHIP_VALUE_H_
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/member.h"
@@ -34,8 +35,7 @@ Choice FirstValue(const std::vector<Answer>& answers, const Incarnation& lineage
 // A fresh value after `base`, listing only who is in `answers` (of voters and of who wants in).
 Choice NextValue(const Decision& base, const std::vector<Answer>& answers);
 
-// The members of a largest set of nodes that all hear each other. `hears[i]` are the nodes that i
-// hears.
+// The members of a largest set of nodes between no two of which a link is cut.
 struct Node {
   MemberId member = -1;
   bool has_worker = false;
@@ -44,10 +44,11 @@ struct Node {
 };
 // Indices into `nodes`, ascending: mutually connected, with a holder; as many workers as possible,
 // of these as many as possible who are listed already (so that nobody is swapped for nothing), then
-// as many nodes as possible, then the lowest members. Empty: no node is a holder. Exact for up to
-// 24 nodes that lack some link, else greedy.
+// as many nodes as possible, then the lowest members. Empty: no node is a holder. `nodes` are in
+// ascending order of member; a cut is a pair of indices, either of which may stand first. Exact for
+// up to 24 nodes that lack some link, else greedy.
 std::vector<int> LargestConnectedSet(const std::vector<Node>& nodes,
-                                     const std::vector<std::vector<bool>>& connected);
+                                     const std::vector<std::pair<int, int>>& cuts);
 
 }  // namespace closeranks::rendezvous
 

@@ -23,13 +23,10 @@ Decision Base(int members) {
   return base;
 }
 
-Answer AnswerOf(MemberId member, std::optional<WorkerState> state, int members = 8) {
+Answer AnswerOf(MemberId member, std::optional<WorkerState> state) {
   Answer answer;
   answer.from = {member, Supervisor(member)};
   answer.promise.agent.worker = WorkerOf(member);
-  for (MemberId other = 0; other < members; ++other) {
-    if (other != member) answer.promise.agent.hears.push_back(other);
-  }
   answer.promise.state = state;
   return answer;
 }
@@ -39,8 +36,8 @@ WorkerState At(StepNumber step) {
 }
 
 void Disconnect(Answer& a, Answer& b) {
-  std::erase(a.promise.agent.hears, b.from.member);
-  std::erase(b.promise.agent.hears, a.from.member);
+  a.promise.agent.lacks.push_back(b.from.member);
+  b.promise.agent.lacks.push_back(a.from.member);
 }
 
 TEST(NextValue, ResumesAtTheGreatestStepAndKeepsTheLeastAsFloor) {
@@ -208,9 +205,14 @@ TEST(LargestConnectedSet, AgreesWithTryingEverySet) {
     const int count = 1 + static_cast<int>(random.Below(8));
     std::vector<Node> nodes;
     std::vector<std::vector<bool>> connected(count, std::vector<bool>(count, true));
+    std::vector<std::pair<int, int>> cuts;
     for (int i = 0; i < count; ++i) {
       nodes.push_back({i, !random.OneIn(4), true, random.OneIn(2)});
-      for (int j = 0; j < i; ++j) connected[i][j] = connected[j][i] = !random.OneIn(3);
+      for (int j = 0; j < i; ++j) {
+        if (!random.OneIn(3)) continue;
+        connected[i][j] = connected[j][i] = false;
+        cuts.push_back(random.OneIn(2) ? std::pair(i, j) : std::pair(j, i));
+      }
     }
     std::pair<int, int> best{0, 0};
     for (unsigned set = 1; set < (1u << count); ++set) {
@@ -225,7 +227,7 @@ TEST(LargestConnectedSet, AgreesWithTryingEverySet) {
       }
       if (fits && holds) best = std::max(best, score);
     }
-    const std::vector<int> found = LargestConnectedSet(nodes, connected);
+    const std::vector<int> found = LargestConnectedSet(nodes, cuts);
     std::pair<int, int> score{0, 0};
     for (int i : found) {
       score.first += nodes[i].has_worker;

@@ -7,23 +7,20 @@
 
 namespace closeranks::rendezvous {
 
-bool Membership::MayPropose(const MemberProcess& proposer, const PrepareMessage& prepare) const {
+bool Membership::MayPropose(const Message& message, const PrepareMessage& prepare) const {
+  const MemberProcess& proposer = message.from;
   if (prepare.ballot.IsNone() || prepare.ballot.proposer != proposer.member ||
       prepare.ballot.supervisor != proposer.incarnation) {
     return false;
   }
   if (decision_ != nullptr) return decision_->FindSupervisor(proposer) != nullptr;
-  // Generation 1: the proposer names all of the starting processes, and each sees whether it is
-  // meant.
-  const std::vector<Incarnation>& starters = prepare.starters;
-  return static_cast<int>(starters.size()) == options_.starting_members && SelfVotes() &&
-         starters[options_.self] == options_.supervisor &&
-         proposer.member < options_.starting_members &&
-         starters[proposer.member] == proposer.incarnation;
+  // Generation 1: the proposer knows each of the starting processes that it asks.
+  return SelfVotes() && message.to == options_.supervisor &&
+         proposer.member < options_.starting_members;
 }
 
 void Membership::HandlePrepare(const Message& message, const PrepareMessage& prepare) {
-  if (!MayPropose(message.from, prepare)) return;
+  if (!MayPropose(message, prepare)) return;
   if (decision_ == nullptr && HearsOfAJob()) return;
   highest_round_ = std::max(highest_round_, prepare.ballot.round);
   Ballot highest = SelfVotes() ? acceptor_.promised() : Ballot{};
@@ -66,6 +63,7 @@ void Membership::AnswerPending() {
     promise.accepted = acceptor_.accepted();
   }
   promise.agent = ReportSelf();
+  promise.agent.lacks = Lacks();
   promise.card = worker_.card;
   promise.terms = worker_.terms;
   if (worker_.phase == Worker::Phase::kStopped) promise.state = worker_.state;

@@ -11,7 +11,7 @@ namespace closeranks::rendezvous {
 namespace {
 
 // Raised with every change of the format. The handshake compares builds before it comes to this.
-constexpr uint8_t kVersion = 2;
+constexpr uint8_t kVersion = 3;
 
 constexpr std::array<std::string_view, 7> kKindNames = {"Status", "Prepare",  "Promise", "Reject",
                                                         "Accept", "Accepted", "Decided"};
@@ -58,16 +58,15 @@ class Decoder {
         body.agent = ReadReport();
         body.wants_generation = ReadFlag();
         body.promised_next = ReadFlag();
+        body.installed = ReadFlag();
+        body.watches = ReadFlag();
+        body.hears = ReadFlag();
         message.body = std::move(body);
         return;
       }
-      case 1: {
-        PrepareMessage body{ReadBallot(), {}};
-        body.starters.resize(reader_.GetCount(16));
-        for (Incarnation& starter : body.starters) starter = reader_.GetIncarnation();
-        message.body = std::move(body);
+      case 1:
+        message.body = PrepareMessage{ReadBallot()};
         return;
-      }
       case 2: {
         PromiseMessage body;
         body.ballot = ReadBallot();
@@ -125,10 +124,10 @@ class Decoder {
     report.leaving = ReadFlag();
     report.entered = ReadFlag();
     report.done = ReadFlag();
-    report.hears.resize(reader_.GetCount(sizeof(MemberId)));
-    for (MemberId& member : report.hears) member = reader_.Get<MemberId>();
-    if (!std::is_sorted(report.hears.begin(), report.hears.end())) {
-      status_ = InvalidArgument("who it hears isn't in ascending order");
+    report.lacks.resize(reader_.GetCount(sizeof(MemberId)));
+    for (MemberId& member : report.lacks) member = reader_.Get<MemberId>();
+    if (!std::is_sorted(report.lacks.begin(), report.lacks.end())) {
+      status_ = InvalidArgument("whom it lacks isn't in ascending order");
     }
     return report;
   }
@@ -157,8 +156,8 @@ void Put(ByteWriter& writer, const AgentReport& report) {
   PutFlag(writer, report.leaving);
   PutFlag(writer, report.entered);
   PutFlag(writer, report.done);
-  writer.Put(static_cast<uint32_t>(report.hears.size()));
-  for (MemberId member : report.hears) writer.Put(member);
+  writer.Put(static_cast<uint32_t>(report.lacks.size()));
+  for (MemberId member : report.lacks) writer.Put(member);
 }
 
 void PutBody(ByteWriter& writer, const StatusMessage& body) {
@@ -166,13 +165,12 @@ void PutBody(ByteWriter& writer, const StatusMessage& body) {
   Put(writer, body.agent);
   PutFlag(writer, body.wants_generation);
   PutFlag(writer, body.promised_next);
+  PutFlag(writer, body.installed);
+  PutFlag(writer, body.watches);
+  PutFlag(writer, body.hears);
 }
 
-void PutBody(ByteWriter& writer, const PrepareMessage& body) {
-  Put(writer, body.ballot);
-  writer.Put(static_cast<uint32_t>(body.starters.size()));
-  for (const Incarnation& starter : body.starters) writer.Put(starter);
-}
+void PutBody(ByteWriter& writer, const PrepareMessage& body) { Put(writer, body.ballot); }
 
 void PutBody(ByteWriter& writer, const PromiseMessage& body) {
   Put(writer, body.ballot);

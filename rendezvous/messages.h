@@ -36,11 +36,13 @@ struct AgentReport {
   bool leaving = false;
   bool entered = false;  // the worker was installed in the sender's generation, and has caught up
   bool done = false;     // the worker has applied the job's last step
-  std::vector<MemberId> hears;  // ascending: who was heard lately; itself not among them
+  // Ascending: listed members that it counts on hearing (see membership_watch.cc) and has no link
+  // to that works both ways.
+  std::vector<MemberId> lacks;
   bool operator==(const AgentReport&) const = default;
 };
 
-// The heartbeat, sent at once to everybody when something in it changes.
+// The heartbeat, sent at once to the watchers when something in it changes.
 struct StatusMessage {
   uint64_t sequence = 0;  // counts what this agent sent, so that a late one is known to be late
   AgentReport agent;
@@ -48,14 +50,17 @@ struct StatusMessage {
   bool wants_generation = false;
   // The sender promised a ballot for the generation after this one: there is no way back from that.
   bool promised_next = false;
+  // The sender knows that a quorum of its generation's voters has stored it.
+  bool installed = false;
+  // About the receiver: that the sender counts on hearing it, and that it does hear it.
+  bool watches = false;
+  bool hears = false;
   bool operator==(const StatusMessage&) const = default;
 };
 
 // All that follow are about the generation after Message::generation.
 struct PrepareMessage {
   Ballot ballot;
-  // Only for generation 1: the supervisors of members 0, 1, ... that this ballot counts as voters.
-  std::vector<Incarnation> starters;
   bool operator==(const PrepareMessage&) const = default;
 };
 

@@ -24,17 +24,17 @@ AgentReport MakeReport() { return {{3, 1}, false, true, true, false, {1, 2, 9}};
 std::vector<Message> OneOfEachKind() {
   const Ballot ballot{3, 1, {2, 2}};
   std::vector<MessageBody> bodies;
-  bodies.push_back(StatusMessage{5, MakeReport(), true, true});
-  bodies.push_back(PrepareMessage{ballot, {{1, 2}, {3, 4}}});
+  bodies.push_back(StatusMessage{5, MakeReport(), true, true, true, false, true});
+  bodies.emplace_back(PrepareMessage{ballot});
   bodies.push_back(PromiseMessage{ballot,
                                   AcceptedValue{{2, 0, {2, 1}}, MakeDecision()},
                                   MakeReport(),
                                   "card",
                                   {"b", "k", "c"},
                                   WorkerState{4, 1, 5}});
-  bodies.push_back(RejectMessage{ballot, {4, 0, {2, 1}}});
+  bodies.emplace_back(RejectMessage{ballot, {4, 0, {2, 1}}});
   bodies.push_back(AcceptMessage{ballot, MakeDecision()});
-  bodies.push_back(AcceptedMessage{ballot});
+  bodies.emplace_back(AcceptedMessage{ballot});
   bodies.push_back(DecidedMessage{MakeDecision()});
   std::vector<Message> messages;
   for (MessageBody& body : bodies) {

@@ -79,6 +79,7 @@ void MembershipChecker::Decided(const DecisionRef& decision) {
   if (!lineages_.contains(decision->lineage)) births_.push_back(decision->lineage);
   if (Status status = decision->Validate(); !status.ok()) Fail(status.ToString());
   CheckDisplaced(*decision);
+  CheckTerms(*decision);
   if (decision->generation == 1) return;
   auto before = decisions_.find({decision->lineage, decision->generation - 1});
   if (before == decisions_.end()) return Fail(Text(*decision, " without a known predecessor"));
@@ -100,6 +101,19 @@ void MembershipChecker::Decided(const DecisionRef& decision) {
 const Decision* MembershipChecker::Before(const Decision& decision) const {
   auto before = decisions_.find({decision.lineage, decision.generation - 1});
   return before == decisions_.end() ? nullptr : before->second.decision.get();
+}
+
+// As long as nothing was trained, workers that differ don't go on, and no others end.
+void MembershipChecker::CheckTerms(const Decision& decision) {
+  if (decision.resume.reduced_in != 0) return;
+  std::set<std::string> seen;
+  for (const ListedMember& listed : decision.members) {
+    if (!listed.worker.IsNone()) seen.insert(terms_[listed.worker].configuration);
+  }
+  const bool has_ended = decision.end == rendezvous::JobEnd::kMismatch;
+  if (has_ended && seen.size() < 2)
+    Fail(Text(decision, " ends over a mismatch, and there is none"));
+  if (!decision.job_ended() && seen.size() > 1) Fail(Text(decision, " goes on with a mismatch"));
 }
 
 // Whoever was listed when its member is listed with another process is displaced for good.

@@ -37,6 +37,10 @@ class MembershipChecker {
   // That agent has ended, or its member runs twice, so that it doesn't count against another
   // lineage.
   void Ended(const MemberProcess& agent) { ended_.insert(agent); }
+  // A worker asks to be let in.
+  void Started(const Incarnation& worker, const rendezvous::Terms& terms) {
+    terms_[worker] = terms;
+  }
   // An agent tells others of `decision`.
   void Decided(const rendezvous::DecisionRef& decision);
   // After each event at that agent.
@@ -70,6 +74,7 @@ class MembershipChecker {
     std::map<MemberId, MemberProcess> last_supervisor, last_worker;  // that was listed
   };
 
+  void CheckTerms(const rendezvous::Decision& decision);
   void CheckDisplaced(const rendezvous::Decision& decision);
   void Holds(Known& known, const Incarnation& worker, StepNumber step);
   void CheckStableOnLine(const Known& known);
@@ -83,6 +88,7 @@ class MembershipChecker {
   std::map<Incarnation, Lineage> lineages_;
   std::map<MemberProcess, std::pair<Incarnation, Generation>> newest_;
   std::map<MemberProcess, bool> listed_once_;
+  std::map<Incarnation, rendezvous::Terms> terms_;
 };
 
 }  // namespace closeranks::simulation

@@ -98,6 +98,7 @@ int MembershipWorld::StartPod(MemberId member) {
   options.self = member;
   options.supervisor = pod->process.incarnation;
   options.starting_members = character_.members;
+  options.watchers = character_.watchers;
   options.witness = character_.has_witness && member == character_.members - 1;
   options.quorum_timeout = std::chrono::seconds(6);
   options.join_timeout = std::chrono::seconds(10);
@@ -153,14 +154,17 @@ void MembershipWorld::StartWorker(int index) {
   const int number = static_cast<int>(workers_.size());
   worker_by_incarnation_[worker->incarnation] = number;
   const auto state = StateOf(*worker);
+  rendezvous::Terms terms{"build", "kernels", "x=1"};
+  if (character_.terms_differ && !faults_are_over_ && OneIn(3)) terms.configuration = "x=2";
+  checker_.Started(worker->incarnation, terms);
   pod.worker = number;
   workers_.push_back(std::move(worker));
-  ToPod(index, [this, index, number, state] {
+  ToPod(index, [this, index, number, state, terms] {
     if (!workers_[number]->alive) return;
     Trace(Label(index) + "'s worker " + workers_[number]->incarnation.ToShortString() +
           " is ready");
     pods_[index]->membership->OnWorkerReady(LocalTime(*pods_[index]), workers_[number]->incarnation,
-                                            "card", {}, state);
+                                            "card", terms, state);
   });
 }
 
@@ -281,9 +285,9 @@ void MembershipWorld::Over(int index, Outcome outcome) {
   Trace(Label(index) + ": " + std::string(rendezvous::OutcomeName(outcome)) +
         (outcome == Outcome::kQuorumLost ? ": " + pod.membership->reason() : ""));
   const rendezvous::DecisionRef& decision = pod.membership->decision();
-  const bool is_decided =
-      decision != nullptr && decision->job_ended() &&
-      (outcome == Outcome::kEnded || outcome == Outcome::kLeft || outcome == Outcome::kStateLost);
+  const bool is_decided = decision != nullptr && decision->job_ended() &&
+                          (outcome == Outcome::kEnded || outcome == Outcome::kLeft ||
+                           outcome == Outcome::kStateLost || outcome == Outcome::kMismatched);
   if (is_decided) {
     if (pod.worker >= 0) {
       CommandWorker(pod.worker, Duration(0), [this, number = pod.worker] {
@@ -292,12 +296,12 @@ void MembershipWorld::Over(int index, Outcome outcome) {
       });
     }
   }
-  if (outcome == Outcome::kStateLost) {
-    CheckStateLost(*pod.membership->decision());
+  if (outcome == Outcome::kStateLost || outcome == Outcome::kMismatched) {
+    if (outcome == Outcome::kStateLost) CheckStateLost(*pod.membership->decision());
     // Its agent stays for a while, to tell others.
     const bool comes_back = character_.restarts && pod.reachable_by_name;
     After(std::chrono::seconds(3), [this, index, comes_back, member = pod.process.member] {
-      KillPod(index, "the state is lost");
+      KillPod(index, "the job ended undone");
       if (comes_back && NewestPod(member) < 0) StartPod(member);
     });
     return;

@@ -49,6 +49,8 @@ class MembershipWorld {
   // What a seed chooses once.
   struct Character {
     int members = 3;
+    int watchers = 8;
+    bool terms_differ = false;  // of the workers, until faults are over
     bool has_witness = false;
     bool encodes = false;          // messages go through their wire format
     bool restarts = true;          // what died is started again once faults are over

@@ -38,6 +38,9 @@ MembershipWorld::Character MembershipWorld::Draw() {
   Character character;
   character.members = 2 + static_cast<int>(Below(6));
   character.has_witness = character.members > 2 && OneIn(5);
+  // So few that not everybody knows everybody.
+  if (OneIn(2)) character.watchers = 1 + static_cast<int>(Below(4));
+  character.terms_differ = OneIn(12);
   character.encodes = OneIn(8);
   character.restarts = !OneIn(3);
   character.initial_state = OneIn(4);
