@@ -116,6 +116,9 @@ void Membership::ConcludePrepare() {
     if (waits) return;
   }
   Choice choice{ObligedValue(proposer_.VoterAnswers()), ""};
+#ifdef CLOSERANKS_PLANT_OBLIGATION_IGNORED
+  choice.value = nullptr;
+#endif
   if (choice.value == nullptr) {
     choice = decision_ == nullptr ? FirstValue(proposer_.Answers(), Incarnation::Draw(random_))
                                   : NextValue(*decision_, proposer_.Answers());

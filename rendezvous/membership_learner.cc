@@ -80,7 +80,9 @@ void Membership::Handle(const Message& message) {
   if (const auto* decided = std::get_if<DecidedMessage>(&message.body)) {
     return Learn(decided->decision, {});
   }
+#ifndef CLOSERANKS_PLANT_GENERATION_UNCHECKED
   if (!IsOfThisGeneration(message)) return;
+#endif
   if (decision_ != nullptr && decision_->job_ended()) return;
   if (const auto* prepare = std::get_if<PrepareMessage>(&message.body)) {
     HandlePrepare(message, *prepare);
@@ -178,12 +180,19 @@ void Membership::ForgetOlderGeneration() {
 
 void Membership::UpdateInstalled() {
   if (decision_ == nullptr) return;
-  if (!installed_ && tally_.OfQuorum(Tally::kStored)) {
+  bool is_stored = tally_.OfQuorum(Tally::kStored);
+#ifdef CLOSERANKS_PLANT_INSTALLED_BEFORE_STORED
+  is_stored = true;
+#endif
+  if (!installed_ && is_stored) {
     installed_ = true;
     SendInstalled();
   }
   // After the end there is no generation that could miss the votes of who isn't listed in it.
-  const bool may_end = installed_ || SelfListed() == nullptr;
+  bool may_end = installed_ || SelfListed() == nullptr;
+#ifdef CLOSERANKS_PLANT_END_NOT_STORED
+  may_end = true;
+#endif
   if (decision_->job_ended() && may_end && !outcome_.has_value()) {
     end_is_decided_ = true;
     return Finish(OutcomeOf(decision_->end));
@@ -196,8 +205,11 @@ void Membership::InstallWorker() {
   if (listed == nullptr || listed->worker.IsNone() || listed->worker != worker_.incarnation) return;
   // A promise for the next generation is never withdrawn: its worker stays stopped until that is
   // made.
-  if (worker_.told_to_install == decision_->generation || !acceptor_.promised().IsNone() ||
-      decision_->job_ended()) {
+  bool has_promised = !acceptor_.promised().IsNone();
+#ifdef CLOSERANKS_PLANT_PROMISE_WITHDRAWN
+  has_promised = false;
+#endif
+  if (worker_.told_to_install == decision_->generation || has_promised || decision_->job_ended()) {
     return;
   }
   CHECK(worker_.phase == Worker::Phase::kStopped);

@@ -430,6 +430,30 @@ TEST_F(MembershipTest, WithALinkCutBetweenTwoTheThirdAndTheLowerGoOn) {
   EXPECT_EQ(agents_[0].membership->decision()->generation, generation) << "it is not to and fro";
 }
 
+TEST_F(MembershipTest, InALargeWorldOnlyTheWatchersHearEverybody) {
+  StartAll(30);
+  Pass(seconds(1));
+  delivered_ = 0;
+  Pass(seconds(3));
+  EXPECT_LE(delivered_, 2 * 8 * 30 * 21);
+  KillAgent(25);
+  EXPECT_EQ(InstalledBy(29), 2u) << "nobody waits for a heartbeat";
+}
+
+TEST_F(MembershipTest, WhenAllWatchersFallSilentAtOnceTheNextInLineTakeOver) {
+  StartAll(30);
+  for (MemberId member = 0; member < 8; ++member) agents_.erase(member);
+  Pass(seconds(3));
+  for (MemberId member = 8; member < 30; ++member) EXPECT_EQ(InstalledBy(member), 2u);
+}
+
+TEST_F(MembershipTest, WhoIsNoWatcherLeavesAtOnceToo) {
+  StartAll(12);
+  agents_[11].membership->OnLeaving(now_);
+  Settle();
+  EXPECT_EQ(agents_[11].outcome, Outcome::kLeft);
+}
+
 TEST_F(MembershipTest, NothingIsSentButHeartbeatsWhileNothingHappens) {
   StartAll(3);
   Pass(seconds(1));

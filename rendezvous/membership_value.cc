@@ -46,6 +46,15 @@ std::vector<Candidate> FindCandidates(const Decision& base, const std::vector<An
     if (candidate.listed == nullptr && !candidate.HasWorker() && !agent.witness) continue;
     candidate.is_holder = candidate.HasListedWorker() && answer.promise.state.has_value() &&
                           base.Holds(*answer.promise.state);
+#if defined(CLOSERANKS_PLANT_JOINER_COUNTED_AS_HOLDER)
+    candidate.is_holder = candidate.HasWorker() && answer.promise.state.has_value() &&
+                          base.Holds(*answer.promise.state);
+#elif defined(CLOSERANKS_PLANT_FLOOR_IGNORED)
+    candidate.is_holder = candidate.HasListedWorker() && answer.promise.state.has_value() &&
+                          base.OnLine(*answer.promise.state);
+#elif defined(CLOSERANKS_PLANT_RESUME_BY_STEP_ALONE)
+    candidate.is_holder = candidate.HasListedWorker() && answer.promise.state.has_value();
+#endif
     auto [place, is_new] = best.emplace(answer.from.member, candidate);
     if (!is_new && IsBetter(candidate, place->second)) place->second = candidate;
   }
@@ -141,7 +150,9 @@ void Displace(Decision& next, const MemberProcess& process) {
 // Who was listed in or before `base`, and is now displaced by another process of the same member,
 // or merely absent.
 void SettlePredecessors(const Decision& base, Decision& next) {
+#ifndef CLOSERANKS_PLANT_DISPLACED_FORGOTTEN
   next.displaced = base.displaced;
+#endif
   std::map<MemberId, AbsentMember> before;
   for (const AbsentMember& absent : base.absent) before[absent.member] = absent;
   for (const ListedMember& listed : base.members) {
@@ -219,6 +230,9 @@ std::string MismatchOf(const std::vector<const Answer*>& answers) {
 
 // See FirstValue.
 void EndIfMismatched(Decision& decision, const std::vector<const Answer*>& answers) {
+#ifdef CLOSERANKS_PLANT_TERMS_IGNORED
+  return;
+#endif
   if (decision.resume.reduced_in != 0) return;
   decision.mismatch = MismatchOf(answers);
   if (!decision.mismatch.empty()) decision.end = JobEnd::kMismatch;

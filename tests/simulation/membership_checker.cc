@@ -44,11 +44,24 @@ void MembershipChecker::AgentIs(const MemberProcess& agent,
     }
     decisions_[key].stored_by.insert(agent);
   }
-  if (!membership.installed()) return;
-  // More than half of the weight, with the tie rule counted here anew.
+  if (membership.installed()) CheckStored(agent, *decision, "takes it for installed");
+}
+
+void MembershipChecker::EndedBy(const MemberProcess& agent, const Decision& decision) {
+  for (const ListedMember& listed : decision.members) {
+    // Who isn't listed has no vote that could be missed.
+    if (listed.member != agent.member || listed.supervisor != agent.incarnation) continue;
+    CheckStored(agent, decision, "ends by it");
+  }
+}
+
+// More than half of the weight, with the tie rule counted here anew.
+void MembershipChecker::CheckStored(const MemberProcess& agent, const Decision& decision,
+                                    const std::string& what) {
+  const DecisionKey key{decision.lineage, decision.generation};
   const Known& known = decisions_[key];
   int total = 0, stored = 0;
-  const auto& members = decision->members;
+  const auto& members = decision.members;
   for (size_t i = 0; i < members.size(); ++i) {
     const int weight = i == 0 && members.size() % 2 == 0 ? 2 : 1;
     total += weight;
@@ -60,8 +73,8 @@ void MembershipChecker::AgentIs(const MemberProcess& agent,
     if (known.stored_by.contains(voter) || beyond) stored += weight;
   }
   if (2 * stored <= total) {
-    Fail(Text(agent, " takes generation ", key.second, " for installed; it is stored by ", stored,
-              " of ", total));
+    Fail(Text(agent, " ", what, ", and generation ", key.second, " is stored by ", stored, " of ",
+              total));
   }
 }
 

@@ -47,6 +47,8 @@ class MembershipChecker {
   void AgentIs(const MemberProcess& agent, const rendezvous::Membership& membership);
   void InstallCommanded(const MemberProcess& agent, const rendezvous::WorkerCommand& command,
                         bool worker_is_stopped);
+  // That agent ends, as `decision` says.
+  void EndedBy(const MemberProcess& agent, const rendezvous::Decision& decision);
   // The worker entered `decision`'s world at the resume step, with that history.
   void Entered(const rendezvous::Decision& decision, const Incarnation& worker,
                const StepHistory& history);
@@ -74,6 +76,8 @@ class MembershipChecker {
     std::map<MemberId, MemberProcess> last_supervisor, last_worker;  // that was listed
   };
 
+  void CheckStored(const MemberProcess& agent, const rendezvous::Decision& decision,
+                   const std::string& what);
   void CheckTerms(const rendezvous::Decision& decision);
   void CheckDisplaced(const rendezvous::Decision& decision);
   void Holds(Known& known, const Incarnation& worker, StepNumber step);

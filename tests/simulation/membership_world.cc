@@ -26,6 +26,18 @@ MembershipWorld::MembershipWorld(uint64_t seed, bool demands_liveness, bool trac
   now_ += std::chrono::hours(1);
 }
 
+MembershipWorld::MembershipWorld(const Script& script, bool trace)
+    : demands_liveness_(true),
+      trace_(trace),
+      random_(MixBits(script.seed)),
+      script_(script),
+      checker_(script.members) {
+  character_.members = script.members;
+  character_.watchers = script.watchers;
+  character_.restarts = false;
+  now_ += std::chrono::hours(1);
+}
+
 MembershipWorld::Result MembershipWorld::Run() {
   for (MemberId member = 0; member < character_.members; ++member) {
     After(Between(0, character_.storms_at_start ? 20'000 : 500'000),
@@ -106,7 +118,10 @@ int MembershipWorld::StartPod(MemberId member) {
   pod->membership = std::make_unique<Membership>(options, *pod->random, LocalTime(*pod));
   const int index = static_cast<int>(pods_.size());
   pods_.push_back(std::move(pod));
-  Trace(Label(index) + " starts");
+  Trace(Label(index) + " starts" +
+        (pods_.size() == 1 ? ", of " + std::to_string(character_.members) + " with " +
+                                 std::to_string(character_.watchers) + " watchers"
+                           : ""));
   Drain(index);
   if (!options.witness) {
     After(Between(5'000, 200'000), [this, index] { StartWorker(index); });
@@ -289,6 +304,7 @@ void MembershipWorld::Over(int index, Outcome outcome) {
                           (outcome == Outcome::kEnded || outcome == Outcome::kLeft ||
                            outcome == Outcome::kStateLost || outcome == Outcome::kMismatched);
   if (is_decided) {
+    checker_.EndedBy(pod.process, *decision);
     if (pod.worker >= 0) {
       CommandWorker(pod.worker, Duration(0), [this, number = pod.worker] {
         workers_[number]->stopped = true;
@@ -366,10 +382,12 @@ void MembershipWorld::Deliver(int from, const Envelope& envelope) {
       if (pods_[index]->process == MemberProcess{envelope.to, envelope.message.to}) to = index;
     }
   }
-  if (to < 0 || to == from) return;
+  if (to < 0 || to == from || !pods_[from]->alive) return;
+  if (triggered_ && StrikesBefore(from, to)) return;
   if (!faults_are_over_) MaybeStrike(from, to, envelope.message);
   if (!faults_are_over_ && OneIn(character_.drop_one_in)) return;
   auto message = std::make_shared<const Message>(envelope.message);
+  if (triggered_) StrikeAfter(from);
   const int copies = !faults_are_over_ && OneIn(character_.duplicate_one_in) ? 2 : 1;
   for (int copy = 0; copy < copies; ++copy) {
     Duration delay = MessageDelay();

@@ -28,12 +28,34 @@ class MembershipWorld {
     size_t events = 0;
     size_t decisions = 0;
     size_t stable_steps = 0;
-    bool lost = false;  // no quorum was left, so nothing could go on
+    bool lost = false;    // no quorum was left, so nothing could go on
+    bool struck = false;  // of a script
+  };
+
+  // One thing happens to a sound job, and one more at one message of what follows.
+  struct Script {
+    enum class Trigger { kWorkerKilled, kPodKilled, kPodLeaves, kPodJoins };
+    enum class Strike {
+      kSenderEndsBefore,  // it was about to send it
+      kSenderEndsAfter,
+      kReceiverEnds,
+      kCutThere,  // one way, for three seconds, this message included
+      kCutBack,   // the other way
+    };
+    int members = 3;
+    int watchers = 8;
+    Trigger trigger = Trigger::kWorkerKilled;
+    Strike strike = Strike::kSenderEndsBefore;
+    int message = 0;  // of those sent after the trigger; beyond the last: there is no strike
+    uint64_t seed = 0;
   };
 
   // Without `demands_liveness` only what must never happen is a violation.
   MembershipWorld(uint64_t seed, bool demands_liveness, bool trace);
+  MembershipWorld(const Script& script, bool trace);
   Result Run();
+  // Of a script. Its survivors must go on within a bounded time.
+  Result RunScript();
 
  private:
   using Action = std::function<void()>;
@@ -153,6 +175,12 @@ class MembershipWorld {
   void TryApply(int worker);
   std::optional<rendezvous::WorkerState> StateOf(const Worker& worker) const;
 
+  // membership_world_script.cc
+  bool RunUntilSettled(Duration limit);
+  void Trigger();
+  bool StrikesBefore(int from, int to);
+  void StrikeAfter(int from);
+
   // membership_world_faults.cc
   Character Draw();
   void ScheduleFault();
@@ -171,6 +199,10 @@ class MembershipWorld {
   const bool trace_;
   SeededRandom random_;
   Character character_;
+  std::optional<Script> script_;
+  bool triggered_ = false;
+  bool struck_ = false;
+  int sent_ = 0;  // since the trigger
   TimePoint now_{};
   uint64_t order_ = 0;
   size_t events_ = 0;
