@@ -36,6 +36,7 @@ TEST(SessionMessages, WhatTheAgentSaysArrivesAsItWas) {
   ExpectRoundTrip(DecodeAgentMessage, Ended{ExitCode::kQuorumLost, "why"});
   ExpectRoundTrip(DecodeAgentMessage, DataConnection{5});
   ExpectRoundTrip(DecodeAgentMessage, Leave{std::chrono::seconds(9)});
+  ExpectRoundTrip(DecodeAgentMessage, Lost{2, "killed"});
   auto install = DecodeAgentMessage(
       Encode(AgentMessage(Install{std::make_shared<const Decision>(SomeDecision())})));
   ASSERT_TRUE(install.ok()) << install.status();
@@ -56,6 +57,7 @@ TEST(SessionMessages, WhatTheWorkerSaysArrivesAsItWas) {
   ExpectRoundTrip(DecodeWorkerMessage, Goodbye{});
   ExpectRoundTrip(DecodeWorkerMessage, Entered{3});
   ExpectRoundTrip(DecodeWorkerMessage, Leaving{true});
+  ExpectRoundTrip(DecodeWorkerMessage, Failing{"boom"});
 }
 
 TEST(SessionMessages, ADecisionThatContradictsItselfIsRefused) {
