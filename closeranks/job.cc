@@ -128,9 +128,14 @@ int Run(int argc, char** argv, const std::function<void(Job&)>& program) {
     const ExitCode code = ended != ExitCode::kOk ? ended : error.exit_code();
     const bool in_order = code == ExitCode::kOk || code == ExitCode::kLeft;
     LOG_AT_LEVEL(in_order ? google::INFO : google::ERROR) << error.status().message();
+    // The others know why the job ended.
+    if (job != nullptr && !in_order && ended == ExitCode::kOk) {
+      job->worker().ReportFailing("failed: " + error.status().message());
+    }
     return static_cast<int>(code);
   } catch (const std::exception& error) {
     LOG(ERROR) << ExceptionText(error);
+    if (job != nullptr) job->worker().ReportFailing("threw " + ExceptionText(error));
     return static_cast<int>(ExitCode::kError);
   }
 }

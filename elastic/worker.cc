@@ -83,6 +83,9 @@ Result<std::unique_ptr<Worker>> Worker::Start(std::unique_ptr<net::Socket> agent
                                         std::unique_ptr<net::Socket> connection) {
       if (raw->connections_ != nullptr) raw->connections_->Accept(std::move(connection));
     };
+    handlers.on_lost = [](const rendezvous::Lost& lost) {
+      LOG(WARNING) << "member " << lost.member << " is lost: its worker " << lost.cause;
+    };
     handlers.on_leave = [raw](const rendezvous::Leave& leave) { raw->OnLeave(leave); };
     auto link = std::make_unique<net::Link>(raw->loop_thread_->loop(), std::move(agent_socket));
     raw->session_ = std::make_unique<rendezvous::WorkerSession>(
@@ -180,6 +183,10 @@ bool Worker::leaves() const {
 
 void Worker::ReportLeaving() {
   loop_thread_->RunInLoop([this] { Send(rendezvous::Leaving{.now = true}); });
+}
+
+void Worker::ReportFailing(const std::string& cause) {
+  loop_thread_->RunAndWait([&] { Send(rendezvous::Failing{cause}); });
 }
 
 void Worker::WatchLeaveSignal() {

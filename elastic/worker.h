@@ -76,6 +76,9 @@ class Worker {
   // The others have what it has: it is to be voted out. The gate tells when it was.
   void ReportLeaving();
 
+  // This process is about to end, because of this. Blocks until it's on its way.
+  void ReportFailing(const std::string& cause);
+
   // How the job ended for this worker; kOk while it goes on.
   ExitCode exit_code() const { return exit_code_; }
 

@@ -144,7 +144,13 @@ rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
     EndWorker(slots_.at(member), reason, heard);
   };
   owner.on_hung_up = [this, member] { FinishOff(slots_.at(member)); };
-  owner.on_progress = [this](const rendezvous::Progress& progress) { OnProgress(progress); };
+  owner.on_progress = [this, member](const rendezvous::Progress& progress) {
+    OnProgress(slots_.at(member), progress);
+  };
+  owner.on_failing = [this, member](const std::string& cause) {
+    Slot& slot = slots_.at(member);
+    TellLoss(slot, cause + slot.where);
+  };
   owner.on_hello = [this, member](const rendezvous::Hello& hello) {
     Slot& slot = slots_.at(member);
     slot.incarnation = hello.worker.ToString();

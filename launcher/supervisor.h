@@ -76,6 +76,9 @@ class Supervisor {
     // Of the running worker.
     std::vector<std::unique_ptr<net::Socket>> lifelines;
     std::string ended_for;  // why it was ended from here, or empty
+    std::string cause;      // what the other workers were told of its loss, or empty
+    std::string last_line;  // that it wrote to stderr, but for a stack
+    std::string where;      // " in step 12", for people; empty before the first
     TimePoint lost_at{};    // it was ended, or seen to be dying; none: it runs
     TimePoint heard_at{};   // last, if it was ended for its silence
     net::TimerId restart = net::kNoTimer;
@@ -99,9 +102,13 @@ class Supervisor {
   void PassOn(int signal);
   void ReapAll();
   void OnExit(Slot& slot, const ExitResult& result);
-  void OnProgress(const rendezvous::Progress& progress);
+  void OnProgress(Slot& slot, const rendezvous::Progress& progress);
   void OnEnding(MemberId member, const rendezvous::Agent::Ending& ending);
   void OnMismatch(const Status& mismatch);
+  // The other workers' logs are to say why this one was lost. The first cause counts.
+  void TellLoss(Slot& slot, const std::string& cause);
+  // Of a worker that ended by itself.
+  static std::string CauseOf(const Slot& slot, const ExitResult& result);
   // The member takes no further part: its worker ends by itself within the grace period, or is
   // ended.
   void EndMember(Slot& slot, ExitCode code);

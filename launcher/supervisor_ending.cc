@@ -45,20 +45,22 @@ void Supervisor::OnExit(Slot& slot, const ExitResult& result) {
   DropLifelines(slot);
   slot.child->Reaped();
   slot.child.reset();
+  bool in_order = result.signal == 0 && result.code == 0;
+  // The others may have come to the job's end between its last sign of life and now.
+  bool early = !stopping_ && !slot.ending.has_value() && !agent.worker_leaves() &&
+               (agent.worker_left_early() || (!job_ended_ && !agent.worker_was_told()));
+  slot.never_joined = in_order && early && !slot.asked_in && !host_->has_started();
+  if (early && !slot.never_joined) TellLoss(slot, CauseOf(slot, result));
   telemetry::WorkerExitEvent exit;
   exit.member = slot.member;
   exit.incarnation = slot.incarnation;
   exit.code = result.signal == 0 ? result.code : -1;
   exit.signal = result.signal;
   exit.ended_for = slot.ended_for;
+  exit.cause = slot.cause;
   exit.t_lost = slot.lost_at != TimePoint{} ? slot.lost_at : clock_.Now();
   exit.t_heard = slot.heard_at;
   events_->Write(ToRecord(exit));
-  bool in_order = result.signal == 0 && result.code == 0;
-  // The others may have come to the job's end between its last sign of life and now.
-  bool early = !stopping_ && !slot.ending.has_value() && !agent.worker_leaves() &&
-               (agent.worker_left_early() || (!job_ended_ && !agent.worker_was_told()));
-  slot.never_joined = in_order && early && !slot.asked_in && !host_->has_started();
   bool premature = in_order && early && !slot.never_joined;
   RestartPolicy::Verdict verdict;
   if (early) verdict = slot.policy.OnExit(clock_.Now(), result);
@@ -68,7 +70,7 @@ void Supervisor::OnExit(Slot& slot, const ExitResult& result) {
   } else if (result.signal == 0 && result.code == static_cast<int>(ExitCode::kLeft)) {
     LOG(INFO) << "the worker of member " << slot.member << " has ended, as it was told to";
   } else if (!in_order) {
-    LOG(WARNING) << "the worker of member " << slot.member << " " << result.ToString()
+    LOG(WARNING) << "the worker of member " << slot.member << " " << result.ToString() << slot.where
                  << (verdict.reason.empty() ? "" : "; " + verdict.reason);
   }
   if (verdict.restart && !job_ended_) {
@@ -82,6 +84,20 @@ void Supervisor::OnExit(Slot& slot, const ExitResult& result) {
     slot.exit_code = FinalCode(slot, result, early);
   }
   slot.never_joined ? CheckStart() : GiveUpStart(slot, "");
+}
+
+void Supervisor::TellLoss(Slot& slot, const std::string& cause) {
+  if (!slot.cause.empty()) return;
+  slot.cause = cause;
+  host_->TellLoss(slot.member, cause);
+}
+
+std::string Supervisor::CauseOf(const Slot& slot, const ExitResult& result) {
+  if (!slot.ended_for.empty()) return "was ended" + slot.where + ": " + slot.ended_for;
+  const std::string end = result.ToString() + slot.where;
+  // It may have said why. Who was killed by another had other things to say.
+  const bool may_have_said = result.signal == SIGABRT || (result.signal == 0 && result.code != 0);
+  return may_have_said && !slot.last_line.empty() ? end + ": " + slot.last_line : end;
 }
 
 void Supervisor::GiveUpStart(const Slot& gone, const std::string& why) {

@@ -12,6 +12,14 @@
 #include "telemetry/records.h"
 
 namespace closeranks::launcher {
+namespace {
+
+// As glog writes one after the line that says what happened.
+bool IsOfStack(const std::string& line) {
+  return line.starts_with("***") || line.starts_with("    @ ");
+}
+
+}  // namespace
 
 Status Supervisor::StartWorker(Slot& slot) {
   Status started = LaunchWorker(slot);
@@ -56,12 +64,16 @@ Status Supervisor::LaunchWorker(Slot& slot) {
   child.open_files = worker_open_files_;
   ASSIGN_OR_RETURN(slot.child,
                    ChildProcess::Start(std::move(child), loop_,
-                                       [this, member = slot.member](std::string line, bool error) {
-                                         Print(error ? error_ : out_, member, line);
+                                       [this, &slot](const std::string& line, bool error) {
+                                         if (error && !IsOfStack(line)) slot.last_line = line;
+                                         Print(error ? error_ : out_, slot.member, line);
                                        }));
   slot.incarnation.clear();
   slot.asked_in = false;
   slot.ended_for.clear();
+  slot.cause.clear();
+  slot.last_line.clear();
+  slot.where.clear();
   slot.lost_at = slot.heard_at = {};
   telemetry::WorkerStartedEvent started;
   started.member = slot.member;

@@ -179,6 +179,8 @@ void Agent::OnWorkerMessage(const WorkerMessage& message) {
   } else if (auto* leaving = std::get_if<Leaving>(&message)) {
     worker_leaves_ = true;
     if (leaving->now) membership_.OnLeaving(now);
+  } else if (auto* failing = std::get_if<Failing>(&message)) {
+    owner_.on_failing(failing->cause);
   }
   Drain();
 }

@@ -50,6 +50,8 @@ class Agent {
     std::function<void()> on_ready;
     // Something that hangs up when the worker dies: WorkerDoomed is to follow when it does.
     std::function<void(std::unique_ptr<net::Socket>)> on_lifeline;
+    // The worker is about to end because of an error, which it tells.
+    std::function<void(const std::string& cause)> on_failing;
     // Once: this member takes no further part. kEnded: go on running the agent while others may
     // ask.
     std::function<void(const Ending&)> on_outcome;
@@ -77,6 +79,8 @@ class Agent {
   // The worker is to leave in good order, within `grace`; it says when the member is to be voted
   // out.
   void AskWorkerToLeave(Duration grace);
+  // The worker is to say in its log whom the job has lost.
+  void TellWorker(const Lost& lost) { SendToWorker(lost); }
 
   void OnPeerMessage(const Message& message);
   void OnPeerLinkUp(const MemberProcess& supervisor);

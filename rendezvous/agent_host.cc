@@ -140,7 +140,29 @@ void AgentHost::Send(const Envelope& envelope) {
   });
 }
 
+void AgentHost::TellLoss(MemberId member, std::string cause) {
+  if (cause.size() > kMaxCauseBytes) cause.resize(kMaxCauseBytes);
+  for (const auto& [id, agent] : agents_) {
+    if (id != member) agent->TellWorker({member, cause});
+  }
+  const DecisionRef& decision = agents_.at(member)->membership().decision();
+  if (decision == nullptr) return;
+  for (const ListedMember& listed : decision->members) {
+    if (agents_.contains(listed.member)) continue;
+    links_->Send({listed.member,
+                  {{member, supervisor_},
+                   listed.supervisor,
+                   decision->lineage,
+                   decision->generation,
+                   LossMessage{cause}}});
+  }
+}
+
 void AgentHost::OnPeerMessage(MemberId to, const Message& message) {
+  if (const auto* loss = std::get_if<LossMessage>(&message.body)) {
+    if (Agent* agent = this->agent(to)) agent->TellWorker({message.from.member, loss->cause});
+    return;
+  }
   if (!agents_.contains(message.from.member)) {
     Generation& known = known_to_[message.from];
     known = std::max(known, message.generation);

@@ -62,6 +62,10 @@ class AgentHost {
   const net::Address& advertised() const { return options_.advertised; }
   const Incarnation& supervisor() const { return supervisor_; }
 
+  // Tells every other worker of the job that `member`'s, of this host, is lost and why. Of the
+  // cause as much goes out as a message has room for.
+  void TellLoss(MemberId member, std::string cause);
+
   // Whether some agent here was ever in an agreed world.
   bool has_started() const;
   // Once the job's end is agreed on: whether every supervisor that shared it is known to know it.

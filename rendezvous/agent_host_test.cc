@@ -56,6 +56,7 @@ class AgentHostTest : public testing::Test {
           owner.on_progress = [](const Progress&) {};
           owner.on_hello = [](const Hello&) {};
           owner.on_ready = [] {};
+          owner.on_failing = [](const std::string&) {};
           owner.on_lifeline = [](std::unique_ptr<net::Socket>) {};
           owner.on_outcome = [raw](const Agent::Ending& end) { raw->endings.push_back(end); };
           return owner;

@@ -35,6 +35,7 @@ class AgentTest : public testing::Test {
     owner.on_progress = [](const Progress&) {};
     owner.on_hello = [this](const Hello&) { told_.push_back("hello"); };
     owner.on_ready = [this] { told_.push_back("ready"); };
+    owner.on_failing = [](const std::string&) {};
     owner.on_lifeline = [](std::unique_ptr<net::Socket>) {};
     owner.on_outcome = [](const Agent::Ending&) {};
     agent_ = std::make_unique<Agent>(std::move(options), loop_, random_, std::move(owner));

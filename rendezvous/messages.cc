@@ -13,8 +13,8 @@ namespace {
 // Raised with every change of the format. The handshake compares builds before it comes to this.
 constexpr uint8_t kVersion = 3;
 
-constexpr std::array<std::string_view, 7> kKindNames = {"Status", "Prepare",  "Promise", "Reject",
-                                                        "Accept", "Accepted", "Decided"};
+constexpr std::array<std::string_view, 8> kKindNames = {"Status", "Prepare",  "Promise", "Reject",
+                                                        "Accept", "Accepted", "Decided", "Loss"};
 static_assert(kKindNames.size() == std::variant_size_v<MessageBody>);
 
 // Reads one message; what is well formed but senseless is noted in `status_`.
@@ -97,9 +97,15 @@ class Decoder {
       case 5:
         message.body = AcceptedMessage{ReadBallot()};
         return;
-      default:
+      case 6:
         message.body = DecidedMessage{ReadDecision()};
         return;
+      default: {
+        LossMessage body{reader_.GetString()};
+        if (body.cause.size() > kMaxCauseBytes) status_ = InvalidArgument("its cause is too long");
+        message.body = std::move(body);
+        return;
+      }
     }
   }
 
@@ -199,6 +205,8 @@ void PutBody(ByteWriter& writer, const AcceptMessage& body) {
 void PutBody(ByteWriter& writer, const AcceptedMessage& body) { Put(writer, body.ballot); }
 
 void PutBody(ByteWriter& writer, const DecidedMessage& body) { Encode(*body.decision, writer); }
+
+void PutBody(ByteWriter& writer, const LossMessage& body) { writer.PutString(body.cause); }
 
 }  // namespace
 

@@ -19,6 +19,8 @@
 
 namespace closeranks::rendezvous {
 
+inline constexpr size_t kMaxCauseBytes = 1024;
+
 // A proposer's attempt. Rounds start at 1; {0, ...} is before any. The incarnation keeps apart the
 // attempts of two processes of one member, which can both try to make generation 1.
 struct Ballot {
@@ -101,8 +103,15 @@ struct DecidedMessage {
   DecisionRef decision;
 };
 
+// The sender's worker is lost, or about to be, and why: for people. The membership has no part in
+// it.
+struct LossMessage {
+  std::string cause;  // at most kMaxCauseBytes
+  bool operator==(const LossMessage&) const = default;
+};
+
 using MessageBody = std::variant<StatusMessage, PrepareMessage, PromiseMessage, RejectMessage,
-                                 AcceptMessage, AcceptedMessage, DecidedMessage>;
+                                 AcceptMessage, AcceptedMessage, DecidedMessage, LossMessage>;
 
 struct Message {
   MemberProcess from;         // incarnation: the supervisor's

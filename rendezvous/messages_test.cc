@@ -36,6 +36,7 @@ std::vector<Message> OneOfEachKind() {
   bodies.push_back(AcceptMessage{ballot, MakeDecision()});
   bodies.emplace_back(AcceptedMessage{ballot});
   bodies.push_back(DecidedMessage{MakeDecision()});
+  bodies.push_back(LossMessage{"killed"});
   std::vector<Message> messages;
   for (MessageBody& body : bodies) {
     messages.push_back({{1, {2, 2}}, {2, 1}, {1, 1}, 1, std::move(body)});

@@ -52,7 +52,11 @@ std::string Encode(const AgentMessage& message) {
                           Encode(m.state, writer);
                         },
                         [&](const DataConnection& m) { writer.Put(m.from); },
-                        [&](const Leave& m) { writer.Put(m.grace.count()); }},
+                        [&](const Leave& m) { writer.Put(m.grace.count()); },
+                        [&](const Lost& m) {
+                          writer.Put(m.member);
+                          writer.PutString(m.cause);
+                        }},
              message);
   return std::move(writer).bytes();
 }
@@ -81,6 +85,7 @@ std::string Encode(const WorkerMessage& message) {
                         [&](const Done&) {}, [&](const LifelineEnd&) {}, [&](const Goodbye&) {},
                         [&](const Entered& m) { writer.Put(m.generation); },
                         [&](const Leaving& m) { writer.Put(m.now); },
+                        [&](const Failing& m) { writer.PutString(m.cause); },
                         [&](const Progress& m) {
                           writer.Put(m.step);
                           writer.Put(m.steps);
@@ -130,6 +135,12 @@ Result<AgentMessage> DecodeAgentMessage(std::string_view bytes) {
     }
     case 5: {
       Leave m{Duration(reader.Get<Duration::rep>())};
+      return Whole<AgentMessage>(reader, m);
+    }
+    case 6: {
+      Lost m;
+      m.member = reader.Get<MemberId>();
+      m.cause = reader.GetString();
       return Whole<AgentMessage>(reader, m);
     }
     default:
@@ -190,6 +201,10 @@ Result<WorkerMessage> DecodeWorkerMessage(std::string_view bytes) {
     }
     case 9: {
       Leaving m{reader.Get<uint8_t>() != 0};
+      return Whole<WorkerMessage>(reader, m);
+    }
+    case 10: {
+      Failing m{reader.GetString()};
       return Whole<WorkerMessage>(reader, m);
     }
     default:

@@ -63,7 +63,14 @@ struct Leave {
   bool operator==(const Leave&) const = default;
 };
 
-using AgentMessage = std::variant<Welcome, Freeze, Install, Ended, DataConnection, Leave>;
+// Another member's worker is lost, or about to be, and why: for people.
+struct Lost {
+  MemberId member = -1;
+  std::string cause;
+  bool operator==(const Lost&) const = default;
+};
+
+using AgentMessage = std::variant<Welcome, Freeze, Install, Ended, DataConnection, Leave, Lost>;
 
 // --- from the worker ---
 
@@ -139,8 +146,14 @@ struct Leaving {
   bool operator==(const Leaving&) const = default;
 };
 
+// It is about to end, because of this.
+struct Failing {
+  std::string cause;
+  bool operator==(const Failing&) const = default;
+};
+
 using WorkerMessage = std::variant<Hello, Ready, Frozen, Failure, Done, Progress, LifelineEnd,
-                                   Goodbye, Entered, Leaving>;
+                                   Goodbye, Entered, Leaving, Failing>;
 
 std::string Encode(const AgentMessage& message);
 std::string Encode(const WorkerMessage& message);

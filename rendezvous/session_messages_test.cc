@@ -41,6 +41,7 @@ TEST(SessionMessages, WhatTheAgentSaysArrivesAsItWas) {
   ExpectRoundTrip(DecodeAgentMessage, Ended{ExitCode::kQuorumLost, "why", {7, 2, 99}});
   ExpectRoundTrip(DecodeAgentMessage, DataConnection{5});
   ExpectRoundTrip(DecodeAgentMessage, Leave{std::chrono::seconds(9)});
+  ExpectRoundTrip(DecodeAgentMessage, Lost{2, "killed"});
   auto install = DecodeAgentMessage(
       Encode(AgentMessage(Install{std::make_shared<const Decision>(SomeDecision())})));
   ASSERT_TRUE(install.ok()) << install.status();
@@ -61,6 +62,7 @@ TEST(SessionMessages, WhatTheWorkerSaysArrivesAsItWas) {
   ExpectRoundTrip(DecodeWorkerMessage, Goodbye{});
   ExpectRoundTrip(DecodeWorkerMessage, Entered{3});
   ExpectRoundTrip(DecodeWorkerMessage, Leaving{true});
+  ExpectRoundTrip(DecodeWorkerMessage, Failing{"boom"});
 }
 
 TEST(SessionMessages, ADecisionThatContradictsItselfIsRefused) {

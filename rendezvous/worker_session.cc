@@ -61,6 +61,8 @@ void WorkerSession::OnFrame(std::string_view payload, std::unique_ptr<net::Socke
     handlers_.on_data_connection(*connection, std::move(passed));
   } else if (auto* leave = std::get_if<Leave>(&*message)) {
     handlers_.on_leave(*leave);
+  } else if (auto* lost = std::get_if<Lost>(&*message)) {
+    handlers_.on_lost(*lost);
   }
 }
 

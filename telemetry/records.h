@@ -249,6 +249,7 @@ struct WorkerExitEvent {
   int code = -1;            // the exit code, or -1
   int signal = 0;           // the signal that ended it, or 0
   std::string ended_for;    // why the launcher ended it; empty: it didn't, or by a "kill"
+  std::string cause;        // what the others were told of its loss; empty: it was none
   TimePoint t_lost;         // it was ended, or first seen to be dying
   TimePoint t_heard;        // it gave its last sign of life; none unless it was ended for silence
   static void ForEachField(auto& event, auto field) {
@@ -257,6 +258,7 @@ struct WorkerExitEvent {
     field("code", event.code);
     field("signal", event.signal);
     field("ended_for", event.ended_for);
+    field("cause", event.cause);
     field("t_lost", event.t_lost);
     field("t_heard", event.t_heard);
   }

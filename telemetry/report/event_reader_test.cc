@@ -22,7 +22,7 @@ const EndEvent kEnd = {940, "ab12", 1.5};
 const RunEvent kRun = {"train --mode=\"fast\"", 4};
 const WorkerStartedEvent kStarted = {3, "1a2b", 4711};
 const KillEvent kKill = {3, 2, 11, At(6)};
-const WorkerExitEvent kExit = {3, "1a2b", 86, 9, "it was silent", At(7), At(8)};
+const WorkerExitEvent kExit = {3, "1a2b", 86, 9, "it was silent", "was ended", At(7), At(8)};
 const SupervisorEndEvent kSupervisorEnd = {86};
 
 class EventReaderTest : public testing::Test {

@@ -139,6 +139,8 @@ bool RecoveryFinder::AllHaveLeft(Changes::const_iterator change) const {
 TimePoint RecoveryFinder::TimeLoss(Changes::const_iterator change,
                                    const std::vector<const Kill*>& kills, TimePoint detected,
                                    Recovery& recovery) const {
+  const Timed<WorkerExitEvent>* exit = LastExit(change);
+  if (exit != nullptr) recovery.cause = exit->event.cause;
   if (!kills.empty()) {
     TimePoint last = kills.front()->t;
     for (const Kill* kill : kills) {
@@ -148,7 +150,6 @@ TimePoint RecoveryFinder::TimeLoss(Changes::const_iterator change,
     recovery.timed_from = LossTimedFrom::kKill;
     return last;
   }
-  const Timed<WorkerExitEvent>* exit = LastExit(change);
   if (exit != nullptr) recovery.ended_for = exit->event.ended_for;
   if (exit == nullptr || LostAt(*exit) >= detected) {
     recovery.timed_from = LossTimedFrom::kDetection;

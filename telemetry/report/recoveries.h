@@ -37,6 +37,7 @@ struct Recovery {
   int survivors = 0;
   LossTimedFrom timed_from = LossTimedFrom::kKill;
   std::string ended_for;         // why the launcher ended a lost one, not for a kill; or empty
+  std::string cause;             // what the last one to go ended of, or empty
   StepNumber torn_step = 0;      // the one that a lost worker was in, or that had to be replayed
   double at_seconds = 0;         // of the loss, since the training began
   double usable_at_seconds = 0;  // of the new world

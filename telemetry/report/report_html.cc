@@ -111,7 +111,7 @@ std::string HowLost(const Recovery& recovery) {
       return "killed";
     case LossTimedFrom::kExit:
     case LossTimedFrom::kLastHeard:
-      return "died";
+      return recovery.cause.empty() ? "died" : recovery.cause;
     case LossTimedFrom::kDetection:
       break;
   }

@@ -27,6 +27,7 @@ Json ToJson(const Recovery& recovery) {
           {"survivors", recovery.survivors},
           {"timed_from", LossTimedFromName(recovery.timed_from)},
           {"ended_for", OrNull(recovery.ended_for)},
+          {"cause", OrNull(recovery.cause)},
           {"step", recovery.torn_step},
           {"at_seconds", Rounded(recovery.at_seconds)},
           {"detect_ms", Rounded(recovery.detect_ms)},

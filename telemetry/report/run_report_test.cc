@@ -291,7 +291,8 @@ TEST_F(Report, ACrashWithoutAnyRecordOfItIsTimedFromItsDetectionAndSaysSo) {
 
 TEST_F(Report, ALossThatItsLauncherSawBeforeItReapedItIsTimedFromThat) {
   Write({.record_kill = false});
-  EditSupervisor(R"("ended_for":"","t_lost":0)", R"("ended_for":"","t_lost":1350100000)");
+  EditSupervisor(R"("ended_for":"","cause":"","t_lost":0)",
+                 R"("ended_for":"","cause":"","t_lost":1350100000)");
   const Recovery recovery = Read().value().recoveries.at(0);
   EXPECT_EQ(recovery.timed_from, LossTimedFrom::kExit);
   EXPECT_DOUBLE_EQ(recovery.detect_ms, 0.9);
@@ -303,9 +304,9 @@ TEST_F(Report, AWorkerThatFellSilentIsTimedFromItsLastSignOfLifeAndSaysSo) {
   // Stopped soon after 1250 ms; ended and reaped when a survivor had noticed already.
   EditSupervisor(R"({"t":1350500000,"event":"worker_exit")",
                  R"({"t":1353000000,"event":"worker_exit")");
-  EditSupervisor(
-      R"("ended_for":"","t_lost":0,"t_heard":0)",
-      R"("ended_for":"it wasn't heard for 100 ms","t_lost":1352000000,"t_heard":1250000000)");
+  EditSupervisor(R"("ended_for":"","cause":"","t_lost":0,"t_heard":0)",
+                 R"("ended_for":"it wasn't heard for 100 ms","cause":"","t_lost":1352000000,)"
+                 R"("t_heard":1250000000)");
   RunReport report = Read().value();
   const Recovery& recovery = report.recoveries.at(0);
   EXPECT_EQ(recovery.timed_from, LossTimedFrom::kLastHeard);
@@ -332,13 +333,22 @@ TEST_F(Report, AnEndWithAnExitCodeHasNoSignal) {
   EXPECT_TRUE(json["abnormal_exits"].at(0)["signal"].is_null());
 }
 
+TEST_F(Report, NamesTheCauseOfALoss) {
+  Write({.record_kill = false});
+  EditSupervisor(R"("cause":"")", R"("cause":"threw a bad sample in step 4")");
+  const RunReport report = Read().value();
+  auto json = nlohmann::json::parse(ReportJson(report));
+  EXPECT_EQ(json["recoveries"].at(0)["cause"], "threw a bad sample in step 4");
+  EXPECT_NE(ReportHtml(report).find("<td>threw a bad sample in step 4</td>"), std::string::npos);
+}
+
 TEST_F(Report, ACrashIsNotTimedFromAnEarlierExitOfItsMember) {
   Write({.record_kill = false, .record_exit = false});
   constexpr std::string_view kRestarted = R"({"t":1380000000,"event":"worker_started")";
   std::string lost = SyntheticProcess(0).incarnation.ToString();
   auto exit = [](const std::string& t, const std::string& incarnation) {
     return R"({"t":)" + t + R"(,"event":"worker_exit","member":0,"incarnation":")" + incarnation +
-           R"(","code":1,"signal":0,"ended_for":"","t_lost":0,"t_heard":0})" + "\n";
+           R"(","code":1,"signal":0,"ended_for":"","cause":"","t_lost":0,"t_heard":0})" + "\n";
   };
   // Before generation 1: one that had said its name, and one that hadn't.
   std::string earlier = exit("850000000", "00000000000000000000000000000001");
@@ -437,7 +447,7 @@ TEST_F(Report, NobodyIsLostOnlyWhenNoWorkerDiedWhileTheRunTrained) {
   constexpr std::string_view kEnd = R"({"t":1800000000,"event":"end")";
   auto add_exit = [&](const std::string& t, const std::string& how) {
     EditSupervisor(kEnd, R"({"t":)" + t + R"(,"event":"worker_exit","member":1,)" + how +
-                             R"(,"ended_for":"","t_lost":0,"t_heard":0})" + "\n" +
+                             R"(,"ended_for":"","cause":"","t_lost":0,"t_heard":0})" + "\n" +
                              std::string(kEnd));
   };
   // In order, before the training began, and after the job ended.

@@ -194,7 +194,7 @@ TEST(ElasticJob, WhoCantWriteItsRecordEndsWithItsCodeAndTheOthersFinish) {
       for (int i = 0; i < ended; ++i) ASSERT_TRUE(job.WaitForOutput("exited with code 86"));
       barrier.Open();
       EXPECT_EQ(job.Wait(), 86) << job.output();
-      EXPECT_EQ(CountLines(job.output(), "writing /dev/full: "), ended) << job.output();
+      EXPECT_EQ(CountLines(job.output(), "] E "), ended) << job.output();
       ExpectNoProcessLeft(folder);
       EXPECT_EQ(ExpectTrained(folder, 3 - ended), Undisturbed()) << job.output();
     }
@@ -205,7 +205,7 @@ TEST(ElasticJob, ADiskThatIsFullForAllEndsTheRunAtOnce) {
   ReportFolder folder;
   JobProcess job(RunFlags(folder, 4, {}, {"--full_disk=0,1,2,3"}));
   EXPECT_EQ(job.Wait(), 86) << job.output();
-  EXPECT_EQ(CountLines(job.output(), "writing /dev/full: "), 4) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "] E "), 4) << job.output();
   EXPECT_EQ(CountLines(job.output(), "exited with code 86"), 4) << job.output();
   ExpectNoProcessLeft(folder);
 }
@@ -275,6 +275,35 @@ TEST(ElasticJob, WhyAndSinceWhenAWorkerWasEndedIsOnRecord) {
   EXPECT_GT(killed.event.t_lost, silent.event.t_lost);
   EXPECT_LE(killed.event.t_lost, killed.t);
   ExpectNoProcessLeft(folder);
+}
+
+TEST(ElasticJob, EveryRanksLogSaysWhoWasLostAndWhy) {
+  const std::pair<const char*, const char*> faults[] = {
+      {"kill", "its worker was killed by signal 9 (Killed) in step 5"},
+      {"segv", "its worker was killed by signal 11 (Segmentation fault) in step 5"},
+      {"check", "its worker was killed by signal 6 (Aborted) in step 5: F "},
+      {"throw", "its worker threw a bad sample in step 5"}};
+  for (const auto& [action, text] : faults) {
+    SCOPED_TRACE(action);
+    ReportFolder folder;
+    testing_job::Barrier barrier(folder), linger(folder, "linger");
+    JobProcess job(RunFlags(folder, 4, {},
+                            {std::string("--faults=1:part:") + action + ":5", "--pause_step=9",
+                             "--pause_at=" + barrier.path(), "--linger_at=" + linger.path()}));
+    // The one that threw isn't even gone by then.
+    for (int rank = 0; rank < 3; ++rank) ASSERT_TRUE(job.WaitForOutput(text));
+    linger.Open();
+    barrier.Open();
+    EXPECT_EQ(job.Wait(), 0) << job.output();
+    for (const char* rank : {"[0] W ", "[2] W ", "[3] W "}) {
+      EXPECT_EQ(CountLines(job.output(), rank), 1) << job.output();
+    }
+    const auto exits = testing_job::Exits(folder);
+    EXPECT_EQ("its worker " + exits.at(0).event.cause.substr(0, std::string(text).size() - 11),
+              std::string(text));
+    EXPECT_EQ(ExpectTrained(folder), Undisturbed()) << job.output();
+    ExpectNoProcessLeft(folder);
+  }
 }
 
 TEST(ElasticJob, AStoppedSupervisorEndsNobodyWhenItGoesOn) {

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <memory>
 #include <mutex>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -63,7 +64,7 @@ DEFINE_string(
     faults, "",
     "MEMBER:POINT:ACTION:STEP,...; points: start join ready world part apply save load commit "
     "end (the step of world is its generation, of the others without a step 0); "
-    "actions: kill stop term exit hang finish quit say");
+    "actions: kill stop term exit hang finish quit say throw check segv");
 
 namespace closeranks {
 namespace {
@@ -115,6 +116,9 @@ class Faults {
       if (fault.action == "kill") raise(SIGKILL);
       if (fault.action == "stop") raise(SIGSTOP);
       if (fault.action == "term") kill(getpid(), SIGTERM);
+      if (fault.action == "throw") throw std::runtime_error("a bad sample");
+      CHECK(fault.action != "check") << "a bad sample";
+      if (fault.action == "segv") raise(SIGSEGV);
       if (fault.action == "hang") {
         std::fprintf(stderr, "hangs\n");
         while (true) pause();
@@ -323,7 +327,15 @@ Status Train(const Environment& environment, const elastic::LeaveSignal& leave_s
   }
   RETURN_IF_ERROR(worker->Join(configuration));
   faults.At("ready", 0);
-  Status trained = RunToyTraining(loop, replica);
+  Status trained;
+  try {
+    trained = RunToyTraining(loop, replica);
+  } catch (const std::runtime_error& error) {
+    worker->ReportFailing(std::string("threw ") + error.what());
+    // So that a test sees that it is told before this process is gone.
+    if (!FLAGS_linger_at.empty()) UniqueFd(open(FLAGS_linger_at.c_str(), O_RDONLY | O_CLOEXEC));
+    return Internal(error.what());
+  }
   exit_code = worker->exit_code();
   events->Write(
       ToRecord(telemetry::MetricEvent{"computed", static_cast<double>(replica.computed())}));
