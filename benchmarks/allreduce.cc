@@ -34,6 +34,7 @@
 #include "collectives/transport/tcp_transport.h"
 #include "gflags/gflags.h"
 #include "glog/logging.h"
+#include "net/system_socket.h"
 
 DEFINE_int32(ranks, 2, "number of processes");
 DEFINE_string(wire, "shm", "shm or tcp (over loopback)");
@@ -152,10 +153,13 @@ Status RunRank(int rank, std::vector<UniqueFd> sockets, SharedState& shared) {
   for (size_t peer = 0; peer < sockets.size(); ++peer) {
     if (static_cast<int>(peer) != rank) {
       const MemberProcess process{static_cast<MemberId>(peer), {1, 1}};
-      auto made = FLAGS_wire == "tcp"
-                      ? collectives::MakeTcpTransport(std::move(sockets[peer]), process)
-                      : collectives::MakeShmTransport(std::move(sockets[peer]), process);
-      ASSIGN_OR_RETURN(transports[peer], std::move(made));
+      if (FLAGS_wire == "tcp") {
+        transports[peer] = collectives::MakeTcpTransport(
+            std::make_unique<net::SystemSocket>(std::move(sockets[peer])), process);
+      } else {
+        ASSIGN_OR_RETURN(transports[peer],
+                         collectives::MakeShmTransport(std::move(sockets[peer]), process));
+      }
       RETURN_IF_ERROR(engine.Attach(*transports[peer]));
     }
     pointers.push_back(transports[peer].get());

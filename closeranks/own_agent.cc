@@ -1,14 +1,11 @@
 #include "closeranks/own_agent.h"
 
-#include <sys/socket.h>
-
-#include <array>
-#include <cerrno>
 #include <chrono>
 #include <string>
 
 #include "glog/logging.h"
-#include "net/socket_link.h"
+#include "net/link.h"
+#include "net/system_socket.h"
 
 namespace closeranks {
 namespace {
@@ -23,7 +20,7 @@ rendezvous::Agent::Owner Owner(MemberId) {
   owner.on_progress = [](const rendezvous::Progress&) {};
   owner.on_hello = [](const rendezvous::Hello&) {};
   owner.on_ready = [] {};
-  owner.on_lifeline = [](UniqueFd) {};
+  owner.on_lifeline = [](std::unique_ptr<net::Socket>) {};
   owner.on_outcome = [](const auto&...) {};
   return owner;
 }
@@ -31,13 +28,9 @@ rendezvous::Agent::Owner Owner(MemberId) {
 }  // namespace
 
 Result<std::unique_ptr<OwnAgent>> OwnAgent::Start(const Clock& clock, Random& random) {
-  std::array<int, 2> ends;
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
-    return ErrnoStatus(errno, "making the agent's socket");
-  }
+  ASSIGN_OR_RETURN(auto ends, net::SystemSocket::MakePair());
   std::unique_ptr<OwnAgent> agent(new OwnAgent(clock));
-  UniqueFd agent_end(ends[0]);
-  agent->worker_end_ = UniqueFd(ends[1]);
+  agent->worker_end_ = std::move(ends.second);
   rendezvous::AgentHost::Options options;
   options.key = Incarnation::Draw(random).ToString();
   options.members = {0};
@@ -46,17 +39,20 @@ Result<std::unique_ptr<OwnAgent>> OwnAgent::Start(const Clock& clock, Random& ra
   options.worker_timeout = kPatience;
   RETURN_IF_ERROR(agent->loop_thread_.RunAndWait([&]() -> Status {
     net::EventLoop& loop = agent->loop_thread_.loop();
-    ASSIGN_OR_RETURN(agent->host_,
-                     rendezvous::AgentHost::Open(loop, random, std::move(options), Owner));
-    agent->host_->agent(0)->AttachWorker(
-        std::make_unique<net::SocketLink>(loop, std::move(agent_end)));
+    agent->network_ = std::make_unique<net::SocketNetwork>(loop);
+    ASSIGN_OR_RETURN(agent->host_, rendezvous::AgentHost::Open(loop, *agent->network_, random,
+                                                               std::move(options), Owner));
+    agent->host_->agent(0)->AttachWorker(std::make_unique<net::Link>(loop, std::move(ends.first)));
     return OkStatus();
   }));
   return agent;
 }
 
 OwnAgent::~OwnAgent() {
-  loop_thread_.RunAndWait([this] { host_.reset(); });
+  loop_thread_.RunAndWait([this] {
+    host_.reset();
+    network_.reset();
+  });
 }
 
 }  // namespace closeranks

@@ -9,8 +9,8 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "base/status.h"
-#include "base/unique_fd.h"
 #include "net/loop_thread.h"
+#include "net/socket_network.h"
 #include "rendezvous/agent_host.h"
 
 namespace closeranks {
@@ -24,14 +24,16 @@ class OwnAgent {
   OwnAgent& operator=(const OwnAgent&) = delete;
 
   // The worker's end of its session. Once.
-  UniqueFd TakeWorkerEnd() { return std::move(worker_end_); }
+  std::unique_ptr<net::Socket> TakeWorkerEnd() { return std::move(worker_end_); }
 
  private:
   explicit OwnAgent(const Clock& clock) : loop_thread_(clock, "agent") {}
 
-  net::LoopThread loop_thread_;
-  std::unique_ptr<rendezvous::AgentHost> host_;  // lives on the loop
-  UniqueFd worker_end_;
+  net::SystemLoopThread loop_thread_;
+  // Live on the loop.
+  std::unique_ptr<net::SocketNetwork> network_;
+  std::unique_ptr<rendezvous::AgentHost> host_;
+  std::unique_ptr<net::Socket> worker_end_;
 };
 
 }  // namespace closeranks

@@ -88,9 +88,13 @@ class Training::Impl {
     options.report_failure = [&worker](Generation generation, const Status& why) {
       worker.ReportFailure(generation, why);
     };
+    options.flight = &worker.flight();
     options.report_done = [&worker](rendezvous::WorkerState) { worker.ReportDone(); };
     options.owners = owners_;
     options.checkpointer = MakeCheckpointer(plan);
+    options.report_entered = [&worker](Generation generation) { worker.ReportEntered(generation); };
+    options.leaves = [&worker] { return worker.leaves(); };
+    options.report_leaving = [&worker] { worker.ReportLeaving(); };
     loop_.emplace(worker.gate(), replica_, *batches_, OpenLedger(), *observer_, job_.clock(),
                   std::move(options));
     ThrowIfError(worker.Join(Configuration(plan)));
@@ -135,7 +139,7 @@ class Training::Impl {
     const JobOptions& options = job_.options();
     if (options.checkpoint_folder.empty()) return nullptr;
     HandleCheckpointSignal();
-    background_ = std::make_unique<elastic::BackgroundThread>();
+    background_ = std::make_unique<elastic::BackgroundThread>(job_.clock());
     elastic::Checkpointer::Options checkpoints;
     checkpoints.every = options.checkpoint_every;
     checkpoints.keep = options.keep_checkpoints;
@@ -165,8 +169,8 @@ class Training::Impl {
            " seed=" + std::to_string(job_.options().seed) +
            " threads=" + std::to_string(job_.options().threads) +
            " transport=" + TransportName(job_.options().transport) +
-           " checkpoint_every=" + CheckpointInterval() + " parameters=" + replica_.Fingerprint() + " " +
-           optimizer_settings_;
+           " checkpoint_every=" + CheckpointInterval() + " parameters=" + replica_.Fingerprint() +
+           " " + optimizer_settings_;
   }
 
   void WriteStart(const Plan& plan) {

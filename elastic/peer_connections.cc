@@ -27,30 +27,31 @@ std::string Named(const MemberProcess& process) {
 
 }  // namespace
 
-PeerConnections::PeerConnections(net::EventLoop& loop, collectives::Engine& engine, Random& random,
-                                 Options options)
+PeerConnections::PeerConnections(net::Loop& loop, net::Network& network,
+                                 collectives::Engine& engine, Random& random, Options options)
     : loop_(loop),
       engine_(engine),
       options_(std::move(options)),
-      network_(loop),
+      network_(network),
       introductions_(loop, random, options_.self, options_.key, kHandshakeLimit,
                      std::min(kMaxIntroductions, OpenFilesLimit() / 4)) {
-  card_.host = ThisHost();
+  card_.host = options_.host;
   card_.unix_name = "closeranks-" + options_.self.process.incarnation.ToString();
   card_.data_address = options_.data_address;
 }
 
-Result<std::unique_ptr<PeerConnections>> PeerConnections::Open(net::EventLoop& loop,
+Result<std::unique_ptr<PeerConnections>> PeerConnections::Open(net::Loop& loop,
+                                                               net::Network& network,
                                                                collectives::Engine& engine,
                                                                Random& random, Options options) {
   std::unique_ptr<PeerConnections> connections(
-      new PeerConnections(loop, engine, random, std::move(options)));
-  ASSIGN_OR_RETURN(
-      connections->listener_,
-      connections->network_.ListenFd(net::Address::Unix(connections->card_.unix_name),
-                                     [raw = connections.get()](UniqueFd fd, const net::Address&) {
-                                       raw->Welcome(std::move(fd), /*same_host=*/true);
-                                     }));
+      new PeerConnections(loop, network, engine, random, std::move(options)));
+  ASSIGN_OR_RETURN(connections->listener_,
+                   network.Listen(net::Address::Unix(connections->card_.unix_name),
+                                  [raw = connections.get()](std::unique_ptr<net::Socket> socket,
+                                                            const net::Address&) {
+                                    raw->Welcome(std::move(socket), /*same_host=*/true);
+                                  }));
   return connections;
 }
 
@@ -146,17 +147,18 @@ void PeerConnections::Dial(const rendezvous::ListedMember& peer) {
                                             {peer.member, peer.worker},
                                             options_.self.process.member});
   }
-  network_.ConnectFd(address, options, [this, peer, same_host](Result<UniqueFd> fd) {
-    if (!fd.ok()) return DialAgain(peer);
-    Introduce(*std::move(fd), rendezvous::Handshake::Role::kInitiator, same_host,
-              [this, peer](const Status& introduced) {
-                if (introduced.ok() || introduced.code() == StatusCode::kMismatch) {
-                  dialling_.erase({peer.member, peer.worker});
-                } else {
-                  DialAgain(peer);
-                }
-              });
-  });
+  network_.Connect(
+      address, options, [this, peer, same_host](Result<std::unique_ptr<net::Socket>> socket) {
+        if (!socket.ok()) return DialAgain(peer);
+        Introduce(*std::move(socket), rendezvous::Handshake::Role::kInitiator, same_host,
+                  [this, peer](const Status& introduced) {
+                    if (introduced.ok() || introduced.code() == StatusCode::kMismatch) {
+                      dialling_.erase({peer.member, peer.worker});
+                    } else {
+                      DialAgain(peer);
+                    }
+                  });
+      });
 }
 
 // The peer may not be listening yet, or be dying: again, as long as a world waits for it.
@@ -173,13 +175,14 @@ void PeerConnections::DialAgain(const rendezvous::ListedMember& peer) {
   });
 }
 
-void PeerConnections::Welcome(UniqueFd connection, bool same_host) {
+void PeerConnections::Welcome(std::unique_ptr<net::Socket> connection, bool same_host) {
   Introduce(std::move(connection), rendezvous::Handshake::Role::kResponder, same_host,
             [](const Status&) {});
 }
 
-void PeerConnections::Introduce(UniqueFd connection, rendezvous::Handshake::Role role,
-                                bool same_host, std::function<void(const Status&)> done) {
+void PeerConnections::Introduce(std::unique_ptr<net::Socket> connection,
+                                rendezvous::Handshake::Role role, bool same_host,
+                                std::function<void(const Status&)> done) {
   introductions_.Begin(
       std::move(connection), role,
       [this, same_host, done = std::move(done)](Result<rendezvous::Acquaintance> result) {
@@ -205,8 +208,12 @@ Status PeerConnections::OnIntroduced(Result<rendezvous::Acquaintance> result, bo
   connections_.erase(peer);
   const TimePoint since = loop_.Now();
   bool shared = same_host && options_.shared_memory;
-  auto transport = shared ? collectives::MakeShmTransport(std::move(result->connection), peer)
-                          : collectives::MakeTcpTransport(std::move(result->connection), peer);
+  Result<std::unique_ptr<collectives::Transport>> transport = Unavailable("none yet");
+  if (shared) {
+    transport = collectives::MakeShmTransport(result->connection->Release(), peer);
+  } else {
+    transport = collectives::MakeTcpTransport(std::move(result->connection), peer);
+  }
   Status attached = transport.ok() ? engine_.Attach(**transport) : transport.status();
   if (!attached.ok()) {
     LOG(ERROR) << "no transport to " << Named(peer) << ": " << attached;

@@ -18,8 +18,8 @@
 #include "collectives/engine/engine.h"
 #include "collectives/transport/transport.h"
 #include "elastic/contact_card.h"
-#include "net/event_loop.h"
-#include "net/socket_network.h"
+#include "net/loop.h"
+#include "net/network.h"
 #include "rendezvous/decision.h"
 #include "rendezvous/introduction.h"
 
@@ -31,9 +31,10 @@ class PeerConnections {
   struct Options {
     rendezvous::Identity self;
     std::string key;
-    bool shared_memory = true;                  // with peers of this host
-    bool only_shared_memory = false;            // --transport=shm: other hosts are refused
-    std::string data_address;                   // of the pod's port, for the contact card
+    std::string host;                 // of this process: those who have the same share memory
+    bool shared_memory = true;        // with peers of this host
+    bool only_shared_memory = false;  // --transport=shm: other hosts are refused
+    std::string data_address;         // of the pod's port, for the contact card
     Duration limit = std::chrono::seconds(10);  // for connecting to one generation's peers
   };
   // Detached from the engine when the last owner goes: the communicators of a world that is over
@@ -43,7 +44,7 @@ class PeerConnections {
   using Connected = std::function<void(Result<std::vector<SharedTransport>>)>;
 
   // Listens at once; errors are those of listening. Everything by reference outlives it.
-  static Result<std::unique_ptr<PeerConnections>> Open(net::EventLoop& loop,
+  static Result<std::unique_ptr<PeerConnections>> Open(net::Loop& loop, net::Network& network,
                                                        collectives::Engine& engine, Random& random,
                                                        Options options);
   ~PeerConnections();
@@ -66,7 +67,9 @@ class PeerConnections {
   void OnPeerLost(const MemberProcess& peer, TimePoint when);
 
   // A connection that came in at the pod's port.
-  void Accept(UniqueFd connection) { Welcome(std::move(connection), /*same_host=*/false); }
+  void Accept(std::unique_ptr<net::Socket> connection) {
+    Welcome(std::move(connection), /*same_host=*/false);
+  }
 
  private:
   struct Attempt {
@@ -76,8 +79,8 @@ class PeerConnections {
     net::TimerId limit = net::kNoTimer;
   };
 
-  PeerConnections(net::EventLoop& loop, collectives::Engine& engine, Random& random,
-                  Options options);
+  PeerConnections(net::Loop& loop, net::Network& network, collectives::Engine& engine,
+                  Random& random, Options options);
 
   // Ok when every member can be talked to by what was chosen.
   Status CheckHosts(const std::vector<rendezvous::ListedMember>& members) const;
@@ -87,19 +90,19 @@ class PeerConnections {
   void DialAgain(const rendezvous::ListedMember& peer);
   // Whether there is a connection to it that isn't known to be broken.
   bool Reaches(const MemberProcess& peer) const;
-  void Welcome(UniqueFd connection, bool same_host);
-  void Introduce(UniqueFd connection, rendezvous::Handshake::Role role, bool same_host,
-                 std::function<void(const Status&)> done);
+  void Welcome(std::unique_ptr<net::Socket> connection, bool same_host);
+  void Introduce(std::unique_ptr<net::Socket> connection, rendezvous::Handshake::Role role,
+                 bool same_host, std::function<void(const Status&)> done);
   Status OnIntroduced(Result<rendezvous::Acquaintance> result, bool same_host);
   void DropUnlisted(const World& world);
   void EndIfConnected();
   void EndAttempt(Result<std::vector<SharedTransport>> result);
 
-  net::EventLoop& loop_;
+  net::Loop& loop_;
   collectives::Engine& engine_;
   Options options_;
   ContactCard card_;
-  net::SocketNetwork network_;
+  net::Network& network_;
   std::unique_ptr<net::Listener> listener_;
   rendezvous::Introductions introductions_;
   World world_;  // of the last Connect

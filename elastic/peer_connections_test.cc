@@ -2,12 +2,14 @@
 
 #include <sys/socket.h>
 
-#include <array>
 #include <optional>
 #include <string>
 
 #include "gtest/gtest.h"
+#include "net/event_loop.h"
 #include "net/frame.h"
+#include "net/socket_network.h"
+#include "net/system_socket.h"
 
 namespace closeranks::elastic {
 namespace {
@@ -31,7 +33,7 @@ class PeerConnectionsTest : public testing::Test {
     PeerConnections::Options options;
     options.self = {"job", peer->process, {"build", "kernels", configuration}};
     options.key = "key";
-    auto opened = PeerConnections::Open(loop_, peer->engine, random_, std::move(options));
+    auto opened = PeerConnections::Open(loop_, network_, peer->engine, random_, std::move(options));
     EXPECT_TRUE(opened.ok()) << opened.status();
     peer->connections = *std::move(opened);
     return peer;
@@ -62,6 +64,7 @@ class PeerConnectionsTest : public testing::Test {
   ManualClock clock_;
   SystemRandom random_;
   net::EventLoop loop_{clock_};
+  net::SocketNetwork network_{loop_};
 };
 
 TEST_F(PeerConnectionsTest, WhoEndsCallsNobodyAnyMore) {
@@ -86,11 +89,9 @@ TEST_F(PeerConnectionsTest, StrangersDontDisturbTheFirstWorld) {
   const std::string forged =
       net::EncodeFrame({.kind = net::FrameKind::kHello}, "\4\1configuration differs");
   for (const std::string& said : {std::string(200, '?'), forged}) {
-    std::array<int, 2> ends;
-    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
-    low->connections->Accept(UniqueFd(ends[0]));
-    const UniqueFd stranger(ends[1]);
-    ASSERT_EQ(send(stranger.get(), said.data(), said.size(), 0), std::ssize(said));
+    auto [ours, stranger] = net::SystemSocket::MakePair().value();
+    low->connections->Accept(std::move(ours));
+    ASSERT_EQ(send(stranger->descriptor(), said.data(), said.size(), 0), std::ssize(said));
     PollUntilQuiet();
   }
   EXPECT_FALSE(low->connected.has_value());
@@ -137,6 +138,7 @@ TEST(PeerConnections, OnlySharedMemoryRefusesAnotherHostAndNamesThePeerAndTheFla
   ManualClock clock;
   SystemRandom random;
   net::EventLoop loop(clock);
+  net::SocketNetwork network(loop);
   collectives::Engine engine(clock);
   const Incarnation other = Incarnation::Draw(random);
   ContactCard card;
@@ -148,7 +150,8 @@ TEST(PeerConnections, OnlySharedMemoryRefusesAnotherHostAndNamesThePeerAndTheFla
     options.only_shared_memory = true;
     const MemberProcess self{1, Incarnation::Draw(random)};
     options.self.process = self;
-    auto connections = PeerConnections::Open(loop, engine, random, std::move(options)).value();
+    auto connections =
+        PeerConnections::Open(loop, network, engine, random, std::move(options)).value();
     rendezvous::Decision decision;
     decision.generation = 1;
     decision.members.push_back({member, other, other, card.Encode()});

@@ -26,7 +26,7 @@ void StepGate::Open(std::shared_ptr<const ConnectedWorld> world) {
     if (ended_.has_value()) return;
     open_ = std::move(world);
   }
-  changed_.notify_all();
+  changed_->NotifyAll();
 }
 
 void StepGate::End(Status why) {
@@ -37,7 +37,7 @@ void StepGate::End(Status why) {
     if (!ended_.has_value()) ended_ = why;
   }
   if (closed != nullptr) closed->communicator->Abort(why.ok() ? Aborted("the job has ended") : why);
-  changed_.notify_all();
+  changed_->NotifyAll();
 }
 
 Result<std::shared_ptr<const ConnectedWorld>> StepGate::Await() {
@@ -46,7 +46,7 @@ Result<std::shared_ptr<const ConnectedWorld>> StepGate::Await() {
 
 Result<std::shared_ptr<const ConnectedWorld>> StepGate::AwaitOtherThan(Generation generation) {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] {
+  changed_->WaitUntilTrue(lock, [&] {
     return ended_.has_value() || (open_ != nullptr && open_->world.generation != generation);
   });
   if (ended_.has_value()) {

@@ -7,13 +7,14 @@
 #ifndef CLOSERANKS_ELASTIC_STEP_GATE_H_
 #define CLOSERANKS_ELASTIC_STEP_GATE_H_
 
-#include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <utility>
 
 #include "base/clock.h"
+#include "base/condition.h"
 #include "base/status.h"
 #include "collectives/communicator.h"
 #include "rendezvous/decision.h"
@@ -38,7 +39,8 @@ class StepGate {
  public:
   using Frozen = std::function<void(rendezvous::WorkerState)>;
 
-  explicit StepGate(rendezvous::WorkerState initial) : state_(initial) {}
+  StepGate(rendezvous::WorkerState initial, std::unique_ptr<Condition> changed)
+      : changed_(std::move(changed)), state_(initial) {}
 
   // --- the loop's thread ---
   // Nothing is applied from now on until Open. `frozen` gets the state: at once, or from the
@@ -63,7 +65,7 @@ class StepGate {
 
  private:
   mutable std::mutex mutex_;
-  std::condition_variable changed_;
+  const std::unique_ptr<Condition> changed_;
   std::shared_ptr<const ConnectedWorld> open_;  // null while shut
   std::optional<Status> ended_;
   bool applying_ = false;

@@ -14,6 +14,8 @@
 namespace closeranks::elastic {
 namespace {
 
+using telemetry::Activity;
+
 // `hashes` are the ranks' own. kMismatch says which ranks have which.
 Status SameWeights(const std::vector<uint64_t>& hashes) {
   std::map<uint64_t, std::string> ranks;
@@ -45,7 +47,8 @@ static_assert(std::is_trivially_copyable_v<TransferHead>);
 // What is summed over the ranks with each step, besides gradients and samples.
 struct StepNumbers {
   double loss = 0;
-  CheckpointWord checkpoint;
+  double leavers = 0;
+  CheckpointWord checkpoint = {};
 };
 constexpr size_t kStepNumbers = sizeof(StepNumbers) / sizeof(double);
 
@@ -65,7 +68,8 @@ StepLoop::StepLoop(StepGate& gate, Replica& replica, BatchSource& batches, Ledge
 }
 
 Result<bool> StepLoop::NextStep() {
-  if (world_ == nullptr) RETURN_IF_ERROR(EnterNextWorld());
+  // Who has the only state is still listed in the next world, and is its source.
+  while (!ended_ && (world_ == nullptr || handed_over_)) RETURN_IF_ERROR(EnterNextWorld());
   if (ended_ || gate_.state().applied >= batches_.steps()) return false;
   StepNumber next = gate_.state().applied + 1;
   if (step_ != next) {
@@ -78,6 +82,7 @@ Result<bool> StepLoop::NextStep() {
   }
   BeginReduction();
   observer_.OnStepBegin({step_, epoch_, batch_, global_loss_, world_.get()});
+  SetActivity(Activity::kComputing);
   return true;
 }
 
@@ -101,6 +106,12 @@ void StepLoop::EndPart(size_t index, double mean_loss) {
 
 Status StepLoop::Commit() {
   todo_.clear();
+  const Status committed = ReduceUntilApplied();
+  SetActivity(Activity::kBetween);
+  return committed;
+}
+
+Status StepLoop::ReduceUntilApplied() {
   while (true) {
     ASSIGN_OR_RETURN(Outcome outcome, ReduceAndApply());
     if (outcome == Outcome::kApplied) return OkStatus();
@@ -136,6 +147,7 @@ Status StepLoop::Finish() {
 }
 
 Status StepLoop::CompareWeights() {
+  SetActivity(Activity::kEnding);
   Communicator& communicator = *world_->communicator;
   const uint64_t mine = replica_.WeightsHash();
   std::vector<uint64_t> hashes(static_cast<size_t>(communicator.size()));
@@ -167,6 +179,10 @@ Status StepLoop::TakeFinalCheckpoint() {
   return OkStatus();
 }
 
+void StepLoop::SetActivity(Activity activity) {
+  if (options_.flight != nullptr) options_.flight->SetActivity(activity, step_);
+}
+
 bool StepLoop::WorldIsChanging(const Status& status) const {
   switch (status.code()) {
     case StatusCode::kPeerLost:
@@ -184,6 +200,7 @@ Status StepLoop::EnterNextWorld() {
   while (true) {
     Generation current = world_ == nullptr ? 0 : world_->world.generation;
     TimePoint asked = clock_.Now();
+    SetActivity(Activity::kAwaitingWorld);
     ASSIGN_OR_RETURN(std::shared_ptr<const ConnectedWorld> world, gate_.AwaitOtherThan(current));
     if (world == nullptr) {
       ended_ = true;
@@ -198,6 +215,7 @@ Status StepLoop::EnterNextWorld() {
 }
 
 Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoint asked) {
+  SetActivity(Activity::kCatchingUp);
   world_ = std::move(world);
   if (options_.checkpointer != nullptr) {
     options_.checkpointer->OnWorld(world_->world.generation, world_->rank, world_->world.size());
@@ -219,7 +237,13 @@ Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoi
   PrepareStep(plan, world_->rank);
   entry.resumed_from = gate_.state().applied;
   entry.entered = clock_.Now();
+  if (options_.report_entered) options_.report_entered(world_->world.generation);
   observer_.OnWorld(*world_, entry);
+  // Nothing of the step is computed here yet, and who was current has the one before.
+  if (step_ == gate_.state().applied + 1 && held_.empty() && !plan.AnyoneIs(Standing::kOneBehind) &&
+      Leaves()) {
+    Go();
+  }
   return OkStatus();
 }
 
@@ -361,9 +385,11 @@ void StepLoop::BeginReduction() {
 }
 
 Result<StepLoop::Outcome> StepLoop::ReduceAndApply() {
+  SetActivity(Activity::kReducing);
   StepSamples samples = my_samples_;
-  StepNumbers numbers;
-  numbers.loss = loss_;
+  // Everyone is to know that somebody leaves after this step. After the last all do.
+  const bool leaves = step_ < batches_.steps() && Leaves();
+  StepNumbers numbers{.loss = loss_, .leavers = leaves ? 1.0 : 0.0};
   Checkpointer* checkpointer = options_.checkpointer;
   if (checkpointer != nullptr) numbers.checkpoint = checkpointer->Word(step_);
   Communicator& communicator = *world_->communicator;
@@ -393,7 +419,32 @@ Result<StepLoop::Outcome> StepLoop::ReduceAndApply() {
   if (checkpointer != nullptr) {
     RETURN_IF_ERROR(checkpointer->Heard(numbers.checkpoint, step_, epoch_, run_state_));
   }
+  if (numbers.leavers > 0) {
+    RETURN_IF_ERROR(HandOver(leaves, /*all_leave=*/numbers.leavers == communicator.size()));
+  }
   return Outcome::kApplied;
+}
+
+// A world without the leaver goes on from the greatest step of those who stay: had one of them not
+// applied this step yet, they would compute it again. So nobody goes before everyone has it.
+Status StepLoop::HandOver(bool is_leaver, bool all_leave) {
+  Status held = world_->communicator->Barrier().Wait();
+  // Nobody would be left to go on from.
+  if (held.ok() && all_leave) held = TakeFinalCheckpoint();
+  if (!held.ok()) {
+    if (!WorldIsChanging(held)) return held;
+    options_.report_failure(world_->world.generation, held);
+    return is_leaver ? EnterNextWorld() : OkStatus();
+  }
+  if (is_leaver) Go();
+  return ledger_.Stable(step_);
+}
+
+bool StepLoop::Leaves() const { return options_.leaves != nullptr && options_.leaves(); }
+
+void StepLoop::Go() {
+  handed_over_ = true;
+  options_.report_leaving();
 }
 
 Status StepLoop::ApplyReduced(StepNumber step, Generation generation, const StepSamples& samples) {
@@ -403,6 +454,7 @@ Status StepLoop::ApplyReduced(StepNumber step, Generation generation, const Step
     gate_.EndApply(state);
     return ids.status().WithContext("step " + std::to_string(step));
   }
+  SetActivity(Activity::kApplying);
   replica_.Apply(step);
   applied_samples_ = samples;
   state.applied = step;

@@ -25,6 +25,7 @@
 #include "elastic/replica.h"
 #include "elastic/state.h"
 #include "elastic/step_gate.h"
+#include "telemetry/flight_recorder.h"
 
 namespace closeranks::elastic {
 
@@ -74,12 +75,20 @@ class StepLoop {
     int logical_shards = 0;  // exact mode; 0: fast mode
     // Tells the agent that an operation of `generation` failed, so that a new one is agreed on.
     std::function<void(Generation generation, const Status& why)> report_failure;
+    // Is told what the training thread is about; or null. Outlives the loop.
+    telemetry::FlightRecorder* flight = nullptr;
     // Tells the agent that this worker has applied everything.
     std::function<void(rendezvous::WorkerState)> report_done;
     // Besides the replica, with the prefixes of their pieces' names. They outlive the loop.
     std::vector<std::pair<std::string, StateOwner*>> owners = {};
     // Null: no checkpoints. Outlives the loop.
     Checkpointer* checkpointer = nullptr;
+    // Tells the agent that this worker steps in the world of `generation`. Null: nobody leaves.
+    std::function<void(Generation generation)> report_entered = nullptr;
+    // Whether this worker was told to leave.
+    std::function<bool()> leaves = nullptr;
+    // Tells the agent that it may go: everyone has what it has. It computes nothing any more.
+    std::function<void()> report_leaving = nullptr;
   };
 
   // Everything outlives the loop.
@@ -88,7 +97,8 @@ class StepLoop {
 
   // Waits for a world where there is none. False when every step of the run is applied, or the job
   // has ended. Errors end the run: kStaleGeneration (replaced), kTimeout (the members did not
-  // come), kMismatch, kUnavailable (the supervisor, the quorum or the state is gone), kInternal.
+  // come), kMismatch, kUnavailable (the supervisor, the quorum or the state is gone), kAborted (it
+  // has left), kInternal.
   Result<bool> NextStep();
 
   // What is to be computed now, and how.
@@ -112,9 +122,12 @@ class StepLoop {
  private:
   enum class Outcome { kApplied, kWorldChanged };
 
+  Status ReduceUntilApplied();
+
   // Takes part in `world`, `asked` for when it says: exchange, catch-up, transfer; sets what is to
   // be computed.
   Status EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoint asked);
+  void SetActivity(telemetry::Activity activity);
   // Blocks until this rank takes part in a world other than the one that it is in. kOk with no
   // world when the job has ended.
   Status EnterNextWorld();
@@ -130,7 +143,8 @@ class StepLoop {
   Status TakeState(std::span<const Piece> pieces, const rendezvous::WorkerState& state,
                    const Lineage& lineage);
   void SetLineage(const Lineage& lineage);
-  // At the end of the run, with all ranks: its checkpoint. Errors are the communicator's.
+  // With all ranks, which hold the same step: the last checkpoint before they end. Errors are the
+  // communicator's.
   Status TakeFinalCheckpoint();
   void PrepareStep(const CatchUpPlan& plan, int rank);
   void OpenStep(StepNumber step);
@@ -139,6 +153,12 @@ class StepLoop {
   Result<Outcome> ReduceAndApply();
   // Bookkeeping after an update: the history's hash, the ledger.
   Status ApplyReduced(StepNumber step, Generation generation, const StepSamples& samples);
+  // Some rank leaves after the step that was just applied, and maybe this one. Where all leave,
+  // they take a checkpoint before.
+  Status HandOver(bool is_leaver, bool all_leave);
+  bool Leaves() const;
+  // Computes nothing any more.
+  void Go();
   // True when the error means that the world is changing, not that the run is broken.
   bool WorldIsChanging(const Status& status) const;
 
@@ -153,6 +173,7 @@ class StepLoop {
 
   std::shared_ptr<const ConnectedWorld> world_;  // the one that this rank takes part in
   bool ended_ = false;
+  bool handed_over_ = false;  // and waits for the world without it
 
   // The open step.
   StepNumber step_ = 0;

@@ -2,8 +2,6 @@
 // decisions.
 #include "elastic/step_loop.h"
 
-#include <sys/socket.h>
-
 #include <condition_variable>
 #include <functional>
 #include <future>
@@ -19,6 +17,7 @@
 #include "collectives/transport/tcp_transport.h"
 #include "elastic/toy_replica.h"
 #include "gtest/gtest.h"
+#include "net/system_socket.h"
 #include "rendezvous/membership_value.h"
 
 namespace closeranks::elastic {
@@ -84,7 +83,7 @@ class Rank final : public StepObserver {
   collectives::Engine engine{clock};
   std::map<MemberId, std::unique_ptr<collectives::Transport>> transports;
   std::unique_ptr<collectives::ProgressThread> progress;
-  StepGate gate{rendezvous::WorkerState{}};
+  StepGate gate{rendezvous::WorkerState{}, std::make_unique<SystemCondition>()};
   int transfers = 0;
   std::vector<Entry> entries;
   Hooks hooks_;
@@ -138,13 +137,11 @@ class Job {
 
  private:
   static void Connect(Rank& a, Rank& b) {
-    int ends[2];
-    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
-    for (auto [from, to, fd] : {std::tuple(&a, &b, ends[0]), std::tuple(&b, &a, ends[1])}) {
-      auto transport = collectives::MakeTcpTransport(UniqueFd(fd), to->process);
-      ASSERT_TRUE(transport.ok()) << transport.status();
-      ASSERT_TRUE(from->engine.Attach(**transport).ok());
-      from->transports[to->process.member] = *std::move(transport);
+    auto [one, other] = net::SystemSocket::MakePair().value();
+    for (auto [from, to, end] : {std::tuple(&a, &b, &one), std::tuple(&b, &a, &other)}) {
+      auto transport = collectives::MakeTcpTransport(std::move(*end), to->process);
+      ASSERT_TRUE(from->engine.Attach(*transport).ok());
+      from->transports[to->process.member] = std::move(transport);
     }
   }
 

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <csignal>
 #include <set>
@@ -16,7 +15,8 @@
 #include "closeranks/environment.h"
 #include "glog/logging.h"
 #include "launcher/descriptor_budget.h"
-#include "net/socket_link.h"
+#include "net/link.h"
+#include "net/system_socket.h"
 #include "telemetry/records.h"
 
 namespace closeranks::launcher {
@@ -131,10 +131,10 @@ Status Supervisor::Prepare() {
       options_.host.max_strangers,
       DescriptorsForStrangers(OpenFilesLimit(), CountOpenFiles(), options_.host.members.size(),
                               options_.host.peers.size()));
-  ASSIGN_OR_RETURN(
-      host_, rendezvous::AgentHost::Open(
-                 loop_, random_, options_.host, [this](MemberId member) { return OwnerOf(member); },
-                 [this](const Status& why) { OnMismatch(why); }));
+  ASSIGN_OR_RETURN(host_, rendezvous::AgentHost::Open(
+                              loop_, network_, random_, options_.host,
+                              [this](MemberId member) { return OwnerOf(member); },
+                              [this](const Status& why) { OnMismatch(why); }));
   events_->Write(ToRecord(telemetry::RunEvent{Joined(options_.command),
                                               static_cast<int>(options_.host.starting_members)}));
   for (MemberId member : options_.host.members) {
@@ -159,7 +159,7 @@ rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
     slots_.at(member).asked_in = true;
     CheckStart();
   };
-  owner.on_lifeline = [this, member](UniqueFd lifeline) {
+  owner.on_lifeline = [this, member](std::unique_ptr<net::Socket> lifeline) {
     OnLifeline(slots_.at(member), std::move(lifeline));
   };
   owner.on_outcome = [this, member](const rendezvous::Agent::Ending& ending) {
@@ -192,12 +192,7 @@ void Supervisor::StartLater(Slot& slot, Duration delay) {
 }
 
 Status Supervisor::LaunchWorker(Slot& slot) {
-  std::array<int, 2> ends;
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
-    return ErrnoStatus(errno, "making a worker's socket");
-  }
-  UniqueFd ours(ends[0]);
-  UniqueFd theirs(ends[1]);
+  ASSIGN_OR_RETURN(auto ends, net::SystemSocket::MakePair());
   ChildProcess::Options child;
   child.command = options_.command;
   child.environment = {{"RANK", std::to_string(slot.member)},
@@ -210,7 +205,7 @@ Status Supervisor::LaunchWorker(Slot& slot) {
     child.environment.push_back({"MASTER_ADDR", first_host->host});
     child.environment.push_back({"MASTER_PORT", std::to_string(first_host->port)});
   }
-  child.passed_fd = std::move(theirs);
+  child.passed_fd = ends.second->Release();
   child.passed_fd_variable = kAgentFdVariable;
   // A program that uses select() is harmed by descriptors that it didn't reckon with.
   child.open_files = worker_open_files_;
@@ -228,7 +223,7 @@ Status Supervisor::LaunchWorker(Slot& slot) {
   started.pid = slot.child->pid();
   events_->Write(ToRecord(started));
   host_->agent(slot.member)
-      ->AttachWorker(std::make_unique<net::SocketLink>(loop_, std::move(ours)));
+      ->AttachWorker(std::make_unique<net::Link>(loop_, std::move(ends.first)));
   return OkStatus();
 }
 
@@ -302,7 +297,7 @@ void Supervisor::OnExit(Slot& slot, const ExitResult& result) {
   events_->Write(ToRecord(exit));
   bool in_order = result.signal == 0 && result.code == 0;
   // The others may have come to the job's end between its last sign of life and now.
-  bool early = !stopping_ && !slot.ending.has_value() &&
+  bool early = !stopping_ && !slot.ending.has_value() && !agent.worker_leaves() &&
                (agent.worker_left_early() || (!job_ended_ && !agent.worker_was_told()));
   slot.never_joined = in_order && early && !slot.asked_in && !host_->has_started();
   bool premature = in_order && early && !slot.never_joined;
@@ -311,6 +306,8 @@ void Supervisor::OnExit(Slot& slot, const ExitResult& result) {
   if (premature) {
     LOG(WARNING) << "the worker of member " << slot.member
                  << " ended with exit code 0 before the job's end";
+  } else if (result.signal == 0 && result.code == static_cast<int>(ExitCode::kLeft)) {
+    LOG(INFO) << "the worker of member " << slot.member << " has ended, as it was told to";
   } else if (!in_order) {
     LOG(WARNING) << "the worker of member " << slot.member << " " << result.ToString()
                  << (verdict.reason.empty() ? "" : "; " + verdict.reason);
@@ -363,9 +360,10 @@ int Supervisor::FinalCode(const Slot& slot, const ExitResult& result, bool early
     return result.signal == 0 ? Worse(ending, result.code) : ending;
   }
   if (result.signal == 0) return result.code;
+  const bool leaves = stopping_ || host_->agent(slot.member)->worker_leaves();
   // A worker that was killed once the job's end was agreed on lost nothing.
-  if (job_ended_ && !early) return static_cast<int>(ExitCode::kOk);
-  return static_cast<int>(stopping_ ? ExitCode::kLeft : ExitCode::kError);
+  if (job_ended_ && !early && !leaves) return static_cast<int>(ExitCode::kOk);
+  return static_cast<int>(leaves ? ExitCode::kLeft : ExitCode::kError);
 }
 
 void Supervisor::OnProgress(const rendezvous::Progress& progress) {
@@ -380,9 +378,9 @@ void Supervisor::OnProgress(const rendezvous::Progress& progress) {
   }
 }
 
-void Supervisor::OnLifeline(Slot& slot, UniqueFd lifeline) {
-  int fd = lifeline.get();
-  if (fd < 0) return;
+void Supervisor::OnLifeline(Slot& slot, std::unique_ptr<net::Socket> lifeline) {
+  if (lifeline == nullptr) return;
+  const int fd = lifeline->descriptor();
   slot.lifelines.push_back(std::move(lifeline));
   Status watched = loop_.Watch(fd, {.readable = true}, [this, &slot](net::Ready) {
     DropLifelines(slot);
@@ -399,7 +397,7 @@ void Supervisor::OnLifeline(Slot& slot, UniqueFd lifeline) {
 }
 
 void Supervisor::DropLifelines(Slot& slot) {
-  for (const UniqueFd& lifeline : slot.lifelines) loop_.Unwatch(lifeline.get());
+  for (const auto& lifeline : slot.lifelines) loop_.Unwatch(lifeline->descriptor());
   slot.lifelines.clear();
 }
 
@@ -440,6 +438,10 @@ std::string Supervisor::MissedKills() const {
 }
 
 void Supervisor::OnEnding(MemberId member, const rendezvous::Agent::Ending& ending) {
+  if (ending.outcome == rendezvous::Outcome::kLeft) {
+    LOG(INFO) << "member " << member << " has left the job";
+    return EndMember(slots_.at(member), ending.exit_code);
+  }
   if (ending.outcome != rendezvous::Outcome::kEnded) {
     if (stopping_) return;  // it ends as it was told to
     const ExitCodeRow& row = FindExitCode(static_cast<int>(ending.exit_code));
@@ -452,7 +454,8 @@ void Supervisor::OnEnding(MemberId member, const rendezvous::Agent::Ending& endi
   }
   if (std::exchange(job_ended_, true)) return;
   for (auto& [id, slot] : slots_) {
-    if (slot.finished) continue;
+    // Whose part had ended before ends by itself.
+    if (slot.finished || slot.ending.has_value()) continue;
     if (slot.child == nullptr) {
       // It waits to be started again, and has nothing to be started for.
       loop_.Cancel(slot.restart);
@@ -460,7 +463,7 @@ void Supervisor::OnEnding(MemberId member, const rendezvous::Agent::Ending& endi
     } else if (host_->agent(id)->worker_left_early()) {
       // It is ending by itself, and how is to be seen.
       EndLater(slot);
-    } else if (host_->agent(id)->rank() < 0) {
+    } else if (host_->agent(id)->rank() < 0 && !host_->agent(id)->worker_leaves()) {
       LOG(INFO) << "ending the worker of member " << id << ": the job ended before it was in";
       slot.child->Signal(SIGKILL);
     }
@@ -523,23 +526,35 @@ void Supervisor::HangUp() {
 }
 
 void Supervisor::StopAll(int signal) {
-  if (!std::exchange(stopping_, true)) {
+  const bool is_first = !std::exchange(stopping_, true);
+  if (is_first) {
     LOG(INFO) << "stopping: signal " << signal;
     loop_.RunAfter(options_.grace, [this] {
-      for (auto& [member, slot] : slots_) {
-        if (slot.child != nullptr) slot.child->Signal(SIGKILL);
-      }
+      for (auto& [member, slot] : slots_) EndWorker(slot, "it was told to leave, and didn't");
     });
   }
   for (auto& [member, slot] : slots_) {
     loop_.Cancel(slot.restart);
     if (slot.child != nullptr) {
-      slot.child->Signal(signal);
+      // Who sends SIGTERM to a whole group, as timeout does, may well send it twice.
+      if (is_first && (signal == SIGTERM || signal == SIGINT)) {
+        AskToLeave(slot, signal);
+      } else if (signal != SIGTERM) {
+        slot.child->Signal(signal == SIGINT ? SIGKILL : signal);
+      }
     } else if (!slot.finished) {
       slot.finished = true;
       slot.exit_code = static_cast<int>(ExitCode::kLeft);
+      host_->agent(member)->Leave();
     }
   }
+}
+
+// By a message rather than by the signal: a terminal's Ctrl-C reaches the workers too, and twice is
+// once too often.
+void Supervisor::AskToLeave(Slot& slot, int signal) {
+  rendezvous::Agent& agent = *host_->agent(slot.member);
+  agent.has_worker() ? agent.AskWorkerToLeave(options_.grace) : slot.child->Signal(signal);
 }
 
 // Not the rank of the moment: who reads on wants to know the process, and ranks move up.

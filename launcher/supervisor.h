@@ -24,6 +24,7 @@
 #include "launcher/restart_policy.h"
 #include "net/address.h"
 #include "net/event_loop.h"
+#include "net/socket_network.h"
 #include "rendezvous/agent_host.h"
 #include "telemetry/event_log.h"
 
@@ -45,7 +46,7 @@ class Supervisor {
     std::string report_folder;  // empty: no events are written
     bool keep_ledgers = false;  // of the run's earlier starts
     bool live_line = false;
-    // From asking a worker to end (by SIGTERM, or by the job) to SIGKILL.
+    // From asking a worker to leave, or from the end of its member's part, to SIGKILL.
     Duration grace = std::chrono::seconds(10);
     // Others may ask for the job's end for so long.
     Duration linger = std::chrono::seconds(5);
@@ -69,10 +70,11 @@ class Supervisor {
     std::unique_ptr<ChildProcess> child;  // null: not running
     std::string incarnation;              // of the worker, once it said hello
     bool asked_in = false;                // the worker asked to be let into the job
-    std::vector<UniqueFd> lifelines;      // of the running worker
-    std::string ended_for;                // why it was ended from here, or empty
-    TimePoint lost_at{};                  // it was ended, or seen to be dying; none: it runs
-    TimePoint heard_at{};                 // last, if it was ended for its silence
+    // Of the running worker.
+    std::vector<std::unique_ptr<net::Socket>> lifelines;
+    std::string ended_for;  // why it was ended from here, or empty
+    TimePoint lost_at{};    // it was ended, or seen to be dying; none: it runs
+    TimePoint heard_at{};   // last, if it was ended for its silence
     net::TimerId restart = net::kNoTimer;
     std::optional<ExitCode> ending;  // of the member, whatever its worker still does
     bool finished = false;
@@ -112,12 +114,15 @@ class Supervisor {
   void CheckStart();
   // Says goodbye to other supervisors, once all workers have ended.
   void HangUp();
-  void OnLifeline(Slot& slot, UniqueFd lifeline);
+  void OnLifeline(Slot& slot, std::unique_ptr<net::Socket> lifeline);
   void DropLifelines(Slot& slot);
   void InjectFault();
   // What to say when not all who were to be killed were; else empty.
   std::string MissedKills() const;
+  // SIGTERM and the first SIGINT: every worker leaves in good order, within the grace period.
+  // Otherwise the workers get the signal.
   void StopAll(int signal);
+  void AskToLeave(Slot& slot, int signal);
   void Print(std::FILE* to, MemberId member, const std::string& line);
   bool CanStillStart() const { return !stopping_ && !job_ended_ && !host_->has_started(); }
   // `early`: it was gone before the job's end.
@@ -128,6 +133,7 @@ class Supervisor {
   const Clock& clock_;
   Files& files_;
   net::EventLoop loop_;
+  net::SocketNetwork network_{loop_};
   Random& random_;
   LiveLine live_;
   UniqueFd report_lock_;  // nobody else removes or writes what this run does

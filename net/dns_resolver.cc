@@ -60,7 +60,7 @@ struct DnsResolver::ServiceQuestion {
   Status failure;  // of one of them
 };
 
-DnsResolver::DnsResolver(EventLoop& loop, Options options) : loop_(loop) {
+DnsResolver::DnsResolver(Loop& loop, Options options) : loop_(loop) {
   ares_options settings{};
   settings.timeout = std::max(1, static_cast<int>(ToMilliseconds(options.server_timeout)));
   settings.tries = options.rounds;

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "net/event_loop.h"
+#include "net/loop.h"
 #include "net/resolver.h"
 
 struct ares_channeldata;
@@ -34,8 +34,8 @@ class DnsResolver final : public Resolver {
   };
 
   // `loop` outlives the resolver.
-  explicit DnsResolver(EventLoop& loop) : DnsResolver(loop, Options()) {}
-  DnsResolver(EventLoop& loop, Options options);
+  explicit DnsResolver(Loop& loop) : DnsResolver(loop, Options()) {}
+  DnsResolver(Loop& loop, Options options);
   ~DnsResolver() override;
   DnsResolver(const DnsResolver&) = delete;
   DnsResolver& operator=(const DnsResolver&) = delete;
@@ -56,7 +56,7 @@ class DnsResolver final : public Resolver {
   void OnReady(int fd, Ready ready);
   void SetTimer();
 
-  EventLoop& loop_;
+  Loop& loop_;
   ares_channeldata* channel_ = nullptr;
   Status broken_;  // why there is no channel
   std::set<int> watched_;

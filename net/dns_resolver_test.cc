@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "net/event_loop.h"
 #include "net/scripted_dns_server.h"
 
 namespace closeranks::net {

@@ -18,31 +18,16 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "base/unique_fd.h"
-#include "net/timers.h"
+#include "net/loop.h"
 
 namespace closeranks::net {
-
-struct Interest {
-  bool readable = false;
-  bool writable = false;
-};
-
-struct Ready {
-  bool readable = false;
-  bool writable = false;
-  // An error, or closed in both directions: reading or writing tells which. Reported whatever the
-  // interest, again and again until the descriptor is unwatched.
-  bool hung_up = false;
-};
 
 // Threads: whoever calls PollOnce or Run drives the loop; there is one driver at a time, and every
 // other call except Post and Stop comes from it (or while nobody drives). Callbacks run on the
 // driver, must not block and must not call PollOnce or Run. They may destroy what they like except
 // the loop.
-class EventLoop final : public Timers {
+class EventLoop final : public Loop {
  public:
-  using ReadyCallback = std::function<void(Ready)>;
-
   // `clock` outlives the loop. CHECK-fails when the kernel has no descriptor left for it. With a
   // ManualClock poll with a max_wait of zero: the kernel's waits aren't on that clock.
   explicit EventLoop(const Clock& clock);
@@ -51,19 +36,11 @@ class EventLoop final : public Timers {
   EventLoop(const EventLoop&) = delete;
   EventLoop& operator=(const EventLoop&) = delete;
 
-  // Calls `callback` as long as `fd` is ready for what is of interest (level-triggered). Doesn't
-  // own `fd`: unwatch it before it is closed. One watch a descriptor. kResourceExhausted or
-  // kUnavailable when the kernel refuses.
-  Status Watch(int fd, Interest interest, ReadyCallback callback);
-  // `fd` must be watched.
-  void Modify(int fd, Interest interest);
-  // No callback of `fd` comes after this, of an event that the kernel has already reported neither.
-  // Harmless when `fd` isn't watched.
-  void Unwatch(int fd);
-
-  // Runs `function` on the driver, in the order of posting. Any thread; wakes the loop. What is
-  // posted from a callback runs in a later PollOnce.
-  void Post(std::function<void()> function);
+  // Loop. What is posted from a callback runs in a later PollOnce.
+  Status Watch(int descriptor, Interest interest, ReadyCallback callback) override;
+  void Modify(int descriptor, Interest interest) override;
+  void Unwatch(int descriptor) override;
+  void Post(std::function<void()> function) override;
 
   // Timers.
   TimePoint Now() const override { return clock_.Now(); }

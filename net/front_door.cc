@@ -1,7 +1,5 @@
 #include "net/front_door.h"
 
-#include <sys/socket.h>
-
 #include <cerrno>
 #include <string>
 #include <utility>
@@ -10,35 +8,36 @@
 
 namespace closeranks::net {
 
-FrontDoor::FrontDoor(EventLoop& loop, Options options, Route route)
+FrontDoor::FrontDoor(Loop& loop, Options options, Route route)
     : loop_(loop), options_(options), route_(std::make_shared<Route>(std::move(route))) {}
 
 FrontDoor::~FrontDoor() {
   while (!pending_.empty()) TakeOut(pending_.begin());
 }
 
-Result<std::unique_ptr<FrontDoor>> FrontDoor::Open(EventLoop& loop, SocketNetwork& network,
+Result<std::unique_ptr<FrontDoor>> FrontDoor::Open(Loop& loop, Network& network,
                                                    const Address& address, Options options,
                                                    Route route) {
   CHECK_GT(options.max_pending, 0u);
   std::unique_ptr<FrontDoor> door(new FrontDoor(loop, options, std::move(route)));
   ASSIGN_OR_RETURN(door->listener_,
-                   network.ListenFd(address, [door = door.get()](UniqueFd fd, const Address& peer) {
-                     door->OnAccept(std::move(fd), peer);
+                   network.Listen(address, [door = door.get()](std::unique_ptr<Socket> socket,
+                                                               const Address& peer) {
+                     door->OnAccept(std::move(socket), peer);
                    }));
   return door;
 }
 
-void FrontDoor::OnAccept(UniqueFd fd, const Address& peer) {
+void FrontDoor::OnAccept(std::unique_ptr<Socket> socket, const Address& peer) {
   ++counts_.accepted;
   if (pending_.size() >= options_.max_pending) {
     Drop(pending_.begin(), counts_.crowded_out, ResourceExhausted("too many wait"));
   }
   const Place place = pending_.emplace(pending_.end());
-  place->fd = std::move(fd);
+  place->socket = std::move(socket);
   place->peer = peer;
-  Status status =
-      loop_.Watch(place->fd.get(), {.readable = true}, [this, place](Ready) { OnReady(place); });
+  Status status = loop_.Watch(place->socket->descriptor(), {.readable = true},
+                              [this, place](Ready) { OnReady(place); });
   if (!status.ok()) return Drop(place, counts_.crowded_out, status);
   place->limit = loop_.RunAfter(options_.preamble_limit, [this, place] {
     Drop(place, counts_.too_slow, Timeout("no preamble in time"));
@@ -47,10 +46,10 @@ void FrontDoor::OnAccept(UniqueFd fd, const Address& peer) {
 
 void FrontDoor::OnReady(Place place) {
   // Never a byte more than the preamble: what follows belongs to whom it names.
-  const ssize_t received = recv(place->fd.get(), place->bytes.data() + place->received,
-                                kPreambleBytes - place->received, MSG_DONTWAIT);
+  const iovec rest{place->bytes.data() + place->received, kPreambleBytes - place->received};
+  const ssize_t received = place->socket->Receive({&rest, 1}, nullptr);
   if (received < 0) {
-    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return;
+    if (errno == EAGAIN) return;
     return Drop(place, counts_.closed_early, ErrnoStatus(errno, "reading the preamble"));
   }
   if (received == 0) {
@@ -72,7 +71,7 @@ void FrontDoor::Decide(Place place) {
   Pending pending = TakeOut(place);
   ++counts_.routed;
   const std::shared_ptr<Route> route = route_;
-  (*route)(*preamble, std::move(pending.fd));
+  (*route)(*preamble, std::move(pending.socket));
 }
 
 void FrontDoor::Drop(Place place, uint64_t& count, const Status& why) {
@@ -83,7 +82,7 @@ void FrontDoor::Drop(Place place, uint64_t& count, const Status& why) {
 }
 
 FrontDoor::Pending FrontDoor::TakeOut(Place place) {
-  loop_.Unwatch(place->fd.get());
+  loop_.Unwatch(place->socket->descriptor());
   loop_.Cancel(place->limit);
   Pending pending = std::move(*place);
   pending_.erase(place);

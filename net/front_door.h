@@ -12,11 +12,11 @@
 
 #include "base/clock.h"
 #include "base/status.h"
-#include "base/unique_fd.h"
 #include "net/address.h"
-#include "net/event_loop.h"
+#include "net/loop.h"
+#include "net/network.h"
 #include "net/preamble.h"
-#include "net/socket_network.h"
+#include "net/socket.h"
 
 namespace closeranks::net {
 
@@ -40,13 +40,13 @@ class FrontDoor {
     uint64_t too_slow = 0;      // dropped: over preamble_limit
     uint64_t crowded_out = 0;   // dropped: over max_pending
   };
-  // `fd` has been read to the end of the preamble and not a byte further. A membership connection
-  // may be of another job: that is for the handshake to say. May destroy the door.
-  using Route = std::function<void(const Preamble& preamble, UniqueFd fd)>;
+  // `socket` has been read to the end of the preamble and not a byte further. A membership
+  // connection may be of another job: that is for the handshake to say. May destroy the door.
+  using Route = std::function<void(const Preamble& preamble, std::unique_ptr<Socket> socket)>;
 
-  // Listens on `address`; errors are those of SocketNetwork::Listen. `loop` and `network` outlive
+  // Listens on `address`; errors are those of Network::Listen. `loop` and `network` outlive
   // it.
-  static Result<std::unique_ptr<FrontDoor>> Open(EventLoop& loop, SocketNetwork& network,
+  static Result<std::unique_ptr<FrontDoor>> Open(Loop& loop, Network& network,
                                                  const Address& address, Options options,
                                                  Route route);
   // Drops those that haven't said who they want.
@@ -60,7 +60,7 @@ class FrontDoor {
 
  private:
   struct Pending {
-    UniqueFd fd;
+    std::unique_ptr<Socket> socket;
     Address peer;
     std::array<char, kPreambleBytes> bytes;
     size_t received = 0;
@@ -68,15 +68,15 @@ class FrontDoor {
   };
   using Place = std::list<Pending>::iterator;
 
-  FrontDoor(EventLoop& loop, Options options, Route route);
+  FrontDoor(Loop& loop, Options options, Route route);
 
-  void OnAccept(UniqueFd fd, const Address& peer);
+  void OnAccept(std::unique_ptr<Socket> socket, const Address& peer);
   void OnReady(Place place);
   void Decide(Place place);
   void Drop(Place place, uint64_t& count, const Status& why);
   Pending TakeOut(Place place);
 
-  EventLoop& loop_;
+  Loop& loop_;
   const Options options_;
   std::shared_ptr<Route> route_;
   std::unique_ptr<Listener> listener_;

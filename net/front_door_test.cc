@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "net/event_loop.h"
+#include "net/socket_network.h"
 
 namespace closeranks::net {
 namespace {
@@ -26,9 +28,9 @@ class FrontDoorTest : public testing::Test {
     options.job_hash = kJob;
     Result<std::unique_ptr<FrontDoor>> door =
         FrontDoor::Open(loop_, network_, Address::Ip("127.0.0.1", 0), options,
-                        [this](const Preamble& preamble, UniqueFd fd) {
+                        [this](const Preamble& preamble, std::unique_ptr<Socket> socket) {
                           routed_.push_back(preamble);
-                          fds_.push_back(std::move(fd));
+                          sockets_.push_back(std::move(socket));
                           if (close_when_routed_) door_.reset();
                         });
     CHECK(door.ok()) << door.status();
@@ -61,7 +63,7 @@ class FrontDoorTest : public testing::Test {
   std::unique_ptr<FrontDoor> door_;
   bool close_when_routed_ = false;
   std::vector<Preamble> routed_;
-  std::vector<UniqueFd> fds_;
+  std::vector<std::unique_ptr<Socket>> sockets_;
 };
 
 TEST_F(FrontDoorTest, RoutesByThePreambleAndLeavesWhatFollows) {
@@ -72,7 +74,7 @@ TEST_F(FrontDoorTest, RoutesByThePreambleAndLeavesWhatFollows) {
   ASSERT_EQ(routed_.size(), 1u);
   EXPECT_EQ(routed_[0], To(3));
   char rest[100];
-  const ssize_t count = recv(fds_[0].get(), rest, sizeof(rest), 0);
+  const ssize_t count = recv(sockets_[0]->descriptor(), rest, sizeof(rest), 0);
   EXPECT_EQ(std::string(rest, static_cast<size_t>(count)), "the handshake");
   EXPECT_EQ(door_->pending(), 0u);
 }

@@ -1,4 +1,4 @@
-// Making connections, as a seam: production connects sockets, a simulation its own links.
+// Making connections, as a seam: production connects the system's sockets, a simulation its own.
 #ifndef CLOSERANKS_NET_NETWORK_H_
 #define CLOSERANKS_NET_NETWORK_H_
 
@@ -11,12 +11,12 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "net/address.h"
-#include "net/link.h"
+#include "net/socket.h"
 
 namespace closeranks::net {
 
-// Accepts until it is destroyed, which may happen in its own callback. Links that it has handed out
-// live on.
+// Accepts until it is destroyed, which may happen in its own callback. Sockets that it has handed
+// out live on.
 class Listener {
  public:
   virtual ~Listener() = default;
@@ -27,8 +27,7 @@ class Listener {
 struct ConnectOptions {
   // Until the connection stands; a handshake's time comes on top.
   Duration timeout = std::chrono::seconds(5);
-  // Sent before the first frame: a preamble, for a port that expects one. At most kMaxGreeting
-  // bytes.
+  // Sent before anything else: a preamble, for a port that expects one. At most kMaxGreeting bytes.
   std::string greeting;
 };
 inline constexpr size_t kMaxGreeting = 256;
@@ -41,14 +40,12 @@ inline constexpr ConnectId kNoConnect = 0;
 // or Cancel. Outlives its listeners.
 class Network {
  public:
-  // A link that isn't started yet. `greeting` is what its other end sent before its first frame,
-  // where the listener reads that; a plain listener on sockets doesn't (see FrontDoor), and gives
-  // none.
-  using AcceptCallback = std::function<void(std::unique_ptr<Link> link, std::string greeting)>;
-  // A link that isn't started yet; or kUnavailable (refused, no route: trying again may help),
-  // kTimeout, kInvalidArgument (a name: resolve it first), kUnauthenticated (another user's Unix
-  // socket), kResourceExhausted. The message names the address.
-  using ConnectCallback = std::function<void(Result<std::unique_ptr<Link>>)>;
+  // `peer` is where the connection came from.
+  using AcceptCallback = std::function<void(std::unique_ptr<Socket> socket, const Address& peer)>;
+  // Or kUnavailable (refused, no route: trying again may help), kTimeout, kInvalidArgument (a name:
+  // resolve it first), kUnauthenticated (another user's Unix socket), kResourceExhausted. The
+  // message names the address.
+  using ConnectCallback = std::function<void(Result<std::unique_ptr<Socket>>)>;
 
   // Pending connects are cancelled.
   virtual ~Network() = default;

@@ -64,7 +64,7 @@ UniqueFd Open(int type, uint16_t port, sockaddr_in& address) {
 
 }  // namespace
 
-ScriptedDnsServer::ScriptedDnsServer(EventLoop& loop, Script script)
+ScriptedDnsServer::ScriptedDnsServer(Loop& loop, Script script)
     : loop_(loop), script_(std::move(script)) {
   // The same number must be free for both.
   sockaddr_in address;

@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "base/unique_fd.h"
 #include "net/address.h"
-#include "net/event_loop.h"
+#include "net/loop.h"
 
 namespace closeranks::net {
 
@@ -41,7 +41,7 @@ class ScriptedDnsServer {
   };
   using Script = std::function<Reply(const Question&)>;
 
-  ScriptedDnsServer(EventLoop& loop, Script script);
+  ScriptedDnsServer(Loop& loop, Script script);
   ~ScriptedDnsServer();
   ScriptedDnsServer(const ScriptedDnsServer&) = delete;
   ScriptedDnsServer& operator=(const ScriptedDnsServer&) = delete;
@@ -62,7 +62,7 @@ class ScriptedDnsServer {
   std::string Answer(const std::string& query, bool over_tcp, Duration& delay);
   void SendLater(Duration delay, std::function<void()> send);
 
-  EventLoop& loop_;
+  Loop& loop_;
   Script script_;
   Address address_;
   UniqueFd datagrams_;

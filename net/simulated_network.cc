@@ -48,8 +48,8 @@ class SimulatedListener final : public Listener {
 };
 
 SimulatedNetwork::SimulatedNetwork(SimulatedFabric& fabric, SimulatedProcess& process,
-                                   std::string host, LinkOptions link_options)
-    : fabric_(fabric), process_(process), host_(std::move(host)), link_options_(link_options) {
+                                   std::string host)
+    : fabric_(fabric), process_(process), host_(std::move(host)) {
   fabric_.networks_.insert(this);
 }
 
@@ -143,28 +143,37 @@ void SimulatedNetwork::OnRequestArrives(ConnectId id) {
   }
   SimulatedListener& listener = *found->second;
   const auto connection = fabric_.MakeConnection(host_, to);
-  connecting.link =
-      std::make_unique<SimulatedLink>(fabric_, process_, connection, 0, link_options_);
-  auto other_end = std::make_unique<SimulatedLink>(fabric_, listener.process, connection, 1,
-                                                   listener.network.link_options_);
+  connection->passes_sockets = connecting.address.IsUnix();
+  connecting.socket = std::make_unique<SimulatedSocket>(fabric_, process_, connection, 0);
+  auto other_end = std::make_unique<SimulatedSocket>(fabric_, listener.process, connection, 1);
   connecting.answer = process_.RunAfter(back, [this, id] { End(id, OkStatus()); });
-  listener.network.Admit(key, std::move(other_end), std::move(connecting.greeting),
-                         back + fabric_.DrawDelay(host_, to));
+  listener.network.Admit(key, std::move(other_end), back + fabric_.DrawDelay(host_, to));
 }
 
 // The kernel has taken the connection; the process hears of it after `wait`, if it still listens.
-void SimulatedNetwork::Admit(const Address& key, std::unique_ptr<SimulatedLink> link,
-                             std::string greeting, Duration wait) {
+void SimulatedNetwork::Admit(const Address& key, std::unique_ptr<SimulatedSocket> socket,
+                             Duration wait) {
   const uint64_t id = next_arriving_++;
   Arriving& arriving = arriving_[id];
-  arriving.link = std::move(link);
-  arriving.timer = process_.RunAfter(wait, [this, id, key, greeting = std::move(greeting)] {
+  arriving.socket = std::move(socket);
+  arriving.timer = process_.RunAfter(wait, [this, id, key] {
     auto node = arriving_.extract(id);
     const auto found = fabric_.listeners_.find(key);
     if (found == fabric_.listeners_.end() || &found->second->network != this) return;
     const std::shared_ptr<AcceptCallback> on_accept = found->second->on_accept;
-    (*on_accept)(std::move(node.mapped().link), greeting);
+    std::unique_ptr<SimulatedSocket>& socket = node.mapped().socket;
+    const Address peer = key.IsUnix() ? Address() : Address::Ip(socket->peer(), kFirstFreePort);
+    (*on_accept)(std::move(socket), peer);
   });
+}
+
+std::pair<std::unique_ptr<Socket>, std::unique_ptr<Socket>> SimulatedNetwork::MakePair(
+    SimulatedNetwork& other) {
+  CHECK_EQ(host_, other.host_);
+  const auto connection = fabric_.MakeConnection(host_, host_);
+  connection->passes_sockets = true;
+  return {std::make_unique<SimulatedSocket>(fabric_, process_, connection, 0),
+          std::make_unique<SimulatedSocket>(fabric_, other.process_, connection, 1)};
 }
 
 void SimulatedNetwork::End(ConnectId id, Status status) {
@@ -173,12 +182,23 @@ void SimulatedNetwork::End(ConnectId id, Status status) {
   process_.Cancel(connecting.limit);
   process_.Cancel(connecting.answer);
   fabric_.world().Cancel(connecting.request);
+  // The buffer of a connection is large enough for what is said first.
+  std::string_view greeting = connecting.greeting;
+  while (status.ok() && !greeting.empty()) {
+    const iovec part{const_cast<char*>(greeting.data()), greeting.size()};
+    const ssize_t sent = connecting.socket->Send({&part, 1}, nullptr);
+    if (sent < 0) {
+      status = Unavailable("connecting to " + connecting.address.ToString() + ": closed at once");
+    } else {
+      greeting.remove_prefix(static_cast<size_t>(sent));
+    }
+  }
   // What is called may destroy this network.
   if (!status.ok()) {
-    connecting.link.reset();
+    connecting.socket.reset();
     return connecting.on_connected(std::move(status));
   }
-  connecting.on_connected(std::unique_ptr<Link>(std::move(connecting.link)));
+  connecting.on_connected(std::unique_ptr<Socket>(std::move(connecting.socket)));
 }
 
 void SimulatedNetwork::Cancel(ConnectId id) {

@@ -6,33 +6,36 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "net/address.h"
 #include "net/network.h"
 #include "net/resolver.h"
 #include "net/simulated_fabric.h"
-#include "net/simulated_link.h"
+#include "net/simulated_socket.h"
 #include "net/simulated_world.h"
 
 namespace closeranks::net {
 
 // Several processes may be on one host and share its ports. To restart a process, destroy its
 // objects and make new ones with the same host; order of lives: world, fabric, process, network,
-// links.
+// sockets.
 //
-// Greetings arrive whole, with the accepted link. Hosts are any words, whether they look like IP
-// addresses or not. A port at which nobody listens refuses; a host without a living process is
-// silent.
+// Hosts are any words, whether they look like IP addresses or not. A port at which nobody listens
+// refuses; a host without a living process is silent. Over Unix sockets others can be passed.
 class SimulatedNetwork final : public Network {
  public:
-  SimulatedNetwork(SimulatedFabric& fabric, SimulatedProcess& process, std::string host,
-                   LinkOptions link_options = {});
+  SimulatedNetwork(SimulatedFabric& fabric, SimulatedProcess& process, std::string host);
   ~SimulatedNetwork() override;
   SimulatedNetwork(const SimulatedNetwork&) = delete;
   SimulatedNetwork& operator=(const SimulatedNetwork&) = delete;
 
   const std::string& host() const { return host_; }
+
+  // Two connected Unix sockets, of this process and of `other`'s on the same host: what a
+  // supervisor starts a worker with.
+  std::pair<std::unique_ptr<Socket>, std::unique_ptr<Socket>> MakePair(SimulatedNetwork& other);
 
   // On this host's name, "0.0.0.0" or "::", or a Unix name, which this host's processes share.
   Result<std::unique_ptr<Listener>> Listen(const Address& address,
@@ -46,13 +49,13 @@ class SimulatedNetwork final : public Network {
     Address address;
     std::string greeting;
     ConnectCallback on_connected;
-    TimerId limit = kNoTimer;             // of the process
-    TimerId request = kNoTimer;           // of the world: its arrival
-    TimerId answer = kNoTimer;            // of the process
-    std::unique_ptr<SimulatedLink> link;  // from the request's arrival on
+    TimerId limit = kNoTimer;                 // of the process
+    TimerId request = kNoTimer;               // of the world: its arrival
+    TimerId answer = kNoTimer;                // of the process
+    std::unique_ptr<SimulatedSocket> socket;  // from the request's arrival on
   };
   struct Arriving {
-    std::unique_ptr<SimulatedLink> link;
+    std::unique_ptr<SimulatedSocket> socket;
     TimerId timer = kNoTimer;  // of the process
   };
 
@@ -60,14 +63,12 @@ class SimulatedNetwork final : public Network {
   bool HasLivingProcess(const std::string& host) const;
   void SendRequest(ConnectId id, Duration wait);
   void OnRequestArrives(ConnectId id);
-  void Admit(const Address& key, std::unique_ptr<SimulatedLink> link, std::string greeting,
-             Duration wait);
+  void Admit(const Address& key, std::unique_ptr<SimulatedSocket> socket, Duration wait);
   void End(ConnectId id, Status status);
 
   SimulatedFabric& fabric_;
   SimulatedProcess& process_;
   const std::string host_;
-  const LinkOptions link_options_;
   ConnectId next_connect_ = 1;
   std::map<ConnectId, Connecting> connecting_;
   uint64_t next_arriving_ = 1;

@@ -1,7 +1,6 @@
 #include "net/socket_network.h"
 
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -11,6 +10,7 @@
 #include <utility>
 
 #include "glog/logging.h"
+#include "net/system_socket.h"
 
 namespace closeranks::net {
 namespace {
@@ -28,7 +28,6 @@ void SetOption(int fd, int level, int option, int value) {
 Result<UniqueFd> OpenSocket(const SocketAddress& address) {
   UniqueFd fd(socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return ErrnoStatus(errno, "opening a socket");
-  if (address.family() != AF_UNIX) SetOption(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);
   return fd;
 }
 
@@ -69,12 +68,11 @@ bool IsConnectedToItself(int fd, const Address& address) {
 
 class SocketListener final : public Listener {
  public:
-  SocketListener(EventLoop& loop, UniqueFd fd, const Address& address,
-                 SocketNetwork::AcceptFdCallback on_accept)
+  SocketListener(Loop& loop, UniqueFd fd, const Address& address, Network::AcceptCallback on_accept)
       : loop_(loop),
         fd_(std::move(fd)),
         address_(address.IsUnix() ? address : LocalAddress(fd_.get())),
-        on_accept_(std::make_shared<SocketNetwork::AcceptFdCallback>(std::move(on_accept))) {}
+        on_accept_(std::make_shared<Network::AcceptCallback>(std::move(on_accept))) {}
 
   ~SocketListener() override {
     loop_.Unwatch(fd_.get());
@@ -99,11 +97,9 @@ class SocketListener final : public Listener {
         LOG(WARNING) << address_ << ": " << status;
         return;
       }
-    } else {
-      SetOption(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);
     }
-    const std::shared_ptr<SocketNetwork::AcceptFdCallback> on_accept = on_accept_;
-    (*on_accept)(std::move(fd), FromSocketAddress(peer));
+    const std::shared_ptr<Network::AcceptCallback> on_accept = on_accept_;
+    (*on_accept)(std::make_unique<SystemSocket>(std::move(fd)), FromSocketAddress(peer));
   }
 
   void OnAcceptError(int error_number) {
@@ -117,10 +113,10 @@ class SocketListener final : public Listener {
     rest_ = loop_.RunAfter(kAcceptRest, [this] { loop_.Modify(fd_.get(), {.readable = true}); });
   }
 
-  EventLoop& loop_;
+  Loop& loop_;
   UniqueFd fd_;
   const Address address_;
-  std::shared_ptr<SocketNetwork::AcceptFdCallback> on_accept_;
+  std::shared_ptr<Network::AcceptCallback> on_accept_;
   TimerId rest_ = kNoTimer;
 };
 
@@ -138,15 +134,12 @@ Status CheckPeerUser(int fd, uid_t user) {
                          std::to_string(credentials.uid) + ", expected " + std::to_string(user));
 }
 
-SocketNetwork::SocketNetwork(EventLoop& loop, SocketLink::Options link_options)
-    : loop_(loop), link_options_(link_options) {}
-
 SocketNetwork::~SocketNetwork() {
   while (!connecting_.empty()) Cancel(connecting_.begin()->first);
 }
 
-Result<std::unique_ptr<Listener>> SocketNetwork::ListenFd(const Address& address,
-                                                          AcceptFdCallback on_accept) {
+Result<std::unique_ptr<Listener>> SocketNetwork::Listen(const Address& address,
+                                                        AcceptCallback on_accept) {
   ASSIGN_OR_RETURN(UniqueFd fd, OpenListening(address));
   auto listener =
       std::make_unique<SocketListener>(loop_, std::move(fd), address, std::move(on_accept));
@@ -154,29 +147,8 @@ Result<std::unique_ptr<Listener>> SocketNetwork::ListenFd(const Address& address
   return std::unique_ptr<Listener>(std::move(listener));
 }
 
-Result<std::unique_ptr<Listener>> SocketNetwork::Listen(const Address& address,
-                                                        AcceptCallback on_accept) {
-  // By value: a listener outlives neither its network nor its loop, yet may be destroyed in
-  // on_accept.
-  return ListenFd(address, [&loop = loop_, options = link_options_,
-                            on_accept = std::move(on_accept)](UniqueFd fd, const Address&) {
-    on_accept(std::make_unique<SocketLink>(loop, std::move(fd), options), "");
-  });
-}
-
 ConnectId SocketNetwork::Connect(const Address& address, ConnectOptions options,
                                  ConnectCallback on_connected) {
-  return ConnectFd(address, std::move(options),
-                   [&loop = loop_, options = link_options_,
-                    on_connected = std::move(on_connected)](Result<UniqueFd> fd) {
-                     if (!fd.ok()) return on_connected(fd.status());
-                     on_connected(std::unique_ptr<Link>(
-                         std::make_unique<SocketLink>(loop, *std::move(fd), options)));
-                   });
-}
-
-ConnectId SocketNetwork::ConnectFd(const Address& address, ConnectOptions options,
-                                   ConnectFdCallback on_connected) {
   CHECK_LE(options.greeting.size(), kMaxGreeting);
   const ConnectId id = next_connect_++;
   Connecting& connecting = connecting_[id];
@@ -250,7 +222,8 @@ void SocketNetwork::End(ConnectId id, Status status) {
     connecting.fd.Reset();
     return connecting.on_connected(std::move(status));
   }
-  connecting.on_connected(std::move(connecting.fd));
+  connecting.on_connected(
+      std::unique_ptr<Socket>(std::make_unique<SystemSocket>(std::move(connecting.fd))));
 }
 
 void SocketNetwork::Cancel(ConnectId id) {

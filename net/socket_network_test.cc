@@ -13,6 +13,9 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "net/event_loop.h"
+#include "net/link.h"
+#include "net/system_socket.h"
 
 namespace closeranks::net {
 namespace {
@@ -28,17 +31,16 @@ class SocketNetworkTest : public testing::Test {
 
   std::unique_ptr<Listener> Listen(const Address& address) {
     Result<std::unique_ptr<Listener>> listener =
-        network_->Listen(address, [this](std::unique_ptr<Link> link, std::string greeting) {
-          EXPECT_EQ(greeting, "");
-          accepted_.push_back(std::move(link));
+        network_->Listen(address, [this](std::unique_ptr<Socket> socket, const Address&) {
+          accepted_.push_back(std::move(socket));
         });
     CHECK(listener.ok()) << listener.status();
     return *std::move(listener);
   }
 
-  Result<std::unique_ptr<Link>> Connect(const Address& address, ConnectOptions options = {}) {
-    std::optional<Result<std::unique_ptr<Link>>> connected;
-    network_->Connect(address, options, [&](Result<std::unique_ptr<Link>> result) {
+  Result<std::unique_ptr<Socket>> Connect(const Address& address, ConnectOptions options = {}) {
+    std::optional<Result<std::unique_ptr<Socket>>> connected;
+    network_->Connect(address, options, [&](Result<std::unique_ptr<Socket>> result) {
       EXPECT_FALSE(connected) << "called back twice";
       connected.emplace(std::move(result));
     });
@@ -62,7 +64,7 @@ class SocketNetworkTest : public testing::Test {
   SystemClock clock_;
   EventLoop loop_{clock_};
   std::optional<SocketNetwork> network_{std::in_place, loop_};
-  std::vector<std::unique_ptr<Link>> accepted_;
+  std::vector<std::unique_ptr<Socket>> accepted_;
   UniqueFd refusing_;
   int names_ = 0;
 };
@@ -70,38 +72,38 @@ class SocketNetworkTest : public testing::Test {
 TEST_F(SocketNetworkTest, FramesPassOverTcpUnixAndIp6) {
   for (const Address& address : {AnyPort(), Address::Unix(UniqueName()), Address::Ip("::1", 0)}) {
     if (address.host == "::1" &&
-        !network_->ListenFd(address, [](UniqueFd, const Address&) {}).ok()) {
+        !network_->Listen(address, [](std::unique_ptr<Socket>, const Address&) {}).ok()) {
       continue;  // a host without IPv6
     }
     std::unique_ptr<Listener> listener = Listen(address);
     if (!address.IsUnix()) {
       EXPECT_NE(listener->address().port, 0);
     }
-    Result<std::unique_ptr<Link>> link = Connect(listener->address());
-    ASSERT_TRUE(link.ok()) << link.status();
-    (*link)->Send({.kind = FrameKind::kControl, .tag = 5}, "over " + address.ToString());
+    Result<std::unique_ptr<Socket>> connected = Connect(listener->address());
+    ASSERT_TRUE(connected.ok()) << connected.status();
+    Link link(loop_, *std::move(connected));
+    link.Send({.kind = FrameKind::kControl, .tag = 5}, "over " + address.ToString());
     PollUntil([&] { return !accepted_.empty(); });
+    Link accepted(loop_, std::move(accepted_[0]));
     std::string received;
-    accepted_[0]->Start({.on_frame = [&](const FrameHeader&, std::string payload,
-                                         UniqueFd) { received = std::move(payload); },
-                         .on_closed = [](const Status&) {}});
+    accepted.Start({.on_frame = [&](const FrameHeader&, std::string payload,
+                                    std::unique_ptr<Socket>) { received = std::move(payload); },
+                    .on_closed = [](const Status&) {}});
     PollUntil([&] { return !received.empty(); });
     EXPECT_EQ(received, "over " + address.ToString());
-    EXPECT_EQ(accepted_[0]->CanPassFds(), address.IsUnix());
+    EXPECT_EQ(accepted.CanPassSockets(), address.IsUnix());
     accepted_.clear();
   }
 }
 
 TEST_F(SocketNetworkTest, SocketsAreSetUpAsPromised) {
-  UniqueFd accepted;
-  std::unique_ptr<Listener> listener =
-      network_->ListenFd(AnyPort(), [&](UniqueFd fd, const Address&) { accepted = std::move(fd); })
-          .value();
-  UniqueFd connected;
-  network_->ConnectFd(listener->address(), {},
-                      [&](Result<UniqueFd> fd) { connected = *std::move(fd); });
-  PollUntil([&] { return accepted && connected; });
-  EXPECT_EQ(PeerAddress(accepted.get()), LocalAddress(connected.get()));
+  std::unique_ptr<Listener> listener = Listen(AnyPort());
+  Result<std::unique_ptr<Socket>> socket = Connect(listener->address());
+  ASSERT_TRUE(socket.ok()) << socket.status();
+  PollUntil([&] { return !accepted_.empty(); });
+  EXPECT_EQ(accepted_[0]->peer(), LocalAddress((*socket)->descriptor()).ToString());
+  const UniqueFd accepted = accepted_[0]->Release();
+  const UniqueFd connected = (*socket)->Release();
   for (const UniqueFd* fd : {&accepted, &connected}) {
     int no_delay = 0;
     socklen_t length = sizeof(no_delay);
@@ -115,7 +117,8 @@ TEST_F(SocketNetworkTest, SocketsAreSetUpAsPromised) {
 TEST_F(SocketNetworkTest, ATakenPortIsNamedWithTheRemedy) {
   std::unique_ptr<Listener> listener = Listen(AnyPort());
   Status status =
-      network_->Listen(listener->address(), [](std::unique_ptr<Link>, std::string) {}).status();
+      network_->Listen(listener->address(), [](std::unique_ptr<Socket>, const Address&) {})
+          .status();
   EXPECT_EQ(status.code(), StatusCode::kResourceExhausted);
   const std::string port = std::to_string(listener->address().port);
   EXPECT_NE(status.message().find("port " + port + " is taken"), std::string::npos) << status;
@@ -129,15 +132,15 @@ TEST_F(SocketNetworkTest, APortIsFreeAgainRightAfterItsListener) {
   PollUntil([&] { return !accepted_.empty(); });
   accepted_.clear();  // this end closes first, and keeps the address in TIME_WAIT
   listener.reset();
-  EXPECT_TRUE(network_->Listen(address, [](std::unique_ptr<Link>, std::string) {}).ok());
+  EXPECT_TRUE(network_->Listen(address, [](std::unique_ptr<Socket>, const Address&) {}).ok());
 }
 
 TEST_F(SocketNetworkTest, RefusalIsUnavailableAndNamesTheAddress) {
   for (const Address& address : {Refusing(), Address::Unix(UniqueName())}) {
-    Result<std::unique_ptr<Link>> link = Connect(address);
-    ASSERT_FALSE(link.ok());
-    EXPECT_EQ(link.status().code(), StatusCode::kUnavailable) << link.status();
-    EXPECT_NE(link.status().message().find(address.ToString()), std::string::npos);
+    Result<std::unique_ptr<Socket>> socket = Connect(address);
+    ASSERT_FALSE(socket.ok());
+    EXPECT_EQ(socket.status().code(), StatusCode::kUnavailable) << socket.status();
+    EXPECT_NE(socket.status().message().find(address.ToString()), std::string::npos);
   }
 }
 
@@ -152,17 +155,17 @@ TEST_F(SocketNetworkTest, ConnectingEndsAtItsTimeLimit) {
   ASSERT_EQ(bind(silent.get(), address.get(), address.length), 0);
   ASSERT_EQ(listen(silent.get(), 0), 0);
   const Address target = LocalAddress(silent.get());
-  std::vector<std::unique_ptr<Link>> fill;
+  std::vector<std::unique_ptr<Socket>> fill;
   for (;;) {
-    Result<std::unique_ptr<Link>> link =
+    Result<std::unique_ptr<Socket>> socket =
         Connect(target, {.timeout = std::chrono::milliseconds(50), .greeting = ""});
-    if (!link.ok()) {
-      EXPECT_EQ(link.status().code(), StatusCode::kTimeout);
-      EXPECT_EQ(link.status().message(),
+    if (!socket.ok()) {
+      EXPECT_EQ(socket.status().code(), StatusCode::kTimeout);
+      EXPECT_EQ(socket.status().message(),
                 "connecting to " + target.ToString() + ": no answer within 50 ms");
       break;
     }
-    fill.push_back(*std::move(link));
+    fill.push_back(*std::move(socket));
     ASSERT_LT(fill.size(), 10u);
   }
 }
@@ -170,7 +173,7 @@ TEST_F(SocketNetworkTest, ConnectingEndsAtItsTimeLimit) {
 TEST_F(SocketNetworkTest, ACancelledConnectNeverCallsBack) {
   std::unique_ptr<Listener> listener = Listen(AnyPort());
   int calls = 0;
-  const auto count = [&](Result<std::unique_ptr<Link>>) { ++calls; };
+  const auto count = [&](Result<std::unique_ptr<Socket>>) { ++calls; };
   const ConnectId good = network_->Connect(listener->address(), {}, count);
   const ConnectId bad = network_->Connect(Address::Ip("name", 1), {}, count);
   network_->Cancel(good);
@@ -185,15 +188,12 @@ TEST_F(SocketNetworkTest, ACancelledConnectNeverCallsBack) {
 }
 
 TEST_F(SocketNetworkTest, TheGreetingGoesFirst) {
-  UniqueFd accepted;
-  std::unique_ptr<Listener> listener =
-      network_->ListenFd(AnyPort(), [&](UniqueFd fd, const Address&) { accepted = std::move(fd); })
-          .value();
-  Result<std::unique_ptr<Link>> link = Connect(listener->address(), {.greeting = "who I am;"});
-  ASSERT_TRUE(link.ok());
-  (*link)->Send({}, "frame");
-  link->reset();
-  PollUntil([&] { return static_cast<bool>(accepted); });
+  std::unique_ptr<Listener> listener = Listen(AnyPort());
+  Result<std::unique_ptr<Socket>> socket = Connect(listener->address(), {.greeting = "who I am;"});
+  ASSERT_TRUE(socket.ok());
+  Link(loop_, *std::move(socket)).Send({}, "frame");
+  PollUntil([&] { return !accepted_.empty(); });
+  const UniqueFd accepted = accepted_[0]->Release();
   ASSERT_EQ(fcntl(accepted.get(), F_SETFL, 0), 0);  // blocking, to read to the end
   std::string all;
   char byte;
@@ -203,16 +203,16 @@ TEST_F(SocketNetworkTest, TheGreetingGoesFirst) {
 
 TEST_F(SocketNetworkTest, AListenerMayBeDestroyedInItsOwnCallback) {
   std::unique_ptr<Listener> listener;
-  UniqueFd accepted;
+  std::unique_ptr<Socket> accepted;
   listener = network_
-                 ->ListenFd(AnyPort(),
-                            [&](UniqueFd fd, const Address&) {
-                              listener.reset();
-                              accepted = std::move(fd);
-                            })
+                 ->Listen(AnyPort(),
+                          [&](std::unique_ptr<Socket> socket, const Address&) {
+                            listener.reset();
+                            accepted = std::move(socket);
+                          })
                  .value();
-  Result<std::unique_ptr<Link>> link = Connect(listener->address());
-  PollUntil([&] { return static_cast<bool>(accepted); });
+  Result<std::unique_ptr<Socket>> socket = Connect(listener->address());
+  PollUntil([&] { return accepted != nullptr; });
   EXPECT_FALSE(listener);
 }
 
@@ -223,9 +223,11 @@ TEST_F(SocketNetworkTest, RunningOutOfDescriptorsOnlyDelaysAccepting) {
   loop.RunAfter(Duration::zero(), [] {});
   loop.PollOnce(Duration::zero());
   SocketNetwork network(loop);
-  UniqueFd accepted;
+  std::unique_ptr<Socket> accepted;
   std::unique_ptr<Listener> listener =
-      network.ListenFd(AnyPort(), [&](UniqueFd fd, const Address&) { accepted = std::move(fd); })
+      network
+          .Listen(AnyPort(), [&](std::unique_ptr<Socket> socket,
+                                 const Address&) { accepted = std::move(socket); })
           .value();
   UniqueFd client(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   SocketAddress target = ToSocketAddress(listener->address()).value();

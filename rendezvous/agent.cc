@@ -52,8 +52,11 @@ void Agent::AttachWorker(std::unique_ptr<net::Link> link) {
   worker_link_ = std::move(link);
   worker_ = {};
   worker_link_->Start(
-      {.on_frame = [this](const net::FrameHeader& header, std::string payload,
-                          UniqueFd passed) { OnWorkerFrame(header, payload, std::move(passed)); },
+      {.on_frame =
+           [this](const net::FrameHeader& header, std::string payload,
+                  std::unique_ptr<net::Socket> passed) {
+             OnWorkerFrame(header, payload, std::move(passed));
+           },
        // The process may outlive its socket by a moment; only its reaping makes the death certain.
        .on_closed =
            [this](const Status& why) {
@@ -84,11 +87,12 @@ void Agent::WorkerDoomed() {
   timers_.Cancel(worker_check_);
   if (worker_.IsNone()) return;
   if (!worker_was_told_) worker_left_early_ = true;
+  if (worker_leaves_) membership_.OnLeaving(timers_.Now());
   membership_.OnWorkerGone(timers_.Now(), std::exchange(worker_, {}));
   Drain();
 }
 
-void Agent::PassConnection(MemberId from, UniqueFd connection) {
+void Agent::PassConnection(MemberId from, std::unique_ptr<net::Socket> connection) {
   if (worker_link_ == nullptr || worker_.IsNone()) return;
   if (worker_link_->queued_bytes() > kMostQueuedForConnections) return;
   SendToWorker(DataConnection{from}, std::move(connection));
@@ -98,6 +102,8 @@ void Agent::Leave() {
   membership_.OnLeaving(timers_.Now());
   Drain();
 }
+
+void Agent::AskWorkerToLeave(Duration grace) { SendToWorker(rendezvous::Leave{grace}); }
 
 void Agent::OnPeerMessage(const Message& message) {
   membership_.OnMessage(timers_.Now(), message);
@@ -121,7 +127,7 @@ int Agent::rank() const {
 }
 
 void Agent::OnWorkerFrame(const net::FrameHeader& header, std::string_view payload,
-                          UniqueFd passed) {
+                          std::unique_ptr<net::Socket> passed) {
   worker_heard_ = timers_.Now();
   if (header.kind == net::FrameKind::kHeartbeat) return;
   auto message = DecodeWorkerMessage(payload);
@@ -168,11 +174,16 @@ void Agent::OnWorkerMessage(const WorkerMessage& message) {
                                is_named ? failure->suspect : MemberProcess{member(), worker_});
   } else if (std::holds_alternative<Done>(message)) {
     membership_.OnWorkerDone(now, worker_);
+  } else if (auto* entered = std::get_if<Entered>(&message)) {
+    membership_.OnWorkerEntered(now, worker_, entered->generation);
+  } else if (auto* leaving = std::get_if<Leaving>(&message)) {
+    worker_leaves_ = true;
+    if (leaving->now) membership_.OnLeaving(now);
   }
   Drain();
 }
 
-void Agent::SendToWorker(const AgentMessage& message, UniqueFd passed) {
+void Agent::SendToWorker(const AgentMessage& message, std::unique_ptr<net::Socket> passed) {
   if (worker_link_ == nullptr) return;
   if (std::holds_alternative<Ended>(message)) worker_ends_ = worker_was_told_ = true;
   worker_link_->Send({.kind = net::FrameKind::kControl}, Encode(message), std::move(passed));

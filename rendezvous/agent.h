@@ -14,7 +14,6 @@
 #include "base/clock.h"
 #include "base/member.h"
 #include "base/random.h"
-#include "base/unique_fd.h"
 #include "net/link.h"
 #include "net/timers.h"
 #include "rendezvous/membership.h"
@@ -50,7 +49,7 @@ class Agent {
     // It asked to be let into the job.
     std::function<void()> on_ready;
     // Something that hangs up when the worker dies: WorkerDoomed is to follow when it does.
-    std::function<void(UniqueFd)> on_lifeline;
+    std::function<void(std::unique_ptr<net::Socket>)> on_lifeline;
     // Once: this member takes no further part. kEnded: go on running the agent while others may
     // ask.
     std::function<void(const Ending&)> on_outcome;
@@ -72,9 +71,12 @@ class Agent {
   void WorkerReaped();
   // A connection for the worker's data transports; closed when there is no worker to take it, or
   // one that takes too little.
-  void PassConnection(MemberId from, UniqueFd connection);
+  void PassConnection(MemberId from, std::unique_ptr<net::Socket> connection);
   // This member is to be voted out: no worker will be started again.
   void Leave();
+  // The worker is to leave in good order, within `grace`; it says when the member is to be voted
+  // out.
+  void AskWorkerToLeave(Duration grace);
 
   void OnPeerMessage(const Message& message);
   void OnPeerLinkUp(const MemberProcess& supervisor);
@@ -89,15 +91,18 @@ class Agent {
   // The worker was gone, or on its way, before it was told. Latched when that is first noticed,
   // however long it then takes to be reaped. False for one that never said hello.
   bool worker_left_early() const { return worker_left_early_; }
+  // The worker was told to end, by a signal or by the agent: there is to be no other after it.
+  bool worker_leaves() const { return worker_leaves_; }
   // Whether a worker is attached that said hello, and isn't dying.
   bool has_worker() const { return !worker_.IsNone(); }
   // The rank of the attached worker in the newest agreed world, or -1.
   int rank() const;
 
  private:
-  void OnWorkerFrame(const net::FrameHeader& header, std::string_view payload, UniqueFd passed);
+  void OnWorkerFrame(const net::FrameHeader& header, std::string_view payload,
+                     std::unique_ptr<net::Socket> passed);
   void OnWorkerMessage(const WorkerMessage& message);
-  void SendToWorker(const AgentMessage& message, UniqueFd passed = {});
+  void SendToWorker(const AgentMessage& message, std::unique_ptr<net::Socket> passed = {});
   // Carries out what the membership wants, and sets its timer.
   void Drain();
   void Execute(const WorkerCommand& command);
@@ -117,6 +122,7 @@ class Agent {
   bool worker_ends_ = false;       // it was told that nothing more will come, or said goodbye
   bool worker_was_told_ = false;
   bool worker_left_early_ = false;
+  bool worker_leaves_ = false;
   net::TimerId worker_check_ = net::kNoTimer;
   net::TimerId worker_heartbeat_ = net::kNoTimer;
   std::string last_reason_;  // what it waited for or did, before its part ended

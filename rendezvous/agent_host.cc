@@ -7,14 +7,11 @@
 
 namespace closeranks::rendezvous {
 
-AgentHost::AgentHost(net::EventLoop& loop, Random& random, Options options)
-    : loop_(loop),
-      options_(std::move(options)),
-      supervisor_(Incarnation::Draw(random)),
-      network_(loop) {}
+AgentHost::AgentHost(net::Loop& loop, Random& random, Options options)
+    : loop_(loop), options_(std::move(options)), supervisor_(Incarnation::Draw(random)) {}
 
 Result<std::unique_ptr<AgentHost>> AgentHost::Open(
-    net::EventLoop& loop, Random& random, Options options,
+    net::Loop& loop, net::Network& network, Random& random, Options options,
     const std::function<Agent::Owner(MemberId)>& owner_of,
     std::function<void(const Status&)> on_mismatch) {
   std::unique_ptr<AgentHost> host(new AgentHost(loop, random, std::move(options)));
@@ -24,8 +21,9 @@ Result<std::unique_ptr<AgentHost>> AgentHost::Open(
   // One half before they say whom they want, the other one while they prove who they are.
   door.max_pending = host->options_.max_strangers / 2;
   ASSIGN_OR_RETURN(host->door_,
-                   net::FrontDoor::Open(loop, host->network_, host->options_.listen, door,
-                                        [raw](const net::Preamble& preamble, UniqueFd connection) {
+                   net::FrontDoor::Open(loop, network, host->options_.listen, door,
+                                        [raw](const net::Preamble& preamble,
+                                              std::unique_ptr<net::Socket> connection) {
                                           raw->Route(preamble, std::move(connection));
                                         }));
   net::Address& advertised = host->options_.advertised;
@@ -38,10 +36,11 @@ Result<std::unique_ptr<AgentHost>> AgentHost::Open(
   links.key = host->options_.key;
   links.peers = host->options_.peers;
   links.whereabouts = host->options_.whereabouts;
+  links.resolver = host->options_.resolver;
   links.advertised = advertised.ToString();
   links.max_introductions = host->options_.max_strangers / 2;
   host->links_ = std::make_unique<PeerLinks>(
-      loop, host->network_, random, std::move(links),
+      loop, network, random, std::move(links),
       PeerLinks::Owner{
           [raw](MemberId to, const Message& message) { raw->OnPeerMessage(to, message); },
           [raw](const MemberProcess& supervisor) {
@@ -147,7 +146,7 @@ void AgentHost::OnPeerMessage(MemberId to, const Message& message) {
   if (Agent* agent = this->agent(to); agent != nullptr) agent->OnPeerMessage(message);
 }
 
-void AgentHost::Route(const net::Preamble& preamble, UniqueFd connection) {
+void AgentHost::Route(const net::Preamble& preamble, std::unique_ptr<net::Socket> connection) {
   if (preamble.role == net::ConnectionRole::kMembership) {
     links_->Accept(std::move(connection));
   } else if (Agent* agent = this->agent(preamble.destination.member); agent != nullptr) {

@@ -11,9 +11,9 @@
 #include "base/member.h"
 #include "base/random.h"
 #include "base/status.h"
-#include "net/event_loop.h"
 #include "net/front_door.h"
-#include "net/socket_network.h"
+#include "net/loop.h"
+#include "net/network.h"
 #include "rendezvous/agent.h"
 #include "rendezvous/peer_links.h"
 
@@ -36,7 +36,8 @@ class AgentHost {
     // The other supervisors, and where to look for them: see PeerLinks::Options.
     std::vector<std::vector<MemberId>> peers;
     Whereabouts whereabouts;
-    MembershipOptions membership;  // self, supervisor and starting_members are filled in
+    net::Resolver* resolver = nullptr;  // outlives it; null: this host's DNS
+    MembershipOptions membership;       // self, supervisor and starting_members are filled in
     Duration worker_timeout = std::chrono::milliseconds(1000);
     // Connections at once to those who haven't proven that they belong to the job, at least 2.
     size_t max_strangers = 512;
@@ -47,7 +48,7 @@ class AgentHost {
   // Listens at once; errors are those of listening, such as a taken port. Everything by reference
   // outlives the host.
   static Result<std::unique_ptr<AgentHost>> Open(
-      net::EventLoop& loop, Random& random, Options options,
+      net::Loop& loop, net::Network& network, Random& random, Options options,
       const std::function<Agent::Owner(MemberId)>& owner_of,
       std::function<void(const Status&)> on_mismatch = nullptr);
   ~AgentHost();
@@ -71,20 +72,19 @@ class AgentHost {
   bool HasLinks() const { return links_->HasLinks(); }
 
  private:
-  AgentHost(net::EventLoop& loop, Random& random, Options options);
+  AgentHost(net::Loop& loop, Random& random, Options options);
 
   void Send(const Envelope& envelope);
-  void Route(const net::Preamble& preamble, UniqueFd connection);
+  void Route(const net::Preamble& preamble, std::unique_ptr<net::Socket> connection);
   void OnPeerMessage(MemberId to, const Message& message);
   std::string Configuration() const;
   Agent::Owner Wrap(MemberId member, Agent::Owner owner);
   // Who of the starting members isn't there.
   std::string DescribeMissing() const;
 
-  net::EventLoop& loop_;
+  net::Loop& loop_;
   Options options_;
   Incarnation supervisor_;
-  net::SocketNetwork network_;
   std::unique_ptr<net::FrontDoor> door_;
   std::unique_ptr<PeerLinks> links_;
   std::map<MemberId, std::unique_ptr<Agent>> agents_;

@@ -7,8 +7,11 @@
 
 #include <optional>
 
+#include "base/unique_fd.h"
 #include "gtest/gtest.h"
+#include "net/event_loop.h"
 #include "net/frame.h"
+#include "net/socket_network.h"
 
 namespace closeranks::rendezvous {
 namespace {
@@ -39,7 +42,7 @@ class AgentHostTest : public testing::Test {
     options.whereabouts.hosts = {other};
     options.membership.join_timeout = join_timeout_;
     auto opened = AgentHost::Open(
-        loop_, random_, options,
+        loop_, network_, random_, options,
         [raw = host.get()](MemberId) {
           Agent::Owner owner;
           owner.kill_worker = [](const std::string&, TimePoint) {};
@@ -47,7 +50,7 @@ class AgentHostTest : public testing::Test {
           owner.on_progress = [](const Progress&) {};
           owner.on_hello = [](const Hello&) {};
           owner.on_ready = [] {};
-          owner.on_lifeline = [](UniqueFd) {};
+          owner.on_lifeline = [](std::unique_ptr<net::Socket>) {};
           owner.on_outcome = [raw](const Agent::Ending& end) { raw->endings.push_back(end); };
           return owner;
         },
@@ -80,6 +83,7 @@ class AgentHostTest : public testing::Test {
 
   SystemClock clock_;
   net::EventLoop loop_{clock_};
+  net::SocketNetwork network_{loop_};
   SystemRandom random_;
   Duration join_timeout_ = std::chrono::seconds(300);
   std::unique_ptr<Host> first_;
@@ -149,13 +153,12 @@ TEST_F(AgentHostTest, WhatStrangersSayAtThePortIsNoMismatch) {
 
 TEST_F(AgentHostTest, WhatAStrangerAtAPeersAddressAnswersIsNoMismatch) {
   for (const std::string& said : {std::string(200, '?'), ForgedRefusal()}) {
-    net::SocketNetwork network(loop_);
-    std::vector<UniqueFd> callers;
-    auto listener = network.ListenFd(net::Address::Ip("127.0.0.1", 0),
-                                     [&](UniqueFd caller, const net::Address&) {
-                                       (void)send(caller.get(), said.data(), said.size(), 0);
-                                       callers.push_back(std::move(caller));
-                                     });
+    std::vector<std::unique_ptr<net::Socket>> callers;
+    auto listener = network_.Listen(net::Address::Ip("127.0.0.1", 0),
+                                    [&](std::unique_ptr<net::Socket> caller, const net::Address&) {
+                                      (void)send(caller->descriptor(), said.data(), said.size(), 0);
+                                      callers.push_back(std::move(caller));
+                                    });
     ASSERT_TRUE(listener.ok()) << listener.status();
     second_ = Open(1, "key", 2, (*listener)->address());
     // Not until it has looked at the first answer does it call again.

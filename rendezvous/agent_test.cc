@@ -3,7 +3,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <array>
 #include <memory>
 #include <string>
 #include <utility>
@@ -12,7 +11,8 @@
 #include "glog/logging.h"
 #include "gtest/gtest.h"
 #include "net/event_loop.h"
-#include "net/socket_link.h"
+#include "net/link.h"
+#include "net/system_socket.h"
 #include "rendezvous/worker_session.h"
 
 namespace closeranks::rendezvous {
@@ -35,18 +35,17 @@ class AgentTest : public testing::Test {
     owner.on_progress = [](const Progress&) {};
     owner.on_hello = [this](const Hello&) { told_.push_back("hello"); };
     owner.on_ready = [this] { told_.push_back("ready"); };
-    owner.on_lifeline = [](UniqueFd) {};
+    owner.on_lifeline = [](std::unique_ptr<net::Socket>) {};
     owner.on_outcome = [](const Agent::Ending&) {};
     agent_ = std::make_unique<Agent>(std::move(options), loop_, random_, std::move(owner));
-    std::array<int, 2> ends;
-    PCHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
-    agent_->AttachWorker(std::make_unique<net::SocketLink>(loop_, UniqueFd(ends[0])));
-    worker_end_ = UniqueFd(ends[1]);
+    auto [agent_end, worker_end] = net::SystemSocket::MakePair().value();
+    agent_->AttachWorker(std::make_unique<net::Link>(loop_, std::move(agent_end)));
+    worker_end_ = std::move(worker_end);
   }
 
   // The worker says these, and is gone.
   void SayAndClose(const std::vector<WorkerMessage>& messages) {
-    net::SocketLink link(loop_, std::move(worker_end_));
+    net::Link link(loop_, std::move(worker_end_));
     for (const WorkerMessage& message : messages) {
       link.Send({.kind = net::FrameKind::kControl}, Encode(message));
     }
@@ -60,7 +59,7 @@ class AgentTest : public testing::Test {
   SystemRandom random_;
   std::vector<std::string> told_;
   std::unique_ptr<Agent> agent_;
-  UniqueFd worker_end_;
+  std::unique_ptr<net::Socket> worker_end_;
 };
 
 TEST_F(AgentTest, WhatADeadWorkerHadStillSaidIsTakenIn) {
@@ -94,10 +93,11 @@ TEST_F(AgentTest, AWorkerThatNeverSaidHelloIsNotMissed) {
 }
 
 TEST_F(AgentTest, AWorkerHearsItsAgentAgainAndAgain) {
-  net::SocketLink link(loop_, std::move(worker_end_));
+  net::Link link(loop_, std::move(worker_end_));
   int heartbeats = 0;
   link.Start({.on_frame =
-                  [&heartbeats](const net::FrameHeader& header, std::string, UniqueFd) {
+                  [&heartbeats](const net::FrameHeader& header, std::string,
+                                std::unique_ptr<net::Socket>) {
                     heartbeats += header.kind == net::FrameKind::kHeartbeat;
                   },
               .on_closed = [](const Status&) {}});
@@ -105,7 +105,7 @@ TEST_F(AgentTest, AWorkerHearsItsAgentAgainAndAgain) {
 }
 
 TEST_F(AgentTest, AWorkerThatBreaksTheProtocolIsEndedForThat) {
-  UniqueFd again(dup(worker_end_.get()));
+  UniqueFd again(dup(worker_end_->descriptor()));
   SayAndClose({Hello{Incarnation::Draw(random_), 1}});
   const std::string garbage(100, '?');
   ASSERT_EQ(send(again.get(), garbage.data(), garbage.size(), 0), std::ssize(garbage));

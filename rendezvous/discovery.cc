@@ -98,7 +98,7 @@ struct FolderWork {
 
 class FolderSource final : public Source {
  public:
-  FolderSource(net::EventLoop& loop, std::shared_ptr<Files> files, std::string folder,
+  FolderSource(net::Loop& loop, std::shared_ptr<Files> files, std::string folder,
                std::string own_file, std::string own_address)
       : name_("the folder " + folder), work_(std::make_shared<FolderWork>()) {
     work_->files = std::move(files);
@@ -215,7 +215,7 @@ std::unique_ptr<Source> MakeServiceSource(net::Resolver& resolver, const Whereab
       });
 }
 
-std::unique_ptr<Source> MakeFolderSource(net::EventLoop& loop, std::shared_ptr<Files> files,
+std::unique_ptr<Source> MakeFolderSource(net::Loop& loop, std::shared_ptr<Files> files,
                                          std::string folder, std::string own_file,
                                          std::string own_address) {
   return std::make_unique<FolderSource>(loop, std::move(files), std::move(folder),

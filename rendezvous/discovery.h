@@ -15,7 +15,7 @@
 #include "base/files.h"
 #include "base/status.h"
 #include "net/address.h"
-#include "net/event_loop.h"
+#include "net/loop.h"
 #include "net/resolver.h"
 
 namespace closeranks::rendezvous {
@@ -63,7 +63,7 @@ std::unique_ptr<Source> MakeServiceSource(net::Resolver& resolver, const Whereab
 // written as `own_file` with the first Find and again whenever it isn't there, removed at the end.
 // The folder may be slow or hang: it is only touched by a thread of its own, for which the end
 // waits a second at most. `loop` outlives the source; `files` is kept until that thread is through.
-std::unique_ptr<Source> MakeFolderSource(net::EventLoop& loop, std::shared_ptr<Files> files,
+std::unique_ptr<Source> MakeFolderSource(net::Loop& loop, std::shared_ptr<Files> files,
                                          std::string folder, std::string own_file,
                                          std::string own_address);
 

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "gtest/gtest.h"
+#include "net/event_loop.h"
 
 namespace closeranks::rendezvous {
 namespace {

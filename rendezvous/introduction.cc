@@ -9,25 +9,25 @@ namespace {
 // How long the other side has to read why it was refused.
 constexpr Duration kLastWords = std::chrono::milliseconds(200);
 
-net::SocketLink::Options LinkOptions() {
-  net::SocketLink::Options options;
-  options.link.max_payload = Handshake::kMaxMessage;
+net::LinkOptions LinkOptions() {
+  net::LinkOptions options;
+  options.max_payload = Handshake::kMaxMessage;
   options.exact_reads = true;
   return options;
 }
 
 }  // namespace
 
-Introduction::Introduction(net::EventLoop& loop, UniqueFd connection, Handshake::Role role,
-                           Identity self, std::string key, Random& random, Duration limit,
-                           Done done)
+Introduction::Introduction(net::Loop& loop, std::unique_ptr<net::Socket> connection,
+                           Handshake::Role role, Identity self, std::string key, Random& random,
+                           Duration limit, Done done)
     : loop_(loop),
       link_(loop, std::move(connection), LinkOptions()),
       handshake_(role, std::move(self), std::move(key), random),
       done_(std::move(done)) {
   link_.Start(
       {.on_frame = [this](const net::FrameHeader&, std::string payload,
-                          UniqueFd) { OnMessage(payload); },
+                          std::unique_ptr<net::Socket>) { OnMessage(payload); },
        // Whatever it sent, or didn't: who isn't proven is merely of no use.
        .on_closed =
            [this](const Status& why) {
@@ -49,7 +49,7 @@ void Introduction::OnMessage(std::string_view message) {
   if (!reply.failure.ok()) {
     Refuse(reply.failure.WithContext("the handshake with " + link_.peer()));
   } else if (handshake_.done()) {
-    Result<UniqueFd> connection = link_.Detach();
+    Result<std::unique_ptr<net::Socket>> connection = link_.Detach();
     if (connection.ok()) {
       End(Acquaintance{handshake_.peer(), *std::move(connection)});
     } else {
@@ -76,7 +76,7 @@ void Introduction::Send(std::string message) {
   link_.Send({.kind = net::FrameKind::kHello}, std::move(message));
 }
 
-Introductions::Introductions(net::EventLoop& loop, Random& random, Identity self, std::string key,
+Introductions::Introductions(net::Loop& loop, Random& random, Identity self, std::string key,
                              Duration limit, size_t most_callers)
     : loop_(loop),
       random_(random),
@@ -85,7 +85,8 @@ Introductions::Introductions(net::EventLoop& loop, Random& random, Identity self
       limit_(limit),
       most_callers_(most_callers) {}
 
-void Introductions::Begin(UniqueFd connection, Handshake::Role role, Introduction::Done done) {
+void Introductions::Begin(std::unique_ptr<net::Socket> connection, Handshake::Role role,
+                          Introduction::Done done) {
   List& list = role == Handshake::Role::kResponder ? callers_ : called_;
   // Who has waited longest goes: those of ours speak at once.
   if (callers_.size() >= most_callers_ && &list == &callers_) callers_.pop_front();

@@ -10,9 +10,8 @@
 
 #include "base/clock.h"
 #include "base/status.h"
-#include "base/unique_fd.h"
-#include "net/event_loop.h"
-#include "net/socket_link.h"
+#include "net/link.h"
+#include "net/loop.h"
 #include "rendezvous/handshake.h"
 
 namespace closeranks::rendezvous {
@@ -20,7 +19,7 @@ namespace closeranks::rendezvous {
 // What a connection is once both sides are sure of each other.
 struct Acquaintance {
   Identity peer;
-  UniqueFd connection;  // nothing of what follows the handshake has been read
+  std::unique_ptr<net::Socket> connection;  // nothing of what follows the handshake has been read
 };
 
 // Single-threaded, on the loop. Destroying it closes the connection, and `done` isn't called any
@@ -33,8 +32,8 @@ class Introduction {
 
   // Takes the connected socket and begins at once. `done` is called once, never from inside the
   // constructor, within `limit` and a moment; it may destroy this.
-  Introduction(net::EventLoop& loop, UniqueFd connection, Handshake::Role role, Identity self,
-               std::string key, Random& random, Duration limit, Done done);
+  Introduction(net::Loop& loop, std::unique_ptr<net::Socket> connection, Handshake::Role role,
+               Identity self, std::string key, Random& random, Duration limit, Done done);
   ~Introduction();
   Introduction(const Introduction&) = delete;
   Introduction& operator=(const Introduction&) = delete;
@@ -45,8 +44,8 @@ class Introduction {
   void End(Result<Acquaintance> result);
   void Send(std::string message);
 
-  net::EventLoop& loop_;
-  net::SocketLink link_;
+  net::Loop& loop_;
+  net::Link link_;
   Handshake handshake_;
   net::TimerId limit_;
   std::optional<Status> refused_;
@@ -59,18 +58,19 @@ class Introductions {
   // Each ends within `limit` and a moment. Of callers (for whom this side is the responder) there
   // are never more than `most_callers`: strangers can't make us hold more half-known connections.
   // Everything by reference outlives it.
-  Introductions(net::EventLoop& loop, Random& random, Identity self, std::string key,
-                Duration limit, size_t most_callers);
+  Introductions(net::Loop& loop, Random& random, Identity self, std::string key, Duration limit,
+                size_t most_callers);
 
   // `done` is called once, unless this goes before or is cleared, or this caller has to make room
   // for another; it may destroy this.
-  void Begin(UniqueFd connection, Handshake::Role role, Introduction::Done done);
+  void Begin(std::unique_ptr<net::Socket> connection, Handshake::Role role,
+             Introduction::Done done);
   void Clear();
 
  private:
   using List = std::list<std::unique_ptr<Introduction>>;
 
-  net::EventLoop& loop_;
+  net::Loop& loop_;
   Random& random_;
   const Identity self_;
   const std::string key_;

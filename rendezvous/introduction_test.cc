@@ -2,7 +2,6 @@
 
 #include <sys/socket.h>
 
-#include <array>
 #include <chrono>
 #include <optional>
 #include <string>
@@ -10,7 +9,9 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "net/event_loop.h"
 #include "net/frame.h"
+#include "net/system_socket.h"
 
 namespace closeranks::rendezvous {
 namespace {
@@ -22,15 +23,13 @@ Identity Make(MemberId member) {
   return {"job", {member, {1, 1}}, {"build", "kernels", "batch=1"}};
 }
 
-std::pair<UniqueFd, UniqueFd> MakePair() {
-  std::array<int, 2> ends;
-  EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
-  return {UniqueFd(ends[0]), UniqueFd(ends[1])};
-}
+using Socket = std::unique_ptr<net::Socket>;
 
-bool IsClosed(const UniqueFd& end) {
+std::pair<Socket, Socket> MakePair() { return net::SystemSocket::MakePair().value(); }
+
+bool IsClosed(const Socket& end) {
   char byte;
-  return recv(end.get(), &byte, 1, MSG_DONTWAIT) == 0;
+  return recv(end->descriptor(), &byte, 1, MSG_DONTWAIT) == 0;
 }
 
 class IntroductionsTest : public testing::Test {
@@ -96,8 +95,8 @@ TEST_F(IntroductionsTest, WhatAStrangerSendsIsNoMismatch) {
       std::optional<Status> heard;
       introductions.Begin(std::move(ours), role,
                           [&heard](Result<Acquaintance> result) { heard = result.status(); });
-      (void)send(theirs.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-      theirs.Reset();
+      (void)send(theirs->descriptor(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      theirs.reset();
       PollUntilQuiet();
       ASSERT_TRUE(heard.has_value());
       EXPECT_TRUE(heard->code() == StatusCode::kUnavailable ||
@@ -115,8 +114,8 @@ TEST_F(IntroductionsTest, OfStrangersBeyondTheBoundTheOldestGoes) {
     introductions.Begin(std::move(ours), role, [&ended](Result<Acquaintance>) { ++ended; });
     return std::move(theirs);
   };
-  const UniqueFd called = begin(Handshake::Role::kInitiator);
-  std::vector<UniqueFd> strangers;
+  const Socket called = begin(Handshake::Role::kInitiator);
+  std::vector<Socket> strangers;
   for (size_t i = 0; i <= kMost; ++i) strangers.push_back(begin(Handshake::Role::kResponder));
   EXPECT_TRUE(IsClosed(strangers.front()));
   for (size_t i = 1; i <= kMost; ++i) EXPECT_FALSE(IsClosed(strangers[i]));

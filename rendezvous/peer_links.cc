@@ -33,8 +33,8 @@ bool IsRefusal(const Status& why) {
 
 }  // namespace
 
-PeerLinks::PeerLinks(net::EventLoop& loop, net::SocketNetwork& network, Random& random,
-                     Options options, Owner owner)
+PeerLinks::PeerLinks(net::Loop& loop, net::Network& network, Random& random, Options options,
+                     Owner owner)
     : loop_(loop),
       network_(network),
       random_(random),
@@ -125,13 +125,14 @@ void PeerLinks::Call(Search& search, const net::Address& address) {
                                           net::HashJobName(options_.self.job),
                                           {wanted, Incarnation{}},
                                           options_.self.process.member});
-  network_.ConnectFd(address, connect, [this, &search, address](Result<UniqueFd> connection) {
-    if (!connection.ok()) {
-      CallFailed(search, address, connection.status());
-    } else if (!hangs_up_) {
-      Introduce(*std::move(connection), &search, address);
-    }
-  });
+  network_.Connect(address, connect,
+                   [this, &search, address](Result<std::unique_ptr<net::Socket>> connection) {
+                     if (!connection.ok()) {
+                       CallFailed(search, address, connection.status());
+                     } else if (!hangs_up_) {
+                       Introduce(*std::move(connection), &search, address);
+                     }
+                   });
 }
 
 void PeerLinks::CallEnded(Search& search, const net::Address& address) {
@@ -180,7 +181,7 @@ void PeerLinks::Send(const Envelope& envelope) {
                    Encode(envelope.message));
 }
 
-void PeerLinks::Accept(UniqueFd connection) {
+void PeerLinks::Accept(std::unique_ptr<net::Socket> connection) {
   if (!hangs_up_) Introduce(std::move(connection), nullptr, {});
 }
 
@@ -221,7 +222,8 @@ bool PeerLinks::HasLinks() const {
                      [](const Peer& peer) { return !peer.lines.empty(); });
 }
 
-void PeerLinks::Introduce(UniqueFd connection, Search* search, const net::Address& address) {
+void PeerLinks::Introduce(std::unique_ptr<net::Socket> connection, Search* search,
+                          const net::Address& address) {
   const auto role = search == nullptr ? Handshake::Role::kResponder : Handshake::Role::kInitiator;
   introductions_.Begin(std::move(connection), role,
                        [this, search, address](Result<Acquaintance> result) {
@@ -285,7 +287,7 @@ bool PeerLinks::IsSpare(const Peer& peer, const MemberProcess& supervisor) const
 }
 
 void PeerLinks::AddLine(Peer& peer, const Incarnation& supervisor, bool called,
-                        UniqueFd connection) {
+                        std::unique_ptr<net::Socket> connection) {
   if (peer.lines.size() >= kMaxLines) OnClosed(peer, peer.lines.front(), OkStatus());
   if (std::find(peer.seen.begin(), peer.seen.end(), supervisor) == peer.seen.end()) {
     // A new process is a hint that the ones before it are gone. One that comes back is none.
@@ -299,10 +301,11 @@ void PeerLinks::AddLine(Peer& peer, const Incarnation& supervisor, bool called,
   Line& line = peer.lines.emplace_back();
   line.supervisor = supervisor;
   line.called = called;
-  line.link = std::make_unique<net::SocketLink>(loop_, std::move(connection));
+  line.link = std::make_unique<net::Link>(loop_, std::move(connection));
   line.link->Start(
-      {.on_frame = [this, &peer, &line](const net::FrameHeader& header, std::string payload,
-                                        UniqueFd) { OnFrame(peer, line, header, payload); },
+      {.on_frame = [this, &peer, &line](
+                       const net::FrameHeader& header, std::string payload,
+                       std::unique_ptr<net::Socket>) { OnFrame(peer, line, header, payload); },
        .on_closed = [this, &peer, &line](const Status& why) { OnClosed(peer, line, why); }});
   if (!is_first) return;
   for (MemberId member : peer.members) owner_.on_up({member, supervisor});

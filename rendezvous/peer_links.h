@@ -16,10 +16,9 @@
 
 #include "base/member.h"
 #include "base/random.h"
-#include "base/unique_fd.h"
-#include "net/event_loop.h"
+#include "net/loop.h"
+#include "net/network.h"
 #include "net/resolver.h"
-#include "net/socket_network.h"
 #include "rendezvous/discovery.h"
 #include "rendezvous/introduction.h"
 #include "rendezvous/membership.h"
@@ -55,8 +54,7 @@ class PeerLinks {
   };
 
   // Begins to connect. Everything by reference outlives it.
-  PeerLinks(net::EventLoop& loop, net::SocketNetwork& network, Random& random, Options options,
-            Owner owner);
+  PeerLinks(net::Loop& loop, net::Network& network, Random& random, Options options, Owner owner);
   ~PeerLinks();
   PeerLinks(const PeerLinks&) = delete;
   PeerLinks& operator=(const PeerLinks&) = delete;
@@ -64,7 +62,7 @@ class PeerLinks {
   // Lost when there is no link to it now.
   void Send(const Envelope& envelope);
   // A connection that came in at the port.
-  void Accept(UniqueFd connection);
+  void Accept(std::unique_ptr<net::Socket> connection);
 
   // Whom there is no link to and why, for people: "10.0.0.7:29400 (members 2 to 3): connection
   // refused". Empty when there is a link to everyone.
@@ -83,7 +81,7 @@ class PeerLinks {
   struct Line {
     Incarnation supervisor;
     bool called = false;  // by this side
-    std::unique_ptr<net::SocketLink> link;
+    std::unique_ptr<net::Link> link;
   };
   // Another supervisor, whichever process it is.
   struct Peer {
@@ -119,18 +117,20 @@ class PeerLinks {
   // The first of a kind at once, then only now and then: an absent peer is called many times.
   void NoteTrouble(Search& search, const Status& why);
   // `search` is null for who called.
-  void Introduce(UniqueFd connection, Search* search, const net::Address& address);
+  void Introduce(std::unique_ptr<net::Socket> connection, Search* search,
+                 const net::Address& address);
   void OnIntroduced(Result<Acquaintance> result, Search* search, const net::Address& address);
   // Whether a line that was just called adds nothing to those that there are to this process.
   bool IsSpare(const Peer& peer, const MemberProcess& supervisor) const;
-  void AddLine(Peer& peer, const Incarnation& supervisor, bool called, UniqueFd connection);
+  void AddLine(Peer& peer, const Incarnation& supervisor, bool called,
+               std::unique_ptr<net::Socket> connection);
   void OnFrame(Peer& peer, Line& line, const net::FrameHeader& header, std::string_view payload);
   void OnClosed(Peer& peer, Line& line, const Status& why);
   static bool HasLineTo(const Peer& peer, const Incarnation& supervisor);
   Peer* FindByMember(MemberId member);
 
-  net::EventLoop& loop_;
-  net::SocketNetwork& network_;
+  net::Loop& loop_;
+  net::Network& network_;
   Random& random_;
   Options options_;
   Owner owner_;

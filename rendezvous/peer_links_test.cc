@@ -10,8 +10,10 @@
 
 #include "gtest/gtest.h"
 #include "net/dns_resolver.h"
+#include "net/event_loop.h"
 #include "net/front_door.h"
 #include "net/scripted_dns_server.h"
+#include "net/socket_network.h"
 
 namespace closeranks::rendezvous {
 namespace {
@@ -50,9 +52,11 @@ class PeerLinksTest : public testing::Test {
     Host& host = *hosts_[index];
     net::FrontDoor::Options door;
     door.job_hash = net::HashJobName("job");
-    auto opened = net::FrontDoor::Open(
-        loop_, host.network, Address::Ip(addresses_[index], port_), door,
-        [&host](const net::Preamble&, UniqueFd fd) { host.links->Accept(std::move(fd)); });
+    auto opened =
+        net::FrontDoor::Open(loop_, host.network, Address::Ip(addresses_[index], port_), door,
+                             [&host](const net::Preamble&, std::unique_ptr<net::Socket> socket) {
+                               host.links->Accept(std::move(socket));
+                             });
     ASSERT_TRUE(opened.ok()) << opened.status();
     host.door = *std::move(opened);
     port_ = host.door->address().port;

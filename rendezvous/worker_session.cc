@@ -16,7 +16,8 @@ WorkerSession::WorkerSession(net::Timers& timers, std::unique_ptr<net::Link> lin
       agent_timeout_(agent_timeout),
       agent_heard_(timers.Now()) {
   link_->Start({.on_frame =
-                    [this](const net::FrameHeader& header, std::string payload, UniqueFd passed) {
+                    [this](const net::FrameHeader& header, std::string payload,
+                           std::unique_ptr<net::Socket> passed) {
                       agent_heard_ = timers_.Now();
                       if (header.kind == net::FrameKind::kHeartbeat) return;
                       OnFrame(payload, std::move(passed));
@@ -37,11 +38,11 @@ WorkerSession::~WorkerSession() {
   timers_.Cancel(agent_check_);
 }
 
-void WorkerSession::Send(const WorkerMessage& message, UniqueFd passed) {
+void WorkerSession::Send(const WorkerMessage& message, std::unique_ptr<net::Socket> passed) {
   link_->Send({.kind = net::FrameKind::kControl}, Encode(message), std::move(passed));
 }
 
-void WorkerSession::OnFrame(std::string_view payload, UniqueFd passed) {
+void WorkerSession::OnFrame(std::string_view payload, std::unique_ptr<net::Socket> passed) {
   auto message = DecodeAgentMessage(payload);
   if (!message.ok()) {
     End(ExitCode::kMismatch,
@@ -58,6 +59,8 @@ void WorkerSession::OnFrame(std::string_view payload, UniqueFd passed) {
     End(ended->exit_code, ended->reason);
   } else if (auto* connection = std::get_if<DataConnection>(&*message)) {
     handlers_.on_data_connection(*connection, std::move(passed));
+  } else if (auto* leave = std::get_if<Leave>(&*message)) {
+    handlers_.on_leave(*leave);
   }
 }
 

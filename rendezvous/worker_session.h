@@ -30,7 +30,8 @@ class WorkerSession {
     // Also when the agent is gone, or silent for too long: a worker without its agent has no vote
     // and must not go on, nor wait for ever.
     std::function<void(const Ended&)> on_ended;
-    std::function<void(const DataConnection&, UniqueFd)> on_data_connection;
+    std::function<void(const DataConnection&, std::unique_ptr<net::Socket>)> on_data_connection;
+    std::function<void(const Leave&)> on_leave;
   };
 
   // Says hello at once, and sends heartbeats for as long as it lives: after Ended too, as the
@@ -42,10 +43,10 @@ class WorkerSession {
   WorkerSession(const WorkerSession&) = delete;
   WorkerSession& operator=(const WorkerSession&) = delete;
 
-  void Send(const WorkerMessage& message, UniqueFd passed = {});
+  void Send(const WorkerMessage& message, std::unique_ptr<net::Socket> passed = {});
 
  private:
-  void OnFrame(std::string_view payload, UniqueFd passed);
+  void OnFrame(std::string_view payload, std::unique_ptr<net::Socket> passed);
   void End(ExitCode code, const std::string& reason);
   void Heartbeat();
   void CheckAgentIsHeard();

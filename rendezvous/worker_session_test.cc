@@ -1,8 +1,5 @@
 #include "rendezvous/worker_session.h"
 
-#include <sys/socket.h>
-
-#include <array>
 #include <chrono>
 #include <string>
 #include <vector>
@@ -10,7 +7,8 @@
 #include "glog/logging.h"
 #include "gtest/gtest.h"
 #include "net/event_loop.h"
-#include "net/socket_link.h"
+#include "net/link.h"
+#include "net/system_socket.h"
 
 namespace closeranks::rendezvous {
 namespace {
@@ -21,13 +19,12 @@ constexpr Duration kTimeout = std::chrono::seconds(8);
 class WorkerSessionTest : public testing::Test {
  protected:
   WorkerSessionTest() {
-    std::array<int, 2> ends;
-    PCHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
-    agent_ = std::make_unique<net::SocketLink>(loop_, UniqueFd(ends[0]));
+    auto [agent_end, worker_end] = net::SystemSocket::MakePair().value();
+    agent_ = std::make_unique<net::Link>(loop_, std::move(agent_end));
     WorkerSession::Handlers handlers;
     handlers.on_ended = [this](const Ended& ended) { ended_.push_back(ended); };
     session_ = std::make_unique<WorkerSession>(
-        loop_, std::make_unique<net::SocketLink>(loop_, UniqueFd(ends[1])), Incarnation{1, 1},
+        loop_, std::make_unique<net::Link>(loop_, std::move(worker_end)), Incarnation{1, 1},
         kTimeout, std::move(handlers));
   }
 
@@ -40,7 +37,7 @@ class WorkerSessionTest : public testing::Test {
 
   ManualClock clock_;
   net::EventLoop loop_{clock_};
-  std::unique_ptr<net::SocketLink> agent_;
+  std::unique_ptr<net::Link> agent_;
   std::vector<Ended> ended_;
   std::unique_ptr<WorkerSession> session_;
 };

@@ -22,6 +22,7 @@
 #include "collectives/transport/shm_transport.h"
 #include "collectives/transport/tcp_transport.h"
 #include "gtest/gtest.h"
+#include "net/system_socket.h"
 
 namespace closeranks::collectives {
 namespace {
@@ -35,8 +36,8 @@ std::pair<std::unique_ptr<Transport>, std::unique_ptr<Transport>> MakePair(Kind 
   UniqueFd one(fds[0]), two(fds[1]);
   const MemberProcess first{a, {1, 1}}, second{b, {1, 1}};
   if (kind == Kind::kTcp || (kind == Kind::kMixed && (a + b) % 2 == 0)) {
-    return {MakeTcpTransport(std::move(one), second).value(),
-            MakeTcpTransport(std::move(two), first).value()};
+    return {MakeTcpTransport(std::make_unique<net::SystemSocket>(std::move(one)), second),
+            MakeTcpTransport(std::make_unique<net::SystemSocket>(std::move(two)), first)};
   }
   const ShmTransportOptions options{.slot_bytes = 4096, .slots = 4};
   return {MakeShmTransport(std::move(one), second, options).value(),

@@ -1,9 +1,5 @@
 #include "collectives/transport/tcp_transport.h"
 
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <algorithm>
@@ -32,7 +28,7 @@ constexpr int kMaxParts = 64;  // of one system call
 
 class TcpTransport final : public InboxTransport {
  public:
-  TcpTransport(UniqueFd socket, const MemberProcess& peer)
+  TcpTransport(std::unique_ptr<net::Socket> socket, const MemberProcess& peer)
       : InboxTransport(peer), socket_(std::move(socket)), buffer_(kReadBufferBytes) {}
 
   std::string_view name() const override { return "tcp"; }
@@ -43,7 +39,7 @@ class TcpTransport final : public InboxTransport {
   void Notify(const Envelope& envelope, std::span<const std::byte> text) override;
   bool Poll(bool descriptor_ready) override;
 
-  int descriptor() const override { return socket_.get(); }
+  int descriptor() const override { return socket_->descriptor(); }
   bool wants_to_write() const override { return blocked_ && !out_.empty(); }
   bool PrepareToSleep() override { return true; }
   void Awake() override {}
@@ -76,7 +72,7 @@ class TcpTransport final : public InboxTransport {
   void Fail(Status status);
   void FailReading(ssize_t result, int error);
 
-  UniqueFd socket_;
+  std::unique_ptr<net::Socket> socket_;
   std::deque<OutFrame> out_;
   bool blocked_ = false;       // the socket's buffer was full
   bool write_failed_ = false;  // nothing more goes out, but there may be something to read yet
@@ -170,13 +166,9 @@ bool TcpTransport::Flush() {
         asked += frame.bytes - data_sent;
       }
     }
-    msghdr message{};
-    message.msg_iov = parts;
-    message.msg_iovlen = static_cast<size_t>(count);
-    const ssize_t sent = sendmsg(socket_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t sent = socket_->Send({parts, static_cast<size_t>(count)}, nullptr);
     if (sent < 0) {
-      if (errno == EINTR) continue;
-      if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      if (errno == EAGAIN) {
         blocked_ = true;
       } else {
         FailWriting();
@@ -238,7 +230,8 @@ bool TcpTransport::ReadIntoBuffer() {
     end_ -= begin_;
     begin_ = 0;
   }
-  const ssize_t got = recv(socket_.get(), buffer_.data() + end_, buffer_.size() - end_, 0);
+  const iovec room{buffer_.data() + end_, buffer_.size() - end_};
+  const ssize_t got = socket_->Receive({&room, 1}, nullptr);
   if (got <= 0) {
     FailReading(got, errno);
     return false;
@@ -254,7 +247,7 @@ bool TcpTransport::ReadIntoRoom() {
   const std::span<std::byte> room = inbox_.Room();
   const bool to_end = room.size() == inbox_.missing();
   iovec parts[2] = {{room.data(), room.size()}, {buffer_.data(), buffer_.size()}};
-  const ssize_t got = readv(socket_.get(), parts, to_end ? 2 : 1);
+  const ssize_t got = socket_->Receive({parts, to_end ? 2u : 1u}, nullptr);
   if (got <= 0) {
     FailReading(got, errno);
     return false;
@@ -316,7 +309,7 @@ void TcpTransport::FailReading(ssize_t result, int error) {
   if (result == 0) {
     Fail(PeerLost(inbox_.missing() > 0 ? "connection closed in the middle of a message"
                                        : "connection closed by the peer"));
-  } else if (error != EAGAIN && error != EWOULDBLOCK && error != EINTR) {
+  } else if (error != EAGAIN) {
     Fail(PeerLost(std::string("connection broken: ") + std::strerror(error)));
   }
 }
@@ -328,14 +321,9 @@ void TcpTransport::Fail(Status status) {
 
 }  // namespace
 
-Result<std::unique_ptr<Transport>> MakeTcpTransport(UniqueFd socket, const MemberProcess& peer) {
-  const int flags = fcntl(socket.get(), F_GETFL);
-  if (flags < 0 || fcntl(socket.get(), F_SETFL, flags | O_NONBLOCK) < 0) {
-    return ErrnoStatus(errno, "a transport's socket");
-  }
-  const int on = 1;  // fails on a Unix socket, which has no such delay
-  (void)setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-  return std::unique_ptr<Transport>(std::make_unique<TcpTransport>(std::move(socket), peer));
+std::unique_ptr<Transport> MakeTcpTransport(std::unique_ptr<net::Socket> socket,
+                                            const MemberProcess& peer) {
+  return std::make_unique<TcpTransport>(std::move(socket), peer);
 }
 
 }  // namespace closeranks::collectives

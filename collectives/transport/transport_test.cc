@@ -19,6 +19,8 @@
 #include "collectives/transport/simulated_transport.h"
 #include "collectives/transport/tcp_transport.h"
 #include "gtest/gtest.h"
+#include "net/simulated_network.h"
+#include "net/system_socket.h"
 
 namespace closeranks::collectives {
 namespace {
@@ -52,7 +54,7 @@ class Recorder final : public Transport::Receiver {
   Status broken;
 };
 
-enum class Kind { kTcp, kShm, kSmallShm, kSimulated };
+enum class Kind { kTcp, kSimulatedTcp, kShm, kSmallShm, kSimulated };
 
 std::pair<UniqueFd, UniqueFd> SocketPair() {
   int fds[2];
@@ -88,6 +90,14 @@ class TransportTest : public testing::TestWithParam<Kind> {
       right_ = &link_->end(1);
       return;
     }
+    if (GetParam() == Kind::kSimulatedTcp) {
+      auto [one, two] = network_.MakePair(network_);
+      owned_left_ = MakeTcpTransport(std::move(one), b);
+      owned_right_ = MakeTcpTransport(std::move(two), a);
+      left_ = owned_left_.get();
+      right_ = owned_right_.get();
+      return;
+    }
     auto [one, two] = SocketPair();
     owned_left_ = Make(std::move(one), b);
     owned_right_ = Make(std::move(two), a);
@@ -96,7 +106,8 @@ class TransportTest : public testing::TestWithParam<Kind> {
   }
 
   std::unique_ptr<Transport> Make(UniqueFd socket, const MemberProcess& peer) {
-    if (GetParam() == Kind::kTcp) return MakeTcpTransport(std::move(socket), peer).value();
+    if (GetParam() == Kind::kTcp)
+      return MakeTcpTransport(std::make_unique<net::SystemSocket>(std::move(socket)), peer);
     ShmTransportOptions options;
     if (GetParam() == Kind::kSmallShm) options = {.slot_bytes = 64, .slots = 2};
     return MakeShmTransport(std::move(socket), peer, options).value();
@@ -118,6 +129,7 @@ class TransportTest : public testing::TestWithParam<Kind> {
     while (quiet < 3) {
       bool moved = left_ && left_->Poll(true);
       moved |= right_->Poll(true);
+      moved |= world_.RunOne();
       if (link_ && link_->NextArrival() != kNever) {
         clock_.AdvanceTo(std::max(clock_.Now(), link_->NextArrival()));
         moved |= right_->failure().ok();
@@ -134,6 +146,10 @@ class TransportTest : public testing::TestWithParam<Kind> {
   ManualClock clock_;
   SeededRandom random_{7};
   std::unique_ptr<SimulatedLink> link_;
+  net::SimulatedWorld world_{7};
+  net::SimulatedFabric fabric_{world_};
+  net::SimulatedProcess process_{world_};
+  net::SimulatedNetwork network_{fabric_, process_, "host"};
   std::unique_ptr<Transport> owned_left_, owned_right_;
   Transport* left_ = nullptr;
   Transport* right_ = nullptr;
@@ -141,12 +157,13 @@ class TransportTest : public testing::TestWithParam<Kind> {
 };
 
 std::string KindName(const testing::TestParamInfo<Kind>& info) {
-  constexpr const char* kNames[] = {"Tcp", "Shm", "SmallShm", "Simulated"};
+  constexpr const char* kNames[] = {"Tcp", "SimulatedTcp", "Shm", "SmallShm", "Simulated"};
   return kNames[static_cast<int>(info.param)];
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, TransportTest,
-                         testing::Values(Kind::kTcp, Kind::kShm, Kind::kSmallShm, Kind::kSimulated),
+                         testing::Values(Kind::kTcp, Kind::kSimulatedTcp, Kind::kShm,
+                                         Kind::kSmallShm, Kind::kSimulated),
                          KindName);
 
 constexpr size_t kSizes[] = {0, 1, 63, 64, 65, 1000, 65536, 65537, 300001, 3 << 20};
@@ -404,7 +421,7 @@ TEST_P(TransportTest, MessageOfAnUnexpectedSizeIsReported) {
 
 TEST(TcpTransport, RefusesWhatIsNoFrame) {
   auto [one, two] = SocketPair();
-  auto transport = MakeTcpTransport(std::move(two), {}).value();
+  auto transport = MakeTcpTransport(std::make_unique<net::SystemSocket>(std::move(two)), {});
   const std::string garbage(100, 'g');
   ASSERT_EQ(write(one.get(), garbage.data(), garbage.size()), 100);
   transport->Poll(true);

@@ -18,6 +18,7 @@
 #include "collectives/transport/tcp_transport.h"
 #include "glog/logging.h"
 #include "gtest/gtest.h"
+#include "net/system_socket.h"
 
 namespace closeranks::testing_world {
 namespace {
@@ -55,10 +56,11 @@ std::pair<UniqueFd, UniqueFd> MakePipe() {
 MemberProcess ProcessOf(int rank) { return {rank, {1, static_cast<uint64_t>(rank) + 1}}; }
 
 std::unique_ptr<collectives::Transport> MakeTransport(Wire wire, UniqueFd socket, int peer) {
-  auto made = wire == Wire::kTcp
-                  ? collectives::MakeTcpTransport(std::move(socket), ProcessOf(peer))
-                  : collectives::MakeShmTransport(std::move(socket), ProcessOf(peer));
-  return std::move(made).value();
+  if (wire == Wire::kTcp) {
+    return collectives::MakeTcpTransport(std::make_unique<net::SystemSocket>(std::move(socket)),
+                                         ProcessOf(peer));
+  }
+  return collectives::MakeShmTransport(std::move(socket), ProcessOf(peer)).value();
 }
 
 }  // namespace

@@ -354,7 +354,8 @@ TEST(ElasticJob, GoesOnWhenNobodyReadsItsOutput) {
 TEST(ElasticJob, TerminatingTheSupervisorEndsEverything) {
   for (int signal : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) {
     ReportFolder folder;
-    JobProcess job(RunFlags(folder, 3, {"--progress"}, {"--faults=0:part:hang:5"}));
+    // One of the workers doesn't even finish its step.
+    JobProcess job(RunFlags(folder, 3, {"--progress", "--grace=0.2"}, {"--faults=0:part:hang:5"}));
     ASSERT_TRUE(job.WaitForOutput("epoch"));
     job.Signal(signal);
     EXPECT_EQ(job.Wait(), 80) << job.output();

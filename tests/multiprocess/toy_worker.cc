@@ -21,10 +21,12 @@
 #include "base/unique_fd.h"
 #include "closeranks/environment.h"
 #include "elastic/checkpoint/checkpointer.h"
+#include "elastic/leave_signal.h"
 #include "elastic/toy_replica.h"
 #include "elastic/worker.h"
 #include "gflags/gflags.h"
 #include "glog/logging.h"
+#include "net/system_socket.h"
 #include "telemetry/event_log.h"
 #include "telemetry/log_prefix.h"
 #include "telemetry/records.h"
@@ -51,6 +53,7 @@ DEFINE_uint64(hold_step, 0, "stay in this step until a world of --hold_size is c
 DEFINE_int32(hold_size, 0, "see --hold_step");
 DEFINE_uint64(pause_step, 0, "stay in this step until somebody writes to --pause_at");
 DEFINE_string(pause_at, "", "a named pipe");
+DEFINE_string(end_at, "", "a named pipe: stay in the last step until somebody writes to it");
 DEFINE_string(linger_at, "", "a named pipe: who finishes early ends when somebody writes to it");
 DEFINE_int32(strays, -1, "the member whose weights become other ones in step 3");
 DEFINE_int32(tells_signals, -1, "the member that says when it gets SIGUSR1 or SIGUSR2");
@@ -59,7 +62,7 @@ DEFINE_string(
     faults, "",
     "MEMBER:POINT:ACTION:STEP,...; points: start join ready world part apply save load commit "
     "end (the step of world is its generation, of the others without a step 0); "
-    "actions: kill stop exit hang finish quit say");
+    "actions: kill stop term exit hang finish quit say");
 
 namespace closeranks {
 namespace {
@@ -110,7 +113,9 @@ class Faults {
       if (fault.action == "finish") throw Finished();
       if (fault.action == "kill") raise(SIGKILL);
       if (fault.action == "stop") raise(SIGSTOP);
+      if (fault.action == "term") kill(getpid(), SIGTERM);
       if (fault.action == "hang") {
+        std::fprintf(stderr, "hangs\n");
         while (true) pause();
       }
     }
@@ -144,8 +149,12 @@ class Hold {
 
 class FaultyReplica final : public elastic::ToyReplica {
  public:
-  FaultyReplica(Faults& faults, Hold& hold, MemberId self)
-      : ToyReplica(FLAGS_seed, FLAGS_shards), faults_(faults), hold_(hold), self_(self) {}
+  FaultyReplica(Faults& faults, Hold& hold, MemberId self, StepNumber steps)
+      : ToyReplica(FLAGS_seed, FLAGS_shards),
+        faults_(faults),
+        hold_(hold),
+        self_(self),
+        steps_(steps) {}
 
   void BeginPart(StepNumber step, const elastic::Part& part, bool last) override {
     faults_.At("part", step);
@@ -154,6 +163,9 @@ class FaultyReplica final : public elastic::ToyReplica {
     if (step == FLAGS_pause_step) {
       std::fprintf(stderr, "pauses\n");
       UniqueFd(open(FLAGS_pause_at.c_str(), O_RDONLY | O_CLOEXEC));
+    }
+    if (step == steps_ && !FLAGS_end_at.empty()) {
+      UniqueFd(open(FLAGS_end_at.c_str(), O_RDONLY | O_CLOEXEC));
     }
     ToyReplica::BeginPart(step, part, last);
   }
@@ -175,6 +187,7 @@ class FaultyReplica final : public elastic::ToyReplica {
   Faults& faults_;
   Hold& hold_;
   MemberId self_;
+  StepNumber steps_;
 };
 
 class Observer final : public elastic::StepObserver {
@@ -235,7 +248,8 @@ void TellSignal(int signal) {
   [[maybe_unused]] ssize_t written = write(STDERR_FILENO, text.data(), text.size());
 }
 
-Status Train(const Environment& environment, ExitCode& exit_code) {
+Status Train(const Environment& environment, const elastic::LeaveSignal& leave_signal,
+             ExitCode& exit_code) {
   SystemClock clock;
   SystemRandom random;
   SystemFiles files;
@@ -249,14 +263,17 @@ Status Train(const Environment& environment, ExitCode& exit_code) {
   elastic::Worker::Options options;
   options.shared_memory = !FLAGS_tcp;
   options.build = FLAGS_build;
+  options.leave_signal = &leave_signal;
   options.agent_timeout =
       std::chrono::duration_cast<Duration>(std::chrono::duration<double>(FLAGS_agent_timeout));
   Hold hold;
   options.on_world = [&hold](const elastic::ConnectedWorld& world) {
     hold.OnWorld(world.world.size());
   };
+  elastic::SystemPlatform platform(clock, random);
   ASSIGN_OR_RETURN(std::unique_ptr<elastic::Worker> worker,
-                   elastic::Worker::Start(std::move(agent), std::move(options), clock, random));
+                   elastic::Worker::Start(std::make_unique<net::SystemSocket>(std::move(agent)),
+                                          std::move(options), platform));
   auto events = std::make_unique<telemetry::EventLog>();
   elastic::Ledger ledger;
   if (!FLAGS_report.empty()) {
@@ -269,16 +286,20 @@ Status Train(const Environment& environment, ExitCode& exit_code) {
     }
     ASSIGN_OR_RETURN(ledger, elastic::Ledger::Open(files, path));
   }
-  FaultyReplica replica(faults, hold, worker->process().member);
   elastic::ToyBatches batches(FLAGS_samples, FLAGS_batch, FLAGS_epochs);
-  elastic::BackgroundThread background;
+  FaultyReplica replica(faults, hold, worker->process().member, batches.steps());
+  elastic::BackgroundThread background(clock);
   Observer observer(*worker, *events, faults, batches.steps(), background);
   elastic::StepLoop::Options loop_options;
   loop_options.logical_shards = FLAGS_shards;
   loop_options.report_failure = [&](Generation generation, const Status& why) {
     worker->ReportFailure(generation, why);
   };
+  loop_options.flight = &worker->flight();
   loop_options.report_done = [&](rendezvous::WorkerState) { worker->ReportDone(); };
+  loop_options.report_entered = [&](Generation generation) { worker->ReportEntered(generation); };
+  loop_options.leaves = [&] { return worker->leaves(); };
+  loop_options.report_leaving = [&] { worker->ReportLeaving(); };
   elastic::Checkpointer checkpointer(
       elastic::CheckpointStore(files, FLAGS_checkpoint_folder), background,
       {.every = FLAGS_checkpoint_every,
@@ -300,6 +321,8 @@ Status Train(const Environment& environment, ExitCode& exit_code) {
   faults.At("ready", 0);
   Status trained = RunToyTraining(loop, replica);
   exit_code = worker->exit_code();
+  events->Write(
+      ToRecord(telemetry::MetricEvent{"computed", static_cast<double>(replica.computed())}));
   // Somebody else holds the result.
   if (trained.code() == StatusCode::kAborted) return OkStatus();
   RETURN_IF_ERROR(trained);
@@ -317,7 +340,9 @@ int Main(int argc, char** argv) {
   auto environment = ReadEnvironment();
   Status status = environment.status();
   try {
-    if (environment.ok()) status = Train(*environment, exit_code);
+    auto leave_signal = elastic::LeaveSignal::TakeOver();
+    if (environment.ok()) status = leave_signal.status();
+    if (status.ok()) status = Train(*environment, **leave_signal, exit_code);
   } catch (const Finished&) {
     if (!FLAGS_linger_at.empty()) UniqueFd(open(FLAGS_linger_at.c_str(), O_RDONLY | O_CLOEXEC));
     return 0;

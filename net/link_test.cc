@@ -1,4 +1,4 @@
-#include "net/socket_link.h"
+#include "net/link.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "net/event_loop.h"
+#include "net/system_socket.h"
 
 namespace closeranks::net {
 namespace {
@@ -24,36 +26,41 @@ FrameHeader Control(uint64_t tag) {
   return header;
 }
 
+std::unique_ptr<Socket> System(UniqueFd fd) {
+  return std::make_unique<SystemSocket>(std::move(fd));
+}
+
 // A link and what it was told.
 struct End {
   LinkHandlers Handlers() {
-    return {.on_frame =
-                [this](const FrameHeader& header, std::string payload, UniqueFd fd) {
-                  frames.push_back({header, std::move(payload)});
-                  passed.push_back(std::move(fd));
-                },
-            .on_closed = [this](const Status& why) { ends.push_back(why); }};
+    return {
+        .on_frame =
+            [this](const FrameHeader& header, std::string payload, std::unique_ptr<Socket> socket) {
+              frames.push_back({header, std::move(payload)});
+              passed.push_back(std::move(socket));
+            },
+        .on_closed = [this](const Status& why) { ends.push_back(why); }};
   }
-  std::unique_ptr<SocketLink> link;
+  std::unique_ptr<Link> link;
   std::vector<Frame> frames;
-  std::vector<UniqueFd> passed;
+  std::vector<std::unique_ptr<Socket>> passed;
   std::vector<Status> ends;
 };
 
-class SocketLinkTest : public testing::Test {
+class LinkTest : public testing::Test {
  protected:
-  SocketLinkTest() {
+  LinkTest() {
     int fds[2];
     PCHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
     one_fd_.Reset(fds[0]);
     two_fd_.Reset(fds[1]);
   }
 
-  void Open(End& end, UniqueFd& fd, SocketLink::Options options = {}) {
-    end.link = std::make_unique<SocketLink>(loop_, std::move(fd), options);
+  void Open(End& end, UniqueFd& fd, LinkOptions options = {}) {
+    end.link = std::make_unique<Link>(loop_, System(std::move(fd)), options);
     end.link->Start(end.Handlers());
   }
-  void OpenBoth(SocketLink::Options options = {}) {
+  void OpenBoth(LinkOptions options = {}) {
     Open(one_, one_fd_, options);
     Open(two_, two_fd_, options);
   }
@@ -63,11 +70,11 @@ class SocketLinkTest : public testing::Test {
     }
   }
   // Takes away all that lies in a plain socket.
-  std::string Drain(const UniqueFd& fd) {
+  std::string Drain(int fd) {
     std::string all;
     std::string part(1 << 16, '\0');
     ssize_t count;
-    while ((count = recv(fd.get(), part.data(), part.size(), MSG_DONTWAIT)) > 0) {
+    while ((count = recv(fd, part.data(), part.size(), MSG_DONTWAIT)) > 0) {
       all.append(part, 0, static_cast<size_t>(count));
     }
     return all;
@@ -81,7 +88,7 @@ class SocketLinkTest : public testing::Test {
   End two_;
 };
 
-TEST_F(SocketLinkTest, FramesArriveWholeAndInOrderBothWays) {
+TEST_F(LinkTest, FramesArriveWholeAndInOrderBothWays) {
   OpenBoth();
   for (uint64_t i = 0; i < 100; ++i) {
     one_.link->Send(Control(i), std::string(i * 7, static_cast<char>('a' + i % 26)));
@@ -99,7 +106,7 @@ TEST_F(SocketLinkTest, FramesArriveWholeAndInOrderBothWays) {
   }
 }
 
-TEST_F(SocketLinkTest, APayloadLargerThanTheSocketsBufferArrives) {
+TEST_F(LinkTest, APayloadLargerThanTheSocketsBufferArrives) {
   OpenBoth();
   std::string large(5'000'000, '\0');
   for (size_t i = 0; i < large.size(); ++i) large[i] = static_cast<char>(i * 31 >> 4);
@@ -113,16 +120,16 @@ TEST_F(SocketLinkTest, APayloadLargerThanTheSocketsBufferArrives) {
   EXPECT_EQ(one_.link->queued_bytes(), 0u);
 }
 
-TEST_F(SocketLinkTest, DescriptorsArriveWithTheirFrames) {
+TEST_F(LinkTest, SocketsArriveWithTheirFrames) {
   OpenBoth();
   int pipe_fds[2];
   ASSERT_EQ(pipe2(pipe_fds, O_CLOEXEC), 0);
   UniqueFd read_end(pipe_fds[0]);
   one_.link->Send(Control(1), std::string(5'000'000, 'x'));  // keeps the rest queued
   one_.link->Send(Control(2), "none");
-  one_.link->Send(Control(3), "the write end", UniqueFd(pipe_fds[1]));
+  one_.link->Send(Control(3), "the write end", System(UniqueFd(pipe_fds[1])));
   one_.link->Send(Control(4), "none");
-  one_.link->Send(Control(5), "", UniqueFd(dup(read_end.get())));
+  one_.link->Send(Control(5), "", System(UniqueFd(dup(read_end.get()))));
   Settle();
   ASSERT_EQ(two_.frames.size(), 5u);
   EXPECT_FALSE(two_.passed[0]);
@@ -130,14 +137,14 @@ TEST_F(SocketLinkTest, DescriptorsArriveWithTheirFrames) {
   ASSERT_TRUE(two_.passed[2]);
   EXPECT_FALSE(two_.passed[3]);
   ASSERT_TRUE(two_.passed[4]);
-  ASSERT_EQ(write(two_.passed[2].get(), "x", 1), 1);
-  two_.passed[2].Reset();
+  ASSERT_EQ(write(two_.passed[2]->descriptor(), "x", 1), 1);
+  two_.passed[2].reset();
   char bytes[2];
   EXPECT_EQ(read(read_end.get(), bytes, 2), 1);
   EXPECT_EQ(read(read_end.get(), bytes, 2), 0) << "a copy of the write end was left open";
 }
 
-TEST_F(SocketLinkTest, AnAnnouncedDescriptorThatDidntComeEndsTheLink) {
+TEST_F(LinkTest, AnAnnouncedSocketThatDidntComeEndsTheLink) {
   Open(one_, one_fd_);
   FrameHeader header = Control(1);
   header.flags |= kFrameCarriesFd;
@@ -149,7 +156,7 @@ TEST_F(SocketLinkTest, AnAnnouncedDescriptorThatDidntComeEndsTheLink) {
   EXPECT_EQ(one_.ends[0].code(), StatusCode::kMismatch);
 }
 
-TEST_F(SocketLinkTest, PeerKilledEndsTheLinkOnce) {
+TEST_F(LinkTest, PeerKilledEndsTheLinkOnce) {
   Open(one_, one_fd_);
   // A real death: the child has the only other copy of the peer's end.
   const pid_t child = fork();
@@ -172,7 +179,7 @@ TEST_F(SocketLinkTest, PeerKilledEndsTheLinkOnce) {
   EXPECT_FALSE(one_.link->IsOpen());
 }
 
-TEST_F(SocketLinkTest, LastWordsArriveThoughSendingFailsFirst) {
+TEST_F(LinkTest, LastWordsArriveThoughSendingFailsFirst) {
   Open(one_, one_fd_);
   const std::string words = EncodeFrame(Control(9), "another build");
   ASSERT_EQ(send(two_fd_.get(), words.data(), words.size(), 0), std::ssize(words));
@@ -186,7 +193,7 @@ TEST_F(SocketLinkTest, LastWordsArriveThoughSendingFailsFirst) {
   EXPECT_EQ(one_.ends[0].code(), StatusCode::kPeerLost);
 }
 
-TEST_F(SocketLinkTest, AStreamThatEndsWithinAFrameIsAPeerLost) {
+TEST_F(LinkTest, AStreamThatEndsWithinAFrameIsAPeerLost) {
   Open(one_, one_fd_);
   const std::string bytes = EncodeFrame(Control(1), "torn");
   ASSERT_EQ(send(two_fd_.get(), bytes.data(), bytes.size() - 1, 0), std::ssize(bytes) - 1);
@@ -198,7 +205,7 @@ TEST_F(SocketLinkTest, AStreamThatEndsWithinAFrameIsAPeerLost) {
   EXPECT_NE(one_.ends[0].message().find("within a frame"), std::string::npos);
 }
 
-TEST_F(SocketLinkTest, GarbageEndsTheLinkAsAMismatch) {
+TEST_F(LinkTest, GarbageEndsTheLinkAsAMismatch) {
   Open(one_, one_fd_);
   const std::string bytes(100, '?');
   ASSERT_EQ(send(two_fd_.get(), bytes.data(), bytes.size(), 0), std::ssize(bytes));
@@ -207,8 +214,8 @@ TEST_F(SocketLinkTest, GarbageEndsTheLinkAsAMismatch) {
   EXPECT_EQ(one_.ends[0].code(), StatusCode::kMismatch);
 }
 
-TEST_F(SocketLinkTest, ALongerPayloadThanAllowedEndsTheLink) {
-  Open(one_, one_fd_, {.link = {.max_payload = 10}});
+TEST_F(LinkTest, ALongerPayloadThanAllowedEndsTheLink) {
+  Open(one_, one_fd_, {.max_payload = 10});
   Open(two_, two_fd_);
   two_.link->Send(Control(1), "0123456789");
   Settle();
@@ -224,8 +231,8 @@ TEST_F(SocketLinkTest, ALongerPayloadThanAllowedEndsTheLink) {
   EXPECT_EQ(one_.ends[0].code(), StatusCode::kMismatch);
 }
 
-TEST_F(SocketLinkTest, APeerThatTakesNothingEndsTheLinkAtTheBound) {
-  Open(one_, one_fd_, {.link = {.max_queued_bytes = 1'000'000}});
+TEST_F(LinkTest, APeerThatTakesNothingEndsTheLinkAtTheBound) {
+  Open(one_, one_fd_, {.max_queued_bytes = 1'000'000});
   for (int i = 0; i < 100 && one_.link->IsOpen(); ++i) {
     one_.link->Send(Control(1), std::string(100'000, 'x'));
     EXPECT_LE(one_.link->queued_bytes(), 1'000'000u);
@@ -236,7 +243,7 @@ TEST_F(SocketLinkTest, APeerThatTakesNothingEndsTheLinkAtTheBound) {
   EXPECT_EQ(one_.ends[0].code(), StatusCode::kResourceExhausted);
 }
 
-TEST_F(SocketLinkTest, CloseIsReportedOnceAndSeenByThePeer) {
+TEST_F(LinkTest, CloseIsReportedOnceAndSeenByThePeer) {
   OpenBoth();
   one_.link->Close();
   one_.link->Close();
@@ -248,7 +255,7 @@ TEST_F(SocketLinkTest, CloseIsReportedOnceAndSeenByThePeer) {
   EXPECT_EQ(two_.ends[0].code(), StatusCode::kPeerLost);
 }
 
-TEST_F(SocketLinkTest, FinishSendingLetsWhatIsQueuedArrive) {
+TEST_F(LinkTest, FinishSendingLetsWhatIsQueuedArrive) {
   OpenBoth();
   one_.link->Send(Control(1), std::string(5'000'000, 'x'));
   one_.link->FinishSending();
@@ -262,11 +269,11 @@ TEST_F(SocketLinkTest, FinishSendingLetsWhatIsQueuedArrive) {
   EXPECT_EQ(one_.ends.size(), 1u);
 }
 
-TEST_F(SocketLinkTest, MayBeDestroyedInItsOwnOnFrame) {
-  std::optional<SocketLink> link(std::in_place, loop_, std::move(one_fd_));
+TEST_F(LinkTest, MayBeDestroyedInItsOwnOnFrame) {
+  std::optional<Link> link(std::in_place, loop_, System(std::move(one_fd_)));
   auto seen = std::make_shared<std::vector<std::string>>();
   link->Start({.on_frame =
-                   [&link, seen](const FrameHeader&, std::string payload, UniqueFd) {
+                   [&link, seen](const FrameHeader&, std::string payload, std::unique_ptr<Socket>) {
                      link.reset();
                      seen->push_back(std::move(payload));
                    },
@@ -280,10 +287,10 @@ TEST_F(SocketLinkTest, MayBeDestroyedInItsOwnOnFrame) {
   EXPECT_EQ(two_.ends.size(), 1u);
 }
 
-TEST_F(SocketLinkTest, MayBeDestroyedInItsOwnOnClosed) {
-  std::optional<SocketLink> link(std::in_place, loop_, std::move(one_fd_));
+TEST_F(LinkTest, MayBeDestroyedInItsOwnOnClosed) {
+  std::optional<Link> link(std::in_place, loop_, System(std::move(one_fd_)));
   int closed = 0;
-  link->Start({.on_frame = [](const FrameHeader&, std::string, UniqueFd) {},
+  link->Start({.on_frame = [](const FrameHeader&, std::string, std::unique_ptr<Socket>) {},
                .on_closed =
                    [&](const Status&) {
                      link.reset();
@@ -294,7 +301,7 @@ TEST_F(SocketLinkTest, MayBeDestroyedInItsOwnOnClosed) {
   EXPECT_EQ(closed, 1);
 }
 
-TEST_F(SocketLinkTest, MayBeDestroyedWhileItsEndIsOnTheWay) {
+TEST_F(LinkTest, MayBeDestroyedWhileItsEndIsOnTheWay) {
   OpenBoth();
   one_.link->Close();
   one_.link.reset();
@@ -302,10 +309,10 @@ TEST_F(SocketLinkTest, MayBeDestroyedWhileItsEndIsOnTheWay) {
   EXPECT_TRUE(one_.ends.empty());
 }
 
-TEST_F(SocketLinkTest, HandlersAreLetGoOfAtTheEnd) {
+TEST_F(LinkTest, HandlersAreLetGoOfAtTheEnd) {
   auto owner = std::make_shared<int>(0);
-  SocketLink link(loop_, std::move(one_fd_));
-  link.Start({.on_frame = [owner](const FrameHeader&, std::string, UniqueFd) {},
+  Link link(loop_, System(std::move(one_fd_)));
+  link.Start({.on_frame = [owner](const FrameHeader&, std::string, std::unique_ptr<Socket>) {},
               .on_closed = [owner](const Status&) {}});
   EXPECT_EQ(owner.use_count(), 3);
   two_fd_.Reset();
@@ -313,8 +320,8 @@ TEST_F(SocketLinkTest, HandlersAreLetGoOfAtTheEnd) {
   EXPECT_EQ(owner.use_count(), 1);
 }
 
-TEST_F(SocketLinkTest, FramesMayBeSentBeforeStartAndAnEarlyEndIsStillTold) {
-  SocketLink link(loop_, std::move(one_fd_));
+TEST_F(LinkTest, FramesMayBeSentBeforeStartAndAnEarlyEndIsStillTold) {
+  Link link(loop_, System(std::move(one_fd_)));
   link.Send(Control(1), "early");
   Open(two_, two_fd_);
   Settle();
@@ -329,28 +336,28 @@ TEST_F(SocketLinkTest, FramesMayBeSentBeforeStartAndAnEarlyEndIsStillTold) {
   EXPECT_EQ(one_.ends.size(), 1u);
 }
 
-TEST_F(SocketLinkTest, DetachHandsOverTheSocketAtTheFramesEnd) {
-  std::optional<Result<UniqueFd>> detached;
-  SocketLink link(loop_, std::move(one_fd_), {.exact_reads = true});
-  link.Start(
-      {.on_frame = [&](const FrameHeader&, std::string, UniqueFd) { detached = link.Detach(); },
-       .on_closed = [&](const Status& why) { one_.ends.push_back(why); }});
+TEST_F(LinkTest, DetachHandsOverTheSocketAtTheFramesEnd) {
+  std::optional<Result<std::unique_ptr<Socket>>> detached;
+  Link link(loop_, System(std::move(one_fd_)), {.exact_reads = true});
+  link.Start({.on_frame = [&](const FrameHeader&, std::string,
+                              std::unique_ptr<Socket>) { detached = link.Detach(); },
+              .on_closed = [&](const Status& why) { one_.ends.push_back(why); }});
   const std::string bytes = EncodeFrame(Control(1), "the last frame") + "another protocol";
   ASSERT_EQ(send(two_fd_.get(), bytes.data(), bytes.size(), 0), std::ssize(bytes));
   Settle();
   ASSERT_TRUE(detached.has_value());
   ASSERT_TRUE(detached->ok()) << detached->status();
-  EXPECT_EQ(Drain(detached->value()), "another protocol");
+  EXPECT_EQ(Drain(detached->value()->descriptor()), "another protocol");
   EXPECT_FALSE(link.IsOpen());
   Settle();
   EXPECT_TRUE(one_.ends.empty());
 }
 
-TEST_F(SocketLinkTest, DetachIsRefusedWhileAnythingIsBuffered) {
-  std::optional<Result<UniqueFd>> detached;
-  SocketLink link(loop_, std::move(one_fd_));
+TEST_F(LinkTest, DetachIsRefusedWhileAnythingIsBuffered) {
+  std::optional<Result<std::unique_ptr<Socket>>> detached;
+  Link link(loop_, System(std::move(one_fd_)));
   link.Start({.on_frame =
-                  [&](const FrameHeader& header, std::string, UniqueFd) {
+                  [&](const FrameHeader& header, std::string, std::unique_ptr<Socket>) {
                     if (header.tag == 1) detached = link.Detach();
                   },
               .on_closed = [](const Status&) {}});
@@ -363,13 +370,13 @@ TEST_F(SocketLinkTest, DetachIsRefusedWhileAnythingIsBuffered) {
   link.Send(Control(3), std::string(5'000'000, 'x'));
   EXPECT_EQ(link.Detach().status().code(), StatusCode::kUnavailable);
   while (link.queued_bytes() > 0) {
-    Drain(two_fd_);
+    Drain(two_fd_.get());
     loop_.PollOnce(Duration::zero());
   }
   EXPECT_TRUE(link.Detach().ok());
 }
 
-TEST_F(SocketLinkTest, ExactReadsDeliverTheSame) {
+TEST_F(LinkTest, ExactReadsDeliverTheSame) {
   OpenBoth({.exact_reads = true});
   for (uint64_t i = 0; i < 50; ++i) one_.link->Send(Control(i), std::string(i * 3000, 'x'));
   Settle();

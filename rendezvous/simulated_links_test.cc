@@ -1,0 +1,124 @@
+// The port and the links between supervisors as they ship, over a simulated network.
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "net/front_door.h"
+#include "net/simulated_loop.h"
+#include "net/simulated_network.h"
+#include "rendezvous/peer_links.h"
+
+namespace closeranks::rendezvous {
+namespace {
+
+constexpr int kHosts = 3;
+
+// Hosts with one member each, who know each other by a list.
+struct Hosts {
+  struct Host {
+    Host(net::SimulatedFabric& fabric, const std::string& name)
+        : process(fabric.world()), loop(fabric, process), network(fabric, process, name) {}
+
+    net::SimulatedProcess process;
+    net::SimulatedLoop loop;
+    net::SimulatedNetwork network;
+    net::SimulatedResolver::Names names;
+    net::SimulatedResolver resolver{process, names};
+    std::unique_ptr<net::FrontDoor> door;
+    std::unique_ptr<PeerLinks> links;
+  };
+
+  explicit Hosts(uint64_t seed) : world(seed), fabric(world) {
+    for (int index = 0; index < kHosts; ++index) Open(index);
+  }
+
+  static net::Address AddressOf(int host) {
+    return net::Address::Ip("host-" + std::to_string(host), 29400);
+  }
+
+  void Open(int index, uint64_t incarnation = 1) {
+    hosts[index].reset();
+    hosts[index] = std::make_unique<Host>(fabric, AddressOf(index).host);
+    Host& host = *hosts[index];
+    net::FrontDoor::Options door;
+    door.job_hash = net::HashJobName("job");
+    host.door =
+        net::FrontDoor::Open(host.loop, host.network, AddressOf(index), door,
+                             [&host](const net::Preamble&, std::unique_ptr<net::Socket> socket) {
+                               host.links->Accept(std::move(socket));
+                             })
+            .value();
+    PeerLinks::Options options;
+    options.self = {"job", {index, {7, incarnation}}, {"build", "kernels", "configuration"}};
+    options.key = "key";
+    for (int other = 0; other < kHosts; ++other) {
+      if (other == index) continue;
+      options.peers.push_back({other});
+      options.whereabouts.hosts.push_back(AddressOf(other));
+      host.names[AddressOf(other).host] = {AddressOf(other).host};
+    }
+    options.resolver = &host.resolver;
+    host.links = std::make_unique<PeerLinks>(
+        host.loop, host.network, world.random(), options,
+        PeerLinks::Owner{[](MemberId, const Message&) {}, [](const MemberProcess&) {},
+                         [](const MemberProcess&) {}, [](const Status&) { FAIL(); }});
+  }
+  bool AreAllLinked() const {
+    for (const auto& host : hosts) {
+      if (!host->links->DescribeMissing().empty()) return false;
+    }
+    return true;
+  }
+
+  net::SimulatedWorld world;
+  net::SimulatedFabric fabric;
+  std::vector<std::unique_ptr<Host>> hosts{kHosts};
+};
+
+TEST(SimulatedLinks, EveryHostIsLinkedToEveryOtherSoon) {
+  for (uint64_t seed = 0; seed < 50; ++seed) {
+    Hosts job(seed);
+    EXPECT_TRUE(job.world.RunUntilTrue([&] { return job.AreAllLinked(); }, std::chrono::seconds(1)))
+        << "seed " << seed;
+  }
+}
+
+TEST(SimulatedLinks, WhateverTheNetworkDidTheLinksComeBack) {
+  for (uint64_t seed = 0; seed < 50; ++seed) {
+    Hosts job(seed);
+    Random& random = job.world.random();
+    const auto any = [&] { return Hosts::AddressOf(static_cast<int>(random.Below(kHosts))).host; };
+    job.fabric.set_reset_once_in(40);
+    for (int fault = 0; fault < 30; ++fault) {
+      if (random.OneIn(3)) job.fabric.Cut(any(), any());
+      if (random.OneIn(3)) job.fabric.Clog(any(), any());
+      if (random.OneIn(4)) job.fabric.HealEverything();
+      if (random.OneIn(5)) job.fabric.ResetConnections(any(), any());
+      if (random.OneIn(8)) {
+        const int host = static_cast<int>(random.Below(kHosts));
+        job.fabric.Kill(job.hosts[host]->process);
+        job.Open(host, 2 + static_cast<uint64_t>(fault));
+      }
+      job.world.RunFor(std::chrono::milliseconds(100));
+    }
+    job.fabric.HealEverything();
+    EXPECT_TRUE(
+        job.world.RunUntilTrue([&] { return job.AreAllLinked(); }, std::chrono::seconds(30)))
+        << "seed " << seed;
+  }
+}
+
+TEST(SimulatedLinks, ASeedTellsTheSameStory) {
+  const auto story = [](uint64_t seed) {
+    Hosts job(seed);
+    job.world.RunFor(std::chrono::seconds(5));
+    return std::pair(job.world.events_run(), job.fabric.segments_delivered());
+  };
+  EXPECT_EQ(story(3), story(3));
+  EXPECT_NE(story(3), story(4));
+}
+
+}  // namespace
+}  // namespace closeranks::rendezvous
