@@ -104,6 +104,8 @@ Status ErrnoStatus(int error_number, std::string_view what) {
     case EMFILE:
     case ENFILE:
       return ResourceExhausted(std::move(message));
+    case EKEYREJECTED:  // how net/tls.h says that the other side refused this one's certificate
+      return Unauthenticated(std::move(message));
     case EINVAL:
     case ENAMETOOLONG:
       return InvalidArgument(std::move(message));

@@ -1,6 +1,7 @@
 #include "cli/run_command.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <sstream>
 #include <utility>
 #include <vector>
@@ -33,7 +34,22 @@ DEFINE_string(advertise, "",
               "--hosts, what it listens on, POD_IP or the first address that it has");
 DEFINE_string(job, "closeranks", "name of the job; processes of other jobs are turned away");
 DEFINE_string(key_file, "",
-              "file with the job's key; needed with --hosts, else one is drawn for this run");
+              "file with the job's key, or several, one a line: the first is offered, all are "
+              "accepted. It is read again when it changes. Needed with --hosts, unless "
+              "certificates are given; else one is drawn for this run");
+DEFINE_string(tls_cert, "",
+              "PEM file with this host's certificate and what leads from it to --tls-ca; with "
+              "--tls-key and --tls-ca, what goes between hosts is encrypted. All three are read "
+              "again when they change");
+DEFINE_string(tls_key, "", "PEM file with the unencrypted key of --tls-cert");
+DEFINE_string(tls_ca, "",
+              "PEM file with the job's own authority: whoever has a certificate of it is let in, "
+              "with the key where there is one");
+DEFINE_string(encrypt, "auto",
+              "auto: what goes between hosts is encrypted, if there are certificates; require: "
+              "what stays on this host is as well, so that no memory is shared; off: nothing");
+DEFINE_bool(insecure, false,
+            "let anybody who reaches the port take part: neither key nor certificates");
 DEFINE_int32(max_restarts, 3, "times that a crashed worker is started again, within 10 minutes");
 DEFINE_double(restart_delay, 0, "seconds from a worker's crash to its new start");
 DEFINE_string(kill, "",
@@ -67,36 +83,12 @@ constexpr char kUsage[] =
     "--host-index and, without --hosts, MASTER_PORT the port of --listen. What else\n"
     "contradicts the flags in WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT is an error.";
 
-// Shorter keys could be guessed.
-constexpr size_t kLeastKeyBytes = 16;
-
 Result<Duration> Seconds(const char* flag, double value, bool may_be_zero) {
   if (!(value >= 0) || value > 1e7 || (value == 0 && !may_be_zero)) {
     return InvalidArgument("--" + std::string(flag) + "=" + std::to_string(value) +
                            ": expected seconds" + (may_be_zero ? "" : ", more than 0"));
   }
   return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(value));
-}
-
-Result<std::string> ReadKey(Files& files, bool several_hosts, Random& random) {
-  if (!FLAGS_key_file.empty()) {
-    auto read = files.Read(FLAGS_key_file);
-    if (!read.ok()) {
-      return InvalidArgument("--key-file=" + FLAGS_key_file + ": " + read.status().message());
-    }
-    std::string key = *std::move(read);
-    while (!key.empty() && (key.back() == '\n' || key.back() == '\r')) key.pop_back();
-    if (key.size() < kLeastKeyBytes) {
-      return InvalidArgument("the key in " + FLAGS_key_file + " has " + std::to_string(key.size()) +
-                             " bytes, expected at least " + std::to_string(kLeastKeyBytes) +
-                             " (make one with: openssl rand -hex 32)");
-    }
-    return key;
-  }
-  if (several_hosts) {
-    return InvalidArgument("--hosts needs --key-file: every host must have the job's key");
-  }
-  return Incarnation::Draw(random).ToString() + Incarnation::Draw(random).ToString();
 }
 
 struct Hosts {
@@ -193,7 +185,7 @@ Result<net::Address> AdvertisedAddress(const Hosts& hosts, const net::Address& l
 }
 
 // Host h has the members from h * n on.
-Result<rendezvous::AgentHost::Options> HostOptions(Files& files, Random& random) {
+Result<rendezvous::AgentHost::Options> HostOptions() {
   if (FLAGS_n < 1 || FLAGS_n > 1024) {
     return InvalidArgument("-n=" + std::to_string(FLAGS_n) + ": expected 1 to 1024 workers");
   }
@@ -207,7 +199,6 @@ Result<rendezvous::AgentHost::Options> HostOptions(Files& files, Random& random)
   rendezvous::AgentHost::Options options;
   options.job = FLAGS_job;
   options.build = "closeranks " + std::string(kVersion) + ", program " + ProgramId();
-  ASSIGN_OR_RETURN(options.key, ReadKey(files, hosts.count > 1, random));
   options.starting_members = FLAGS_n * hosts.count;
   for (int host = 0; host < hosts.count; ++host) {
     std::vector<MemberId> members;
@@ -233,14 +224,63 @@ Result<rendezvous::AgentHost::Options> HostOptions(Files& files, Random& random)
   return options;
 }
 
+// Workers, which may run elsewhere, read the same files.
+std::string Absolute(const std::string& path) {
+  return path.empty() ? "" : std::filesystem::absolute(path).string();
+}
+
+Status CheckSecurityFlags(const rendezvous::AgentHost::Options& host) {
+  const int given = !FLAGS_tls_cert.empty() + !FLAGS_tls_key.empty() + !FLAGS_tls_ca.empty();
+  if (given != 0 && given != 3) {
+    return InvalidArgument("--tls-cert, --tls-key and --tls-ca go together; give all three");
+  }
+  if (FLAGS_encrypt != "auto" && FLAGS_encrypt != "require" && FLAGS_encrypt != "off") {
+    return InvalidArgument("--encrypt=" + FLAGS_encrypt + ": expected auto, require or off");
+  }
+  if (FLAGS_encrypt == "require" && given == 0) {
+    return InvalidArgument("--encrypt=require needs --tls-cert, --tls-key and --tls-ca");
+  }
+  if (FLAGS_encrypt == "off" && given != 0) {
+    return InvalidArgument("--encrypt=off, but there is --tls-cert; leave out one of them");
+  }
+  if (!FLAGS_key_file.empty() || given != 0 || FLAGS_insecure) return OkStatus();
+  const std::string remedy =
+      "; make one with 'openssl rand -hex 32 > FILE', give --tls-cert, --tls-key and --tls-ca, or "
+      "say --insecure where nobody else reaches the port";
+  if (!host.peers.empty()) {
+    return InvalidArgument("--hosts needs --key-file: every host must have the job's key" + remedy);
+  }
+  if (!host.listen.IsLoopback()) {
+    return InvalidArgument("listening on " + host.listen.ToString() + " needs --key-file" + remedy);
+  }
+  return OkStatus();
+}
+
+Result<rendezvous::Security> ReadSecurity(const rendezvous::AgentHost::Options& host,
+                                          Random& random) {
+  RETURN_IF_ERROR(CheckSecurityFlags(host));
+  rendezvous::Security security;
+  security.key_file = Absolute(FLAGS_key_file);
+  security.tls = {Absolute(FLAGS_tls_cert), Absolute(FLAGS_tls_key), Absolute(FLAGS_tls_ca)};
+  security.encrypt_all = FLAGS_encrypt == "require";
+  if (!security.key_file.empty()) return security;
+  // Where hosts share no secret, certificates prove all, or nothing does.
+  security.keys = {"no secret"};
+  if (host.peers.empty()) {
+    security.keys = {Incarnation::Draw(random).ToString() + Incarnation::Draw(random).ToString()};
+  }
+  return security;
+}
+
 Result<launcher::Supervisor::Options> SupervisorOptions(std::vector<std::string> command,
-                                                        Files& files, Random& random) {
+                                                        Random& random) {
   launcher::Supervisor::Options options;
   if (command.empty()) {
     return InvalidArgument("there is no program to run: closeranks run -n 4 -- PROGRAM ARGS");
   }
   options.command = std::move(command);
-  ASSIGN_OR_RETURN(options.host, HostOptions(files, random));
+  ASSIGN_OR_RETURN(options.host, HostOptions());
+  ASSIGN_OR_RETURN(options.security, ReadSecurity(options.host, random));
   if (FLAGS_max_restarts < 0) {
     return InvalidArgument("--max-restarts=" + std::to_string(FLAGS_max_restarts) +
                            ": expected 0 or more");
@@ -310,7 +350,7 @@ int RunCommand(std::span<const std::string> arguments, Files& files, std::ostrea
   };
   auto command = ParseFlags(arguments);
   if (!command.ok()) return fail(command.status());
-  auto options = SupervisorOptions(*std::move(command), files, random);
+  auto options = SupervisorOptions(*std::move(command), random);
   if (!options.ok()) return fail(options.status());
   launcher::Supervisor supervisor(*std::move(options), clock, random, files);
   Result<int> code = supervisor.Run();

@@ -32,13 +32,17 @@ Result<std::unique_ptr<OwnAgent>> OwnAgent::Start(const Clock& clock, Random& ra
   std::unique_ptr<OwnAgent> agent(new OwnAgent(clock));
   agent->worker_end_ = std::move(ends.second);
   rendezvous::AgentHost::Options options;
-  options.key = Incarnation::Draw(random).ToString();
+  rendezvous::Security security;
+  security.keys = {Incarnation::Draw(random).ToString()};
   options.members = {0};
   options.starting_members = 1;
   options.membership.freeze_timeout = kPatience;
   options.worker_timeout = kPatience;
   RETURN_IF_ERROR(agent->loop_thread_.RunAndWait([&]() -> Status {
     net::EventLoop& loop = agent->loop_thread_.loop();
+    ASSIGN_OR_RETURN(agent->credentials_,
+                     rendezvous::Credentials::Open(loop, agent->files_, std::move(security)));
+    options.credentials = agent->credentials_.get();
     agent->network_ = std::make_unique<net::SocketNetwork>(loop);
     ASSIGN_OR_RETURN(agent->host_, rendezvous::AgentHost::Open(loop, *agent->network_, random,
                                                                std::move(options), Owner));
@@ -52,6 +56,7 @@ OwnAgent::~OwnAgent() {
   loop_thread_.RunAndWait([this] {
     host_.reset();
     network_.reset();
+    credentials_.reset();
   });
 }
 

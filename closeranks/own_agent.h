@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/files.h"
 #include "base/random.h"
 #include "base/status.h"
 #include "net/loop_thread.h"
@@ -30,7 +31,9 @@ class OwnAgent {
   explicit OwnAgent(const Clock& clock) : loop_thread_(clock, "agent") {}
 
   net::SystemLoopThread loop_thread_;
+  SystemFiles files_;
   // Live on the loop.
+  std::unique_ptr<rendezvous::Credentials> credentials_;
   std::unique_ptr<net::SocketNetwork> network_;
   std::unique_ptr<rendezvous::AgentHost> host_;
   std::unique_ptr<net::Socket> worker_end_;

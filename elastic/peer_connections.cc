@@ -33,7 +33,7 @@ PeerConnections::PeerConnections(net::Loop& loop, net::Network& network,
       engine_(engine),
       options_(std::move(options)),
       network_(network),
-      introductions_(loop, random, options_.self, options_.key, kHandshakeLimit,
+      introductions_(loop, random, options_.self, *options_.credentials, kHandshakeLimit,
                      std::min(kMaxIntroductions, OpenFilesLimit() / 4)) {
   card_.host = options_.host;
   card_.unix_name = "closeranks-" + options_.self.process.incarnation.ToString();
@@ -44,8 +44,16 @@ Result<std::unique_ptr<PeerConnections>> PeerConnections::Open(net::Loop& loop,
                                                                net::Network& network,
                                                                collectives::Engine& engine,
                                                                Random& random, Options options) {
+  const bool encrypt_all = options.credentials->security().encrypt_all;
+  if (encrypt_all && options.only_shared_memory) {
+    return InvalidArgument(
+        "--transport=shm: memory that is shared can't be encrypted, as "
+        "--encrypt=require wants it; use --transport=auto");
+  }
+  if (encrypt_all) options.shared_memory = false;
   std::unique_ptr<PeerConnections> connections(
       new PeerConnections(loop, network, engine, random, std::move(options)));
+  if (encrypt_all) return connections;
   ASSIGN_OR_RETURN(connections->listener_,
                    network.Listen(net::Address::Unix(connections->card_.unix_name),
                                   [raw = connections.get()](std::unique_ptr<net::Socket> socket,
@@ -184,7 +192,7 @@ void PeerConnections::Introduce(std::unique_ptr<net::Socket> connection,
                                 rendezvous::Handshake::Role role, bool same_host,
                                 std::function<void(const Status&)> done) {
   introductions_.Begin(
-      std::move(connection), role,
+      std::move(connection), role, /*is_local=*/same_host,
       [this, same_host, done = std::move(done)](Result<rendezvous::Acquaintance> result) {
         done(OnIntroduced(std::move(result), same_host));
         EndIfConnected();

@@ -30,12 +30,12 @@ class PeerConnections {
  public:
   struct Options {
     rendezvous::Identity self;
-    std::string key;
-    std::string host;                 // of this process: those who have the same share memory
-    bool shared_memory = true;        // with peers of this host
-    bool only_shared_memory = false;  // --transport=shm: other hosts are refused
-    std::string data_address;         // of the pod's port, for the contact card
-    Duration limit = std::chrono::seconds(10);  // for connecting to one generation's peers
+    rendezvous::Credentials* credentials = nullptr;  // outlives it
+    std::string host;  // of this process: those who have the same share memory
+    bool shared_memory = true;                       // with peers of this host
+    bool only_shared_memory = false;                 // --transport=shm: other hosts are refused
+    std::string data_address;                        // of the pod's port, for the contact card
+    Duration limit = std::chrono::seconds(10);       // for connecting to one generation's peers
   };
   // Detached from the engine when the last owner goes: the communicators of a world that is over
   // may still be held by the training thread.
@@ -43,7 +43,8 @@ class PeerConnections {
   // The transports by rank (null for this rank), or why there are none.
   using Connected = std::function<void(Result<std::vector<SharedTransport>>)>;
 
-  // Listens at once; errors are those of listening. Everything by reference outlives it.
+  // Listens at once; errors are those of listening, and kInvalidArgument when only shared memory is
+  // wanted and everything is to be encrypted. Everything by reference outlives it.
   static Result<std::unique_ptr<PeerConnections>> Open(net::Loop& loop, net::Network& network,
                                                        collectives::Engine& engine, Random& random,
                                                        Options options);
@@ -103,7 +104,7 @@ class PeerConnections {
   Options options_;
   ContactCard card_;
   net::Network& network_;
-  std::unique_ptr<net::Listener> listener_;
+  std::unique_ptr<net::Listener> listener_;  // for peers of this host; null: they come to the port
   rendezvous::Introductions introductions_;
   World world_;  // of the last Connect
   bool ever_connected_ = false;

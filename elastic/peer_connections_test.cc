@@ -32,7 +32,7 @@ class PeerConnectionsTest : public testing::Test {
     peer->process = {member, Incarnation::Draw(random_)};
     PeerConnections::Options options;
     options.self = {"job", peer->process, {"build", "kernels", configuration}};
-    options.key = "key";
+    options.credentials = credentials_.get();
     auto opened = PeerConnections::Open(loop_, network_, peer->engine, random_, std::move(options));
     EXPECT_TRUE(opened.ok()) << opened.status();
     peer->connections = *std::move(opened);
@@ -64,6 +64,9 @@ class PeerConnectionsTest : public testing::Test {
   ManualClock clock_;
   SystemRandom random_;
   net::EventLoop loop_{clock_};
+  SystemFiles files_;
+  std::unique_ptr<rendezvous::Credentials> credentials_ =
+      rendezvous::Credentials::Open(loop_, files_, {.keys = {"key"}}).value();
   net::SocketNetwork network_{loop_};
 };
 
@@ -134,11 +137,32 @@ TEST_F(PeerConnectionsTest, WhoWasInAWorldGoesOnWithoutOneThatDiffers) {
   EXPECT_TRUE(low->connected->ok());
 }
 
+TEST(PeerConnections, OnlySharedMemoryIsRefusedWhereEverythingIsEncrypted) {
+  ManualClock clock;
+  SystemRandom random;
+  net::EventLoop loop(clock);
+  net::SocketNetwork network(loop);
+  SystemFiles files;
+  auto credentials =
+      rendezvous::Credentials::Open(loop, files, {.keys = {"key"}, .encrypt_all = true}).value();
+  collectives::Engine engine(clock);
+  PeerConnections::Options options;
+  options.self.process = {1, Incarnation::Draw(random)};
+  options.credentials = credentials.get();
+  EXPECT_TRUE(PeerConnections::Open(loop, network, engine, random, options).ok());
+  options.only_shared_memory = true;
+  const Status why = PeerConnections::Open(loop, network, engine, random, options).status();
+  EXPECT_EQ(why.code(), StatusCode::kInvalidArgument);
+  EXPECT_NE(why.message().find("--encrypt=require"), std::string::npos) << why;
+}
+
 TEST(PeerConnections, OnlySharedMemoryRefusesAnotherHostAndNamesThePeerAndTheFlag) {
   ManualClock clock;
   SystemRandom random;
   net::EventLoop loop(clock);
   net::SocketNetwork network(loop);
+  SystemFiles files;
+  auto credentials = rendezvous::Credentials::Open(loop, files, {.keys = {"key"}}).value();
   collectives::Engine engine(clock);
   const Incarnation other = Incarnation::Draw(random);
   ContactCard card;
@@ -148,6 +172,7 @@ TEST(PeerConnections, OnlySharedMemoryRefusesAnotherHostAndNamesThePeerAndTheFla
   for (MemberId member : {0, 2}) {
     PeerConnections::Options options;
     options.only_shared_memory = true;
+    options.credentials = credentials.get();
     const MemberProcess self{1, Incarnation::Draw(random)};
     options.self.process = self;
     auto connections =

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/condition.h"
+#include "base/files.h"
 #include "base/random.h"
 #include "collectives/engine/engine.h"
 #include "collectives/engine/progress_thread.h"
@@ -27,6 +28,8 @@ class Platform {
   virtual const Clock& clock() const = 0;
   // Callable from any thread.
   virtual Random& random() = 0;
+  // What is read again while the job runs: keys and certificates.
+  virtual Files& files() = 0;
   virtual std::unique_ptr<Condition> MakeCondition() = 0;
   virtual std::unique_ptr<net::LoopThread> StartLoopThread(const std::string& name) = 0;
   virtual std::unique_ptr<collectives::DescriptorWatch> MakeDescriptorWatch() = 0;
@@ -51,6 +54,7 @@ class SystemPlatform final : public Platform {
 
   const Clock& clock() const override { return clock_; }
   Random& random() override { return random_; }
+  Files& files() override { return files_; }
   std::unique_ptr<Condition> MakeCondition() override;
   std::unique_ptr<net::LoopThread> StartLoopThread(const std::string& name) override;
   std::unique_ptr<collectives::DescriptorWatch> MakeDescriptorWatch() override;
@@ -67,6 +71,7 @@ class SystemPlatform final : public Platform {
  private:
   const Clock& clock_;
   Random& random_;
+  SystemFiles files_;
 };
 
 }  // namespace closeranks::elastic

@@ -29,12 +29,15 @@ void StepGate::Open(std::shared_ptr<const ConnectedWorld> world) {
   changed_->NotifyAll();
 }
 
-void StepGate::End(Status why) {
+void StepGate::End(Status why, rendezvous::WorkerState at) {
   std::shared_ptr<const ConnectedWorld> closed;
   {
     std::lock_guard lock(mutex_);
     closed = std::exchange(open_, nullptr);
-    if (!ended_.has_value()) ended_ = why;
+    if (!ended_.has_value()) {
+      ended_ = why;
+      ended_at_ = at;
+    }
   }
   if (closed != nullptr) closed->communicator->Abort(why.ok() ? Aborted("the job has ended") : why);
   changed_->NotifyAll();
@@ -77,6 +80,11 @@ void StepGate::EndApply(rendezvous::WorkerState state) {
 rendezvous::WorkerState StepGate::state() const {
   std::lock_guard lock(mutex_);
   return state_;
+}
+
+bool StepGate::HoldsTheEnd() const {
+  std::lock_guard lock(mutex_);
+  return ended_.has_value() && ended_->ok() && state_ == ended_at_;
 }
 
 }  // namespace closeranks::elastic

@@ -49,8 +49,9 @@ class StepGate {
   void Shut(Status why, Frozen frozen);
   // Ends the wait for a world. After End nothing opens any more.
   void Open(std::shared_ptr<const ConnectedWorld> world);
-  // For good: the job ended (ok), this process was replaced, the quorum is lost.
-  void End(Status why);
+  // For good: the job came to its end in state `at` (ok), this process was replaced, the quorum is
+  // lost.
+  void End(Status why, rendezvous::WorkerState at = {});
 
   // --- the training thread ---
   // The open world; waits for one. After End: why it ended, or null when the job ended well.
@@ -62,12 +63,16 @@ class StepGate {
   bool BeginApply(Generation generation);
   void EndApply(rendezvous::WorkerState state);
   rendezvous::WorkerState state() const;
+  // After End(ok): whether this worker's state is the one that the job came to. A worker that was
+  // left out may have gone another way.
+  bool HoldsTheEnd() const;
 
  private:
   mutable std::mutex mutex_;
   const std::unique_ptr<Condition> changed_;
   std::shared_ptr<const ConnectedWorld> open_;  // null while shut
   std::optional<Status> ended_;
+  rendezvous::WorkerState ended_at_;
   bool applying_ = false;
   Frozen frozen_;  // to be answered at the end of the update
   rendezvous::WorkerState state_;

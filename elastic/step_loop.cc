@@ -140,8 +140,8 @@ Status StepLoop::Finish() {
     }
     RETURN_IF_ERROR(EnterNextWorld());
   }
-  if (gate_.state().applied < batches_.steps()) {
-    return Aborted("the job ended before this worker could take part");
+  if (!gate_.HoldsTheEnd()) {
+    return Aborted("the job ended without this worker, which doesn't hold what it came to");
   }
   return OkStatus();
 }
@@ -204,8 +204,9 @@ Status StepLoop::EnterNextWorld() {
     ASSIGN_OR_RETURN(std::shared_ptr<const ConnectedWorld> world, gate_.AwaitOtherThan(current));
     if (world == nullptr) {
       ended_ = true;
-      // The end was agreed on, so everyone holds the last step.
-      return ledger_.Stable(gate_.state().applied);
+      // What the job came to is stable. Who was left out may have gone another way, with steps that
+      // never happened.
+      return gate_.HoldsTheEnd() ? ledger_.Stable(gate_.state().applied) : OkStatus();
     }
     Status entered = EnterWorld(std::move(world), asked);
     if (entered.ok()) return OkStatus();
@@ -234,7 +235,7 @@ Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoi
     entry.transfer_end = clock_.Now();
   }
   RETURN_IF_ERROR(begun);
-  PrepareStep(plan, world_->rank);
+  RETURN_IF_ERROR(PrepareStep(plan, world_->rank));
   entry.resumed_from = gate_.state().applied;
   entry.entered = clock_.Now();
   if (options_.report_entered) options_.report_entered(world_->world.generation);
@@ -345,24 +346,25 @@ void StepLoop::SetLineage(const Lineage& lineage) {
 }
 
 // Divides what is missing of the step after the resumed one, of which some ranks may hold parts.
-void StepLoop::PrepareStep(const CatchUpPlan& plan, int rank) {
+Status StepLoop::PrepareStep(const CatchUpPlan& plan, int rank) {
   StepNumber next = gate_.state().applied + 1;
-  if (next > batches_.steps()) return;
-  if (step_ != next) OpenStep(next);
+  if (next > batches_.steps()) return OkStatus();
+  const bool is_dropped = plan.held[rank].empty() && !held_.empty();
+  if (step_ != next || is_dropped) OpenStep(next);
   reduction_begun_ = false;
   Division division{batch_, options_.logical_shards};
-  auto missing = DivideMissing(division, plan.held);
-  CHECK(missing.ok()) << missing.status();
+  ASSIGN_OR_RETURN(std::vector<Parts> missing, DivideMissing(division, plan.held));
   // A step that nobody holds a part of is divided as in an undisturbed step.
   bool untouched = std::all_of(plan.held.begin(), plan.held.end(),
                                [](const Parts& held) { return held.empty(); });
   std::vector<Parts> division_of_rank =
-      untouched ? DivideBatch(division, world_->world.size()) : *std::move(missing);
+      untouched ? DivideBatch(division, world_->world.size()) : std::move(missing);
   todo_ = division_of_rank[rank];
   for (size_t r = 0; r < division_of_rank.size(); ++r) {
     division_of_rank[r].insert(division_of_rank[r].end(), plan.held[r].begin(), plan.held[r].end());
   }
   shard_owners_ = ShardOwners(division, division_of_rank);
+  return OkStatus();
 }
 
 void StepLoop::OpenStep(StepNumber step) {

@@ -115,7 +115,7 @@ class StepLoop {
   Status Commit();
 
   // After NextStep returned false: waits until every rank is through and the job's end is agreed
-  // on. kAborted when the job ended before this worker could take part: it doesn't hold the result.
+  // on. kAborted when the job ended without this worker: it doesn't hold the result.
   // kMismatch, on every rank, when they didn't all come to the same weights.
   Status Finish();
 
@@ -146,7 +146,7 @@ class StepLoop {
   // With all ranks, which hold the same step: the last checkpoint before they end. Errors are the
   // communicator's.
   Status TakeFinalCheckpoint();
-  void PrepareStep(const CatchUpPlan& plan, int rank);
+  Status PrepareStep(const CatchUpPlan& plan, int rank);
   void OpenStep(StepNumber step);
   // By what to reduce the open step; once for each world that it is open in.
   void BeginReduction();

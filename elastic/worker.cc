@@ -121,6 +121,7 @@ Worker::~Worker() {
     session_.reset();
     connections_.reset();
     network_.reset();
+    credentials_.reset();
   });
 }
 
@@ -135,7 +136,10 @@ Status Worker::Join(const std::string& configuration) {
                              std::to_string(terms.bytes()) + " bytes, expected at most " +
                              std::to_string(rendezvous::kMaxTermsBytes));
     }
-    options.key = welcome_.key;
+    ASSIGN_OR_RETURN(credentials_,
+                     rendezvous::Credentials::Open(loop_thread_->loop(), platform_.files(),
+                                                   welcome_.security));
+    options.credentials = credentials_.get();
     options.shared_memory = options_.shared_memory;
     options.only_shared_memory = options_.only_shared_memory;
     options.data_address = welcome_.data_address;
@@ -282,7 +286,7 @@ Result<std::shared_ptr<Communicator>> Worker::MakeCommunicator(
 void Worker::OnEnded(const rendezvous::Ended& ended) {
   ended_ = true;
   exit_code_ = ended.exit_code;
-  gate_.End(EndStatus(ended));
+  gate_.End(EndStatus(ended), ended.state);
 }
 
 void Worker::OnPeerLost(const MemberProcess& peer, const Status& why) {

@@ -120,6 +120,7 @@ class Worker {
 
   // Of the loop's thread.
   std::unique_ptr<net::Network> network_;
+  std::unique_ptr<rendezvous::Credentials> credentials_;
   std::unique_ptr<rendezvous::WorkerSession> session_;
   std::unique_ptr<PeerConnections> connections_;
   World world_;           // the newest that was opened

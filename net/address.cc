@@ -93,6 +93,18 @@ Result<Address> Address::Parse(std::string_view text) {
   return address;
 }
 
+bool Address::IsLoopback() const {
+  if (IsUnix()) return true;
+  const Result<SocketAddress> address = NumericSocketAddress(*this);
+  if (!address.ok()) return false;
+  if (address->family() == AF_INET) {
+    const auto* v4 = reinterpret_cast<const sockaddr_in*>(address->get());
+    return ntohl(v4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+  }
+  const auto* v6 = reinterpret_cast<const sockaddr_in6*>(address->get());
+  return IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr) != 0;
+}
+
 bool Address::IsNumeric() const {
   if (IsUnix()) return true;
   return NumericSocketAddress(*this).ok();

@@ -34,6 +34,8 @@ struct Address {
   bool IsNumeric() const;
   // Every address of this host: to listen on, not to connect to.
   bool IsWildcard() const { return host == "0.0.0.0" || host == "::"; }
+  // Not reachable from other hosts: a literal of 127.0.0.0/8, ::1 or a Unix name.
+  bool IsLoopback() const;
   // What Parse reads.
   std::string ToString() const;
 

@@ -39,6 +39,16 @@ TEST(Address, KnowsLiteralsFromNames) {
   EXPECT_FALSE(Address::Ip("trainer-0", 1).IsNumeric());
 }
 
+TEST(Address, KnowsWhatOtherHostsDontReach) {
+  for (const char* host : {"127.0.0.1", "127.3.2.1", "::1"}) {
+    EXPECT_TRUE(Address::Ip(host, 1).IsLoopback()) << host;
+  }
+  EXPECT_TRUE(Address::Unix("x").IsLoopback());
+  for (const char* host : {"0.0.0.0", "::", "10.0.0.7", "fe80::1", "localhost"}) {
+    EXPECT_FALSE(Address::Ip(host, 1).IsLoopback()) << host;
+  }
+}
+
 TEST(Address, SurvivesTheKernelsForm) {
   for (const Address& address :
        {Address::Ip("10.0.0.7", 29400), Address::Ip("::1", 80), Address::Unix("name"),

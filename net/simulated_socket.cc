@@ -46,7 +46,9 @@ bool SimulatedSocket::IsDead() const {
 
 size_t SimulatedSocket::Room() const {
   const SimulatedFabric::Stream& stream = connection_->streams[side_];
-  return stream.bytes >= connection_->capacity ? 0 : connection_->capacity - stream.bytes;
+  // A full buffer takes more once a third of it is free, so that pieces don't become ever smaller.
+  const size_t free = connection_->capacity - std::min(stream.bytes, connection_->capacity);
+  return free >= connection_->capacity / 3 ? free : 0;
 }
 
 Ready SimulatedSocket::readiness() const {
@@ -94,16 +96,19 @@ ssize_t SimulatedSocket::Receive(std::span<const iovec> parts,
 ssize_t SimulatedSocket::Send(std::span<const iovec> parts, std::unique_ptr<Socket>* passed) {
   CHECK(passed == nullptr || can_pass_sockets()) << "sockets don't pass between simulated hosts";
   if (!IsDead() && (was_reset_ || finished_)) return Fails(EPIPE);
-  std::string bytes;
-  for (const iovec& part : parts) bytes.append(static_cast<char*>(part.iov_base), part.iov_len);
-  if (bytes.empty()) return 0;
+  size_t offered = 0;
+  for (const iovec& part : parts) offered += part.iov_len;
+  if (offered == 0) return 0;
   // From the grave: it goes nowhere.
-  if (IsDead()) return static_cast<ssize_t>(bytes.size());
-  size_t count = std::min(bytes.size(), Room());
+  if (IsDead()) return static_cast<ssize_t>(offered);
+  size_t count = std::min(offered, Room());
   if (count == 0) return Fails(EAGAIN);
   Random& random = fabric_.world().random();
   if (random.OneIn(kShortOnceIn)) count = 1 + random.Below(count);
-  bytes.resize(count);
+  std::string bytes;
+  for (const iovec& part : parts) {
+    bytes.append(static_cast<char*>(part.iov_base), std::min(part.iov_len, count - bytes.size()));
+  }
   std::unique_ptr<SimulatedSocket> goes;
   if (passed != nullptr) {
     goes.reset(static_cast<SimulatedSocket*>(passed->release()));

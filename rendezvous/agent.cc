@@ -207,7 +207,9 @@ void Agent::Drain() {
       last_reason_ = "every worker that had it is gone, as is told above";
     }
     if (*outputs.outcome == Outcome::kMismatched) last_reason_ = membership_.decision()->mismatch;
-    SendToWorker(Ended{code, std::string(OutcomeName(*outputs.outcome)) + ": " + last_reason_});
+    Ended ended{code, std::string(OutcomeName(*outputs.outcome)) + ": " + last_reason_, {}};
+    if (*outputs.outcome == Outcome::kEnded) ended.state = membership_.decision()->resume;
+    SendToWorker(ended);
     owner_.on_outcome({*outputs.outcome, code, last_reason_});
   }
 }

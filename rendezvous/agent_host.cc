@@ -33,7 +33,7 @@ Result<std::unique_ptr<AgentHost>> AgentHost::Open(
   links.self = {host->options_.job,
                 {host->options_.members.front(), host->supervisor_},
                 {host->options_.build, "", host->Configuration()}};
-  links.key = host->options_.key;
+  links.credentials = host->options_.credentials;
   links.peers = host->options_.peers;
   links.whereabouts = host->options_.whereabouts;
   links.resolver = host->options_.resolver;
@@ -56,7 +56,9 @@ Result<std::unique_ptr<AgentHost>> AgentHost::Open(
     agent.membership.self = member;
     agent.membership.supervisor = host->supervisor_;
     agent.membership.starting_members = host->options_.starting_members;
-    agent.welcome = {host->options_.job, host->options_.key, member,
+    Security security = host->options_.credentials->security();
+    security.keys = *host->options_.credentials->keys();
+    agent.welcome = {host->options_.job, std::move(security), member,
                      host->options_.starting_members, advertised.ToString()};
     agent.worker_timeout = host->options_.worker_timeout;
     Agent::Owner owner = host->Wrap(member, owner_of(member));

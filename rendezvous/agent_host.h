@@ -24,7 +24,7 @@ class AgentHost {
  public:
   struct Options {
     std::string job = "closeranks";
-    std::string key;
+    Credentials* credentials = nullptr;  // outlives it
     // Of this program; supervisors of one job must have the same.
     std::string build;
     std::vector<MemberId> members;  // whose agents run here, ascending

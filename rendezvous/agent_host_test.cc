@@ -19,6 +19,7 @@ namespace {
 class AgentHostTest : public testing::Test {
  protected:
   struct Host {
+    std::unique_ptr<Credentials> credentials;
     std::unique_ptr<AgentHost> host;
     std::vector<Agent::Ending> endings;
     std::vector<Status> mismatches;
@@ -28,10 +29,15 @@ class AgentHostTest : public testing::Test {
   // The second one calls the first, or whoever is at `called`.
   std::unique_ptr<Host> Open(int index, const std::string& key, int starting_members = 2,
                              std::optional<net::Address> called = std::nullopt,
-                             const std::string& build = "build 1") {
+                             const std::string& build = "build 1",
+                             const std::string& key_file = "") {
     auto host = std::make_unique<Host>();
     AgentHost::Options options;
-    options.key = key;
+    Security security;
+    if (!key.empty()) security.keys = {key};
+    security.key_file = key_file;
+    host->credentials = Credentials::Open(loop_, files_, security).value();
+    options.credentials = host->credentials.get();
     options.build = build;
     options.members = {index};
     options.starting_members = starting_members;
@@ -83,6 +89,7 @@ class AgentHostTest : public testing::Test {
 
   SystemClock clock_;
   net::EventLoop loop_{clock_};
+  SystemFiles files_;
   net::SocketNetwork network_{loop_};
   SystemRandom random_;
   Duration join_timeout_ = std::chrono::seconds(300);
@@ -131,6 +138,43 @@ TEST_F(AgentHostTest, AnotherConfigurationIsToldToBothWithBothValues) {
     EXPECT_NE(text.find("members=2"), std::string::npos) << text;
     EXPECT_NE(text.find("members=3"), std::string::npos) << text;
   }
+}
+
+TEST_F(AgentHostTest, KeysAreChangedWithoutARestartAndLinksStay) {
+  const std::string old_key = "0123456789abcdef", new_key = "fedcba9876543210";
+  const std::string mine = testing::TempDir() + "/first-keys", theirs = mine + "-of-the-second";
+  ASSERT_TRUE(files_.Replace(mine, old_key).ok());
+  ASSERT_TRUE(files_.Replace(theirs, old_key).ok());
+  first_ = Open(0, "", 2, std::nullopt, "build 1", mine);
+  second_ = Open(1, "", 2, std::nullopt, "build 1", theirs);
+  const auto are_linked = [&] { return first_->host->HasLinks() && second_->host->HasLinks(); };
+  PollUntil(are_linked);
+  const auto change = [&](const std::string& path, const std::string& text) {
+    ASSERT_TRUE(files_.Replace(path, text).ok());
+    Credentials& changed = path == mine ? *first_->credentials : *second_->credentials;
+    const Keys before = changed.keys();
+    while (changed.keys() == before) {
+      loop_.PollOnce(Duration::max());
+      changed.LookAgain();
+      ASSERT_TRUE(are_linked()) << "a standing link was lost";
+    }
+    // Then a new process of the second host.
+    second_.reset();
+    PollUntil([&] { return !first_->host->HasLinks(); });
+    second_ = Open(1, "", 2, std::nullopt, "build 1", theirs);
+    PollUntil(are_linked);
+  };
+  change(mine, old_key + "\n" + new_key);
+  change(theirs, old_key + "\n" + new_key);
+  change(theirs, new_key);
+  change(mine, new_key);
+  // Whoever still has only the old one isn't let in any more.
+  second_.reset();
+  ASSERT_TRUE(files_.Replace(theirs, old_key).ok());
+  join_timeout_ = std::chrono::milliseconds(300);
+  second_ = Open(1, "", 2, std::nullopt, "build 1", theirs);
+  PollUntil([&] { return !second_->endings.empty(); });
+  EXPECT_EQ(second_->endings[0].exit_code, ExitCode::kUnauthenticated);
 }
 
 // A refusal by somebody without the key.

@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "base/bytes.h"
+#include "glog/logging.h"
 
 namespace closeranks::rendezvous {
 namespace {
@@ -16,6 +17,7 @@ namespace {
 enum class MessageType : uint8_t { kHello = 1, kProof = 2, kAccept = 3, kReject = 4 };
 
 constexpr int kNonceWords = 4;
+constexpr size_t kHintBytes = 8;
 constexpr size_t kMostRefusalText = 200;
 
 void PutIdentity(ByteWriter& writer, const Identity& identity) {
@@ -67,11 +69,13 @@ std::string Named(const Identity& identity) {
 
 }  // namespace
 
-Handshake::Handshake(Role role, Identity self, std::string key, Random& random)
+Handshake::Handshake(Role role, Identity self, Keys keys, Random& random, std::string binding)
     : role_(role),
       stage_(role == Role::kInitiator ? Stage::kStart : Stage::kAwaitingHello),
       self_(std::move(self)),
-      key_(std::move(key)) {
+      keys_(std::move(keys)),
+      binding_(std::move(binding)) {
+  CHECK(!keys_->empty());
   ByteWriter nonce;
   for (int i = 0; i < kNonceWords; ++i) nonce.Put(random.Next());
   nonce_ = nonce.bytes();
@@ -82,6 +86,7 @@ std::string Handshake::Start() {
   ByteWriter hello;
   hello.PutString(nonce_);
   PutIdentity(hello, self_);
+  hello.PutString(HintAt(key_, nonce_));
   initiator_hello_ = hello.bytes();
   stage_ = Stage::kAwaitingHello;
   return Typed(MessageType::kHello, initiator_hello_);
@@ -111,7 +116,8 @@ Handshake::Reply Handshake::OnHello(std::string_view body) {
   ByteReader reader(body);
   std::string nonce = reader.GetString();
   peer_ = GetIdentity(reader);
-  std::string proof = role_ == Role::kInitiator ? reader.GetString() : "";
+  // Of R its proof, of I its hint.
+  const std::string last = reader.GetString();
   if (!reader.AtEnd() || nonce.size() != kNonceWords * sizeof(uint64_t)) {
     return Fail(Unauthenticated("a malformed handshake message"));
   }
@@ -119,26 +125,30 @@ Handshake::Reply Handshake::OnHello(std::string_view body) {
   theirs.PutString(nonce);
   PutIdentity(theirs, peer_);
   if (role_ == Role::kResponder) {
+    theirs.PutString(last);
     initiator_hello_ = theirs.bytes();
+    for (size_t which = keys_->size(); which-- > 0;) {
+      if (SameSecret(last, HintAt(which, nonce))) key_ = which;
+    }
     ByteWriter hello;
     hello.PutString(nonce_);
     PutIdentity(hello, self_);
     responder_hello_ = hello.bytes();
-    hello.PutString(ProofOf(Role::kResponder));
+    hello.PutString(ProofOf(Role::kResponder, key_));
     stage_ = Stage::kAwaitingProof;
     return {Typed(MessageType::kHello, hello.bytes()), OkStatus()};
   }
   responder_hello_ = theirs.bytes();
-  if (!SameSecret(proof, ProofOf(Role::kResponder))) {
+  if (!Proves(Role::kResponder, last)) {
     return Fail(Unauthenticated(Named(peer_) + " doesn't have the job's key"));
   }
   Status fits = Compare();
   stage_ = fits.ok() ? Stage::kAwaitingAccept : Stage::kFailed;
-  return {Typed(MessageType::kProof, ProofOf(Role::kInitiator)), std::move(fits)};
+  return {Typed(MessageType::kProof, ProofOf(Role::kInitiator, key_)), std::move(fits)};
 }
 
 Handshake::Reply Handshake::OnProof(std::string_view proof) {
-  if (!SameSecret(proof, ProofOf(Role::kInitiator))) {
+  if (!Proves(Role::kInitiator, proof)) {
     return Fail(Unauthenticated(Named(peer_) + " doesn't have the job's key"));
   }
   if (Status fits = Compare(); !fits.ok()) {
@@ -154,12 +164,29 @@ Handshake::Reply Handshake::Fail(Status why) {
   return {Typed(MessageType::kReject, why.message()), std::move(why)};
 }
 
-std::string Handshake::ProofOf(Role role) const {
+bool Handshake::Proves(Role role, std::string_view proof) {
+  for (size_t which = 0; which < keys_->size(); ++which) {
+    if (!SameSecret(proof, ProofOf(role, which))) continue;
+    key_ = which;
+    return true;
+  }
+  return false;
+}
+
+std::string Handshake::HintAt(size_t which, std::string_view nonce) const {
+  ByteWriter text;
+  text.PutString("closeranks key");
+  text.PutString(nonce);
+  return Hmac((*keys_)[which], text.bytes()).substr(0, kHintBytes);
+}
+
+std::string Handshake::ProofOf(Role role, size_t which) const {
   ByteWriter transcript;
   transcript.PutString(role == Role::kInitiator ? "closeranks initiator" : "closeranks responder");
   transcript.PutString(initiator_hello_);
   transcript.PutString(responder_hello_);
-  return Hmac(key_, transcript.bytes());
+  transcript.PutString(binding_);
+  return Hmac((*keys_)[which], transcript.bytes());
 }
 
 Status Handshake::Compare() const {

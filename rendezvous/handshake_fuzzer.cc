@@ -15,10 +15,14 @@
 namespace closeranks::rendezvous {
 namespace {
 
+Keys One(std::string key) {
+  return std::make_shared<const std::vector<std::string>>(1, std::move(key));
+}
+
 void Converse(Handshake::Role role, std::string_view input) {
   SeededRandom random(1);
   const Identity self = {"job", {1, {2, 3}}, {"build", "kernels", "batch=1"}};
-  Handshake handshake(role, self, "a key that no input has", random);
+  Handshake handshake(role, self, One("a key that no input has"), random);
   if (role == Handshake::Role::kInitiator) CHECK(!handshake.Start().empty());
   while (input.size() >= 2) {
     const size_t length = static_cast<uint8_t>(input[0]) | static_cast<uint8_t>(input[1]) << 8;

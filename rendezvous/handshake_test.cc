@@ -1,5 +1,7 @@
 #include "rendezvous/handshake.h"
 
+#include <algorithm>
+
 #include "gtest/gtest.h"
 
 namespace closeranks::rendezvous {
@@ -8,6 +10,10 @@ namespace {
 Identity Make(MemberId member) {
   SeededRandom random(static_cast<uint64_t>(member) + 1);
   return {"job", {member, Incarnation::Draw(random)}, {"build 1", "avx2", "batch=256"}};
+}
+
+Keys One(std::string key) {
+  return std::make_shared<const std::vector<std::string>>(1, std::move(key));
 }
 
 struct Outcome {
@@ -40,8 +46,8 @@ Outcome Converse(Handshake& initiator, Handshake& responder) {
 
 TEST(Handshake, TheSameKeyLetsBothIn) {
   SeededRandom random(1);
-  Handshake a(Handshake::Role::kInitiator, Make(0), "key", random);
-  Handshake b(Handshake::Role::kResponder, Make(1), "key", random);
+  Handshake a(Handshake::Role::kInitiator, Make(0), One("key"), random);
+  Handshake b(Handshake::Role::kResponder, Make(1), One("key"), random);
   EXPECT_TRUE(Converse(a, b).both_done);
   EXPECT_EQ(a.peer(), Make(1));
   EXPECT_EQ(b.peer(), Make(0));
@@ -49,20 +55,53 @@ TEST(Handshake, TheSameKeyLetsBothIn) {
 
 TEST(Handshake, AnotherKeyIsRefusedOnBothSides) {
   SeededRandom random(1);
-  Handshake a(Handshake::Role::kInitiator, Make(0), "key", random);
-  Handshake b(Handshake::Role::kResponder, Make(1), "other", random);
+  Handshake a(Handshake::Role::kInitiator, Make(0), One("key"), random);
+  Handshake b(Handshake::Role::kResponder, Make(1), One("other"), random);
   Outcome outcome = Converse(a, b);
   EXPECT_EQ(outcome.initiator.code(), StatusCode::kUnauthenticated);
   EXPECT_EQ(outcome.responder.code(), StatusCode::kUnauthenticated);
   EXPECT_FALSE(a.done() || b.done());
 }
 
+TEST(Handshake, OneKeyInCommonIsEnough) {
+  const std::vector<std::vector<std::string>> lists = {
+      {"old"}, {"old", "new"}, {"new", "old"}, {"new"}, {"other", "new"}};
+  const auto share = [](const auto& mine, const auto& theirs) {
+    return std::find_first_of(mine.begin(), mine.end(), theirs.begin(), theirs.end()) != mine.end();
+  };
+  for (const auto& mine : lists) {
+    for (const auto& theirs : lists) {
+      // Of two that both offer what the other doesn't have, only hers who is called is tried.
+      if (share(mine, theirs) && !share(std::vector{mine[0]}, theirs) &&
+          !share(mine, std::vector{theirs[0]})) {
+        continue;
+      }
+      SeededRandom random(1);
+      Handshake a(Handshake::Role::kInitiator, Make(0),
+                  std::make_shared<const std::vector<std::string>>(mine), random);
+      Handshake b(Handshake::Role::kResponder, Make(1),
+                  std::make_shared<const std::vector<std::string>>(theirs), random);
+      EXPECT_EQ(Converse(a, b).both_done, share(mine, theirs))
+          << mine[0] << " of " << mine.size() << " calls " << theirs[0] << " of " << theirs.size();
+    }
+  }
+}
+
+TEST(Handshake, TheProofsOfOneConnectionAreWorthNothingOnAnother) {
+  SeededRandom random(1);
+  Handshake a(Handshake::Role::kInitiator, Make(0), One("key"), random, "one connection");
+  Handshake b(Handshake::Role::kResponder, Make(1), One("key"), random, "another connection");
+  const Outcome outcome = Converse(a, b);
+  EXPECT_EQ(outcome.initiator.code(), StatusCode::kUnauthenticated);
+  EXPECT_EQ(outcome.responder.code(), StatusCode::kUnauthenticated);
+}
+
 TEST(Handshake, AnotherBuildIsNamedOnBothSides) {
   SeededRandom random(1);
   Identity other = Make(1);
   other.terms.build = "build 2";
-  Handshake a(Handshake::Role::kInitiator, Make(0), "key", random);
-  Handshake b(Handshake::Role::kResponder, other, "key", random);
+  Handshake a(Handshake::Role::kInitiator, Make(0), One("key"), random);
+  Handshake b(Handshake::Role::kResponder, other, One("key"), random);
   Outcome outcome = Converse(a, b);
   for (const Status& status : {outcome.initiator, outcome.responder}) {
     EXPECT_EQ(status.code(), StatusCode::kMismatch);
@@ -76,8 +115,8 @@ TEST(Handshake, AForgedRefusalIsNoMismatch) {
   for (int target = 0; target < 4; ++target) {
     for (char code = 0; code < 12; ++code) {
       SeededRandom random(1);
-      Handshake a(Handshake::Role::kInitiator, Make(0), "key", random);
-      Handshake b(Handshake::Role::kResponder, Make(1), "key", random);
+      Handshake a(Handshake::Role::kInitiator, Make(0), One("key"), random);
+      Handshake b(Handshake::Role::kResponder, Make(1), One("key"), random);
       int number = 0;
       Outcome outcome = Converse(a, b, [&](std::string& message) {
         if (number++ == target) message = std::string("\4") + code + "batch=1\nbatch=2";
@@ -95,8 +134,8 @@ TEST(Handshake, WithoutTheKeyADifferenceIsNoMismatch) {
   SeededRandom random(1);
   Identity other = Make(1);
   other.terms.configuration = "batch=1";
-  Handshake a(Handshake::Role::kInitiator, Make(0), "key", random);
-  Handshake b(Handshake::Role::kResponder, other, "no key", random);
+  Handshake a(Handshake::Role::kInitiator, Make(0), One("key"), random);
+  Handshake b(Handshake::Role::kResponder, other, One("no key"), random);
   const Outcome outcome = Converse(a, b);
   EXPECT_EQ(outcome.initiator.code(), StatusCode::kUnauthenticated);
   EXPECT_EQ(outcome.responder.code(), StatusCode::kUnauthenticated);
@@ -108,8 +147,8 @@ TEST(Handshake, AnyFlippedBitIsNoticed) {
   for (int target = 0; target < 3; ++target) {
     for (size_t byte = 0;; ++byte) {
       SeededRandom random(7);
-      Handshake a(Handshake::Role::kInitiator, Make(0), "key", random);
-      Handshake b(Handshake::Role::kResponder, Make(1), "key", random);
+      Handshake a(Handshake::Role::kInitiator, Make(0), One("key"), random);
+      Handshake b(Handshake::Role::kResponder, Make(1), One("key"), random);
       int number = 0;
       bool in_range = true;
       Outcome outcome = Converse(a, b, [&](std::string& message) {
@@ -132,8 +171,8 @@ TEST(Handshake, OfAnotherConfigurationOnlyWhatDiffersIsNamedOnBothSides) {
   Identity mine = Make(0), other = Make(1);
   mine.terms.configuration = "batch=256 lr=0.003 seed=1";
   other.terms.configuration = "batch=256 lr=0.001 seed=1";
-  Handshake a(Handshake::Role::kInitiator, mine, "key", random);
-  Handshake b(Handshake::Role::kResponder, other, "key", random);
+  Handshake a(Handshake::Role::kInitiator, mine, One("key"), random);
+  Handshake b(Handshake::Role::kResponder, other, One("key"), random);
   Outcome outcome = Converse(a, b);
   for (const Status& status : {outcome.initiator, outcome.responder}) {
     EXPECT_EQ(status.code(), StatusCode::kMismatch);
@@ -144,7 +183,7 @@ TEST(Handshake, OfAnotherConfigurationOnlyWhatDiffersIsNamedOnBothSides) {
 
 TEST(Handshake, AReflectedHelloIsRefused) {
   SeededRandom random(1);
-  Handshake a(Handshake::Role::kInitiator, Make(0), "key", random);
+  Handshake a(Handshake::Role::kInitiator, Make(0), One("key"), random);
   std::string hello = a.Start();
   EXPECT_FALSE(a.OnMessage(hello).failure.ok());
 }
@@ -152,7 +191,7 @@ TEST(Handshake, AReflectedHelloIsRefused) {
 TEST(Handshake, RandomBytesEndItCleanly) {
   SeededRandom random(3);
   for (int i = 0; i < 2000; ++i) {
-    Handshake b(Handshake::Role::kResponder, Make(1), "key", random);
+    Handshake b(Handshake::Role::kResponder, Make(1), One("key"), random);
     std::string noise(random.Below(200), '\0');
     for (char& c : noise) c = static_cast<char>(random.Next());
     if (!noise.empty()) noise[0] = static_cast<char>(1 + random.Below(4));

@@ -19,39 +19,79 @@ net::LinkOptions LinkOptions() {
 }  // namespace
 
 Introduction::Introduction(net::Loop& loop, std::unique_ptr<net::Socket> connection,
-                           Handshake::Role role, Identity self, std::string key, Random& random,
+                           Handshake::Role role, Identity self, Keys keys,
+                           std::shared_ptr<const net::TlsContext> tls, Random& random,
                            Duration limit, Done done)
     : loop_(loop),
-      link_(loop, std::move(connection), LinkOptions()),
-      handshake_(role, std::move(self), std::move(key), random),
+      role_(role),
+      who_("the handshake with " + connection->peer()),
+      self_(std::move(self)),
+      keys_(std::move(keys)),
+      random_(random),
       done_(std::move(done)) {
-  link_.Start(
-      {.on_frame = [this](const net::FrameHeader&, std::string payload,
-                          std::unique_ptr<net::Socket>) { OnMessage(payload); },
-       // Whatever it sent, or didn't: who isn't proven is merely of no use.
-       .on_closed =
-           [this](const Status& why) {
-             End(refused_.value_or(
-                 Unavailable(why.message()).WithContext("the handshake with " + link_.peer())));
-           }});
-  limit_ = loop_.RunAfter(limit, [this] {
-    End(refused_.value_or(Timeout("the handshake with " + link_.peer() + " took too long")));
-  });
-  if (role == Handshake::Role::kInitiator) Send(handshake_.Start());
+  limit_ =
+      loop_.RunAfter(limit, [this] { End(refused_.value_or(Timeout(who_ + " took too long"))); });
+  if (tls == nullptr) {
+    Begin(std::move(connection), "");
+    return;
+  }
+  const auto tls_role = role == Handshake::Role::kInitiator ? net::TlsSocket::Role::kClient
+                                                            : net::TlsSocket::Role::kServer;
+  securing_ = std::make_unique<net::TlsSocket>(std::move(tls), std::move(connection), tls_role);
+  // The client speaks first, and can at once.
+  Status watched = loop_.Watch(securing_->descriptor(),
+                               {.readable = true, .writable = role == Handshake::Role::kInitiator},
+                               [this](net::Ready) { OnSecuring(); });
+  if (watched.ok()) return;
+  securing_.reset();
+  loop_.Cancel(limit_);
+  limit_ = loop_.RunAfter(Duration::zero(), [this, watched] { End(watched); });
 }
 
-Introduction::~Introduction() { loop_.Cancel(limit_); }
+Introduction::~Introduction() {
+  loop_.Cancel(limit_);
+  if (securing_ != nullptr) loop_.Unwatch(securing_->descriptor());
+}
+
+void Introduction::OnSecuring() {
+  const Result<bool> secured = securing_->Handshake();
+  if (secured.ok() && !*secured) {
+    return loop_.Modify(securing_->descriptor(),
+                        {.readable = true, .writable = securing_->has_unsent()});
+  }
+  loop_.Unwatch(securing_->descriptor());
+  std::unique_ptr<net::TlsSocket> connection = std::move(securing_);
+  if (!secured.ok()) return End(secured.status());
+  std::string binding = connection->Binding();
+  Begin(std::move(connection), std::move(binding));
+}
+
+void Introduction::Begin(std::unique_ptr<net::Socket> connection, std::string binding) {
+  handshake_.emplace(role_, std::move(self_), keys_, random_, std::move(binding));
+  link_.emplace(loop_, std::move(connection), LinkOptions());
+  link_->Start({.on_frame = [this](const net::FrameHeader&, std::string payload,
+                                   std::unique_ptr<net::Socket>) { OnMessage(payload); },
+                // Whatever it sent, or didn't: who isn't proven is merely of no use.
+                .on_closed =
+                    [this](const Status& why) {
+                      const bool was_refused = why.code() == StatusCode::kUnauthenticated;
+                      End(refused_.value_or(was_refused
+                                                ? why.WithContext(who_)
+                                                : Unavailable(why.message()).WithContext(who_)));
+                    }});
+  if (role_ == Handshake::Role::kInitiator) Send(handshake_->Start());
+}
 
 void Introduction::OnMessage(std::string_view message) {
   if (refused_.has_value()) return;
-  Handshake::Reply reply = handshake_.OnMessage(message);
+  Handshake::Reply reply = handshake_->OnMessage(message);
   if (!reply.send.empty()) Send(std::move(reply.send));
   if (!reply.failure.ok()) {
-    Refuse(reply.failure.WithContext("the handshake with " + link_.peer()));
-  } else if (handshake_.done()) {
-    Result<std::unique_ptr<net::Socket>> connection = link_.Detach();
+    Refuse(reply.failure.WithContext(who_));
+  } else if (handshake_->done()) {
+    Result<std::unique_ptr<net::Socket>> connection = link_->Detach();
     if (connection.ok()) {
-      End(Acquaintance{handshake_.peer(), *std::move(connection)});
+      End(Acquaintance{handshake_->peer(), *std::move(connection)});
     } else {
       End(connection.status());
     }
@@ -60,7 +100,7 @@ void Introduction::OnMessage(std::string_view message) {
 
 void Introduction::Refuse(Status why) {
   refused_ = std::move(why);
-  link_.FinishSending();
+  link_->FinishSending();
   loop_.Cancel(limit_);
   limit_ = loop_.RunAfter(kLastWords, [this] { End(*refused_); });
 }
@@ -73,27 +113,29 @@ void Introduction::End(Result<Acquaintance> result) {
 }
 
 void Introduction::Send(std::string message) {
-  link_.Send({.kind = net::FrameKind::kHello}, std::move(message));
+  link_->Send({.kind = net::FrameKind::kHello}, std::move(message));
 }
 
-Introductions::Introductions(net::Loop& loop, Random& random, Identity self, std::string key,
-                             Duration limit, size_t most_callers)
+Introductions::Introductions(net::Loop& loop, Random& random, Identity self,
+                             Credentials& credentials, Duration limit, size_t most_callers)
     : loop_(loop),
       random_(random),
       self_(std::move(self)),
-      key_(std::move(key)),
+      credentials_(credentials),
       limit_(limit),
       most_callers_(most_callers) {}
 
 void Introductions::Begin(std::unique_ptr<net::Socket> connection, Handshake::Role role,
-                          Introduction::Done done) {
+                          bool is_local, Introduction::Done done) {
   List& list = role == Handshake::Role::kResponder ? callers_ : called_;
   // Who has waited longest goes: those of ours speak at once.
   if (callers_.size() >= most_callers_ && &list == &callers_) callers_.pop_front();
   auto place = list.emplace(list.end());
   *place = std::make_unique<Introduction>(
-      loop_, std::move(connection), role, self_, key_, random_, limit_,
-      [&list, place, done = std::move(done)](Result<Acquaintance> result) {
+      loop_, std::move(connection), role, self_, credentials_.keys(),
+      is_local ? nullptr : credentials_.tls(), random_, limit_,
+      [this, &list, place, done = std::move(done)](Result<Acquaintance> result) {
+        if (result.status().code() == StatusCode::kUnauthenticated) credentials_.LookAgain();
         list.erase(place);
         done(std::move(result));
       });

@@ -1,4 +1,4 @@
-// A handshake carried out over a fresh connection.
+// A handshake carried out over a fresh connection, after TLS where that is wanted.
 #ifndef CLOSERANKS_RENDEZVOUS_INTRODUCTION_H_
 #define CLOSERANKS_RENDEZVOUS_INTRODUCTION_H_
 
@@ -12,6 +12,9 @@
 #include "base/status.h"
 #include "net/link.h"
 #include "net/loop.h"
+#include "net/socket.h"
+#include "net/tls.h"
+#include "rendezvous/credentials.h"
 #include "rendezvous/handshake.h"
 
 namespace closeranks::rendezvous {
@@ -30,24 +33,34 @@ class Introduction {
   // may be anybody's doing, and are no reason to end anything.
   using Done = std::function<void(Result<Acquaintance>)>;
 
-  // Takes the connected socket and begins at once. `done` is called once, never from inside the
-  // constructor, within `limit` and a moment; it may destroy this.
+  // Takes the connected socket and begins at once. `tls` null: nothing is encrypted. `done` is
+  // called once, never from inside the constructor, within `limit` and a moment; it may destroy
+  // this.
   Introduction(net::Loop& loop, std::unique_ptr<net::Socket> connection, Handshake::Role role,
-               Identity self, std::string key, Random& random, Duration limit, Done done);
+               Identity self, Keys keys, std::shared_ptr<const net::TlsContext> tls, Random& random,
+               Duration limit, Done done);
   ~Introduction();
   Introduction(const Introduction&) = delete;
   Introduction& operator=(const Introduction&) = delete;
 
  private:
+  void OnSecuring();
+  void Begin(std::unique_ptr<net::Socket> connection, std::string binding);
   void OnMessage(std::string_view message);
   void Refuse(Status why);
   void End(Result<Acquaintance> result);
   void Send(std::string message);
 
   net::Loop& loop_;
-  net::Link link_;
-  Handshake handshake_;
-  net::TimerId limit_;
+  const Handshake::Role role_;
+  const std::string who_;  // "the handshake with 10.0.0.7:29400"
+  Identity self_;
+  const Keys keys_;
+  Random& random_;
+  std::unique_ptr<net::TlsSocket> securing_;  // while TLS shakes hands
+  std::optional<net::Link> link_;             // from then on
+  std::optional<Handshake> handshake_;
+  net::TimerId limit_ = net::kNoTimer;
   std::optional<Status> refused_;
   Done done_;
 };
@@ -58,12 +71,13 @@ class Introductions {
   // Each ends within `limit` and a moment. Of callers (for whom this side is the responder) there
   // are never more than `most_callers`: strangers can't make us hold more half-known connections.
   // Everything by reference outlives it.
-  Introductions(net::Loop& loop, Random& random, Identity self, std::string key, Duration limit,
-                size_t most_callers);
+  Introductions(net::Loop& loop, Random& random, Identity self, Credentials& credentials,
+                Duration limit, size_t most_callers);
 
   // `done` is called once, unless this goes before or is cleared, or this caller has to make room
-  // for another; it may destroy this.
-  void Begin(std::unique_ptr<net::Socket> connection, Handshake::Role role,
+  // for another; it may destroy this. `is_local`: the connection doesn't leave this host, and is
+  // never encrypted.
+  void Begin(std::unique_ptr<net::Socket> connection, Handshake::Role role, bool is_local,
              Introduction::Done done);
   void Clear();
 
@@ -73,7 +87,7 @@ class Introductions {
   net::Loop& loop_;
   Random& random_;
   const Identity self_;
-  const std::string key_;
+  Credentials& credentials_;
   const Duration limit_;
   const size_t most_callers_;
   List callers_;  // the oldest first

@@ -12,6 +12,7 @@
 #include "net/event_loop.h"
 #include "net/frame.h"
 #include "net/system_socket.h"
+#include "net/test_certificates.h"
 
 namespace closeranks::rendezvous {
 namespace {
@@ -32,6 +33,24 @@ bool IsClosed(const Socket& end) {
   return recv(end->descriptor(), &byte, 1, MSG_DONTWAIT) == 0;
 }
 
+// A folder with files of a certificate.
+class TlsFolder {
+ public:
+  std::unique_ptr<Credentials> Open(net::Timers& timers, Files& files, const net::TlsTexts& texts,
+                                    const std::string& key) const {
+    EXPECT_TRUE(files.MakeFolder(path_).ok());
+    const net::TlsFiles paths{path_ + "/certificate", path_ + "/key", path_ + "/authority"};
+    EXPECT_TRUE(files.Replace(paths.certificate, texts.certificate).ok());
+    EXPECT_TRUE(files.Replace(paths.key, texts.key).ok());
+    EXPECT_TRUE(files.Replace(paths.authority, texts.authority).ok());
+    return Credentials::Open(timers, files, {.keys = {key}, .tls = paths}).value();
+  }
+
+ private:
+  static inline int count_ = 0;
+  const std::string path_ = testing::TempDir() + "/tls" + std::to_string(++count_);
+};
+
 class IntroductionsTest : public testing::Test {
  protected:
   void PollUntilQuiet() {
@@ -39,22 +58,37 @@ class IntroductionsTest : public testing::Test {
     }
   }
 
+  // Of two that have these, the second calls the first; each of them tells `note` what came of it.
+  void Meet(Credentials& called, Credentials& calling, const Introduction::Done& note) {
+    Introductions low(loop_, random_, Make(0), called, kLimit, kMost);
+    Introductions high(loop_, random_, Make(1), calling, kLimit, kMost);
+    auto [a, b] = MakePair();
+    low.Begin(std::move(a), Handshake::Role::kResponder, false, note);
+    high.Begin(std::move(b), Handshake::Role::kInitiator, false, note);
+    PollUntilQuiet();
+    clock_.Advance(kLimit);
+    PollUntilQuiet();
+  }
+
   ManualClock clock_;
   SeededRandom random_{1};
   net::EventLoop loop_{clock_};
+  SystemFiles files_;
+  std::unique_ptr<Credentials> credentials_ =
+      Credentials::Open(loop_, files_, {.keys = {"key"}}).value();
 };
 
 TEST_F(IntroductionsTest, BothSidesHearOnceWhoTheOtherIs) {
-  Introductions low(loop_, random_, Make(0), "key", kLimit, kMost);
-  Introductions high(loop_, random_, Make(1), "key", kLimit, kMost);
+  Introductions low(loop_, random_, Make(0), *credentials_, kLimit, kMost);
+  Introductions high(loop_, random_, Make(1), *credentials_, kLimit, kMost);
   auto [a, b] = MakePair();
   std::vector<MemberId> heard;
   auto note = [&heard](Result<Acquaintance> result) {
     ASSERT_TRUE(result.ok()) << result.status();
     heard.push_back(result->peer.process.member);
   };
-  low.Begin(std::move(a), Handshake::Role::kResponder, note);
-  high.Begin(std::move(b), Handshake::Role::kInitiator, note);
+  low.Begin(std::move(a), Handshake::Role::kResponder, false, note);
+  high.Begin(std::move(b), Handshake::Role::kInitiator, false, note);
   PollUntilQuiet();
   clock_.Advance(2 * kLimit);
   PollUntilQuiet();
@@ -64,15 +98,15 @@ TEST_F(IntroductionsTest, BothSidesHearOnceWhoTheOtherIs) {
 TEST_F(IntroductionsTest, ADifferenceIsNamedToBothSides) {
   Identity odd = Make(1);
   odd.terms.configuration = "batch=2";
-  Introductions low(loop_, random_, Make(0), "key", kLimit, kMost);
-  Introductions high(loop_, random_, odd, "key", kLimit, kMost);
+  Introductions low(loop_, random_, Make(0), *credentials_, kLimit, kMost);
+  Introductions high(loop_, random_, odd, *credentials_, kLimit, kMost);
   for (bool low_calls : {false, true}) {
     auto [a, b] = MakePair();
     std::vector<Status> heard;
     auto note = [&heard](Result<Acquaintance> result) { heard.push_back(result.status()); };
     using Role = Handshake::Role;
-    low.Begin(std::move(a), low_calls ? Role::kInitiator : Role::kResponder, note);
-    high.Begin(std::move(b), low_calls ? Role::kResponder : Role::kInitiator, note);
+    low.Begin(std::move(a), low_calls ? Role::kInitiator : Role::kResponder, false, note);
+    high.Begin(std::move(b), low_calls ? Role::kResponder : Role::kInitiator, false, note);
     PollUntilQuiet();
     ASSERT_EQ(heard.size(), 2u);
     for (const Status& status : heard) {
@@ -83,8 +117,55 @@ TEST_F(IntroductionsTest, ADifferenceIsNamedToBothSides) {
   }
 }
 
+TEST_F(IntroductionsTest, WithCertificatesTheConnectionIsEncrypted) {
+  const TlsFolder folder;
+  net::TestAuthority authority("job");
+  auto credentials = folder.Open(loop_, files_, authority.Issue("pod"), "key");
+  std::vector<Socket> connections;
+  Meet(*credentials, *credentials, [&](Result<Acquaintance> result) {
+    ASSERT_TRUE(result.ok()) << result.status();
+    connections.push_back(std::move(result->connection));
+  });
+  ASSERT_EQ(connections.size(), 2u);
+  EXPECT_FALSE(connections[0]->Release()) << "it isn't encrypted";
+  std::string secret = "weights";
+  const iovec part{secret.data(), secret.size()};
+  EXPECT_EQ(connections[0]->Send({&part, 1}, nullptr), std::ssize(secret));
+  char got[100];
+  const iovec into{got, sizeof(got)};
+  EXPECT_EQ(connections[1]->Receive({&into, 1}, nullptr), std::ssize(secret));
+}
+
+TEST_F(IntroductionsTest, ACertificateWithoutTheKeyOrOfAnotherAuthorityIsRefusedOnBothSides) {
+  const TlsFolder ours, theirs;
+  net::TestAuthority authority("job"), other("job");
+  auto good = ours.Open(loop_, files_, authority.Issue("pod"), "key");
+  for (auto& [texts, key] :
+       {std::pair(authority.Issue("pod"), "not the key"), std::pair(other.Issue("pod"), "key")}) {
+    auto bad = theirs.Open(loop_, files_, texts, key);
+    for (bool bad_calls : {false, true}) {
+      std::vector<StatusCode> heard;
+      Meet(bad_calls ? *good : *bad, bad_calls ? *bad : *good,
+           [&heard](Result<Acquaintance> result) { heard.push_back(result.status().code()); });
+      EXPECT_EQ(heard, std::vector<StatusCode>(2, StatusCode::kUnauthenticated));
+    }
+  }
+}
+
+TEST_F(IntroductionsTest, WhoHasNoCertificateIsRefusedByThoseWhoHave) {
+  const TlsFolder folder;
+  net::TestAuthority authority("job");
+  auto encrypting = folder.Open(loop_, files_, authority.Issue("pod"), "key");
+  for (bool plain_calls : {false, true}) {
+    int refused = 0;
+    Meet(plain_calls ? *encrypting : *credentials_, plain_calls ? *credentials_ : *encrypting,
+         [&refused](Result<Acquaintance> result) { refused += !result.ok(); });
+    EXPECT_EQ(refused, 2);
+  }
+}
+
 TEST_F(IntroductionsTest, WhatAStrangerSendsIsNoMismatch) {
-  Introductions introductions(loop_, random_, Make(0), "key", kLimit, kMost);
+  Introductions introductions(loop_, random_, Make(0), *credentials_, kLimit, kMost);
   const std::string forged = net::EncodeFrame({.kind = net::FrameKind::kHello}, "\4\1 differs");
   std::string torn = forged;
   torn.back() ^= 1;
@@ -93,7 +174,7 @@ TEST_F(IntroductionsTest, WhatAStrangerSendsIsNoMismatch) {
     for (Handshake::Role role : {Handshake::Role::kInitiator, Handshake::Role::kResponder}) {
       auto [ours, theirs] = MakePair();
       std::optional<Status> heard;
-      introductions.Begin(std::move(ours), role,
+      introductions.Begin(std::move(ours), role, false,
                           [&heard](Result<Acquaintance> result) { heard = result.status(); });
       (void)send(theirs->descriptor(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
       theirs.reset();
@@ -107,11 +188,11 @@ TEST_F(IntroductionsTest, WhatAStrangerSendsIsNoMismatch) {
 }
 
 TEST_F(IntroductionsTest, OfStrangersBeyondTheBoundTheOldestGoes) {
-  Introductions introductions(loop_, random_, Make(0), "key", kLimit, kMost);
+  Introductions introductions(loop_, random_, Make(0), *credentials_, kLimit, kMost);
   size_t ended = 0;
   auto begin = [&](Handshake::Role role) {
     auto [ours, theirs] = MakePair();
-    introductions.Begin(std::move(ours), role, [&ended](Result<Acquaintance>) { ++ended; });
+    introductions.Begin(std::move(ours), role, false, [&ended](Result<Acquaintance>) { ++ended; });
     return std::move(theirs);
   };
   const Socket called = begin(Handshake::Role::kInitiator);

@@ -40,7 +40,7 @@ PeerLinks::PeerLinks(net::Loop& loop, net::Network& network, Random& random, Opt
       random_(random),
       options_(std::move(options)),
       owner_(std::move(owner)),
-      introductions_(loop, random, options_.self, options_.key, options_.handshake_limit,
+      introductions_(loop, random, options_.self, *options_.credentials, options_.handshake_limit,
                      options_.max_introductions) {
   if (options_.resolver == nullptr) {
     own_resolver_ = std::make_unique<net::DnsResolver>(loop);
@@ -225,7 +225,7 @@ bool PeerLinks::HasLinks() const {
 void PeerLinks::Introduce(std::unique_ptr<net::Socket> connection, Search* search,
                           const net::Address& address) {
   const auto role = search == nullptr ? Handshake::Role::kResponder : Handshake::Role::kInitiator;
-  introductions_.Begin(std::move(connection), role,
+  introductions_.Begin(std::move(connection), role, /*is_local=*/false,
                        [this, search, address](Result<Acquaintance> result) {
                          OnIntroduced(std::move(result), search, address);
                        });

@@ -31,7 +31,7 @@ class PeerLinks {
   struct Options {
     // process: the lowest member of this supervisor, and the supervisor's incarnation.
     Identity self;
-    std::string key;
+    Credentials* credentials = nullptr;  // outlives it
     // The members of each other supervisor, ascending.
     std::vector<std::vector<MemberId>> peers;
     // Where they are looked for: a list has as many hosts as there are peers, in their order.

@@ -62,7 +62,7 @@ class PeerLinksTest : public testing::Test {
     port_ = host.door->address().port;
     PeerLinks::Options options;
     options.self = {"job", {index, {7, incarnation}}, "build", "kernels", "configuration"};
-    options.key = "key";
+    options.credentials = credentials_.get();
     for (int other = 0; other < kHosts; ++other) {
       if (other != index) options.peers.push_back({other});
     }
@@ -91,6 +91,9 @@ class PeerLinksTest : public testing::Test {
 
   SystemClock clock_;
   net::EventLoop loop_{clock_};
+  SystemFiles files_;
+  std::unique_ptr<Credentials> credentials_ =
+      Credentials::Open(loop_, files_, {.keys = {"key"}}).value();
   SystemRandom random_;
   std::vector<std::string> addresses_;
   uint16_t port_ = 0;

@@ -39,7 +39,7 @@ std::string Encode(const AgentMessage& message) {
   writer.Put(static_cast<uint8_t>(message.index()));
   std::visit(Overloaded{[&](const Welcome& m) {
                           writer.PutString(m.job);
-                          writer.PutString(m.key);
+                          Encode(m.security, writer);
                           writer.Put(m.member);
                           writer.Put(m.starting_members);
                           writer.PutString(m.data_address);
@@ -49,6 +49,7 @@ std::string Encode(const AgentMessage& message) {
                         [&](const Ended& m) {
                           writer.Put(static_cast<int>(m.exit_code));
                           writer.PutString(m.reason);
+                          Encode(m.state, writer);
                         },
                         [&](const DataConnection& m) { writer.Put(m.from); },
                         [&](const Leave& m) { writer.Put(m.grace.count()); }},
@@ -100,7 +101,7 @@ Result<AgentMessage> DecodeAgentMessage(std::string_view bytes) {
     case 0: {
       Welcome m;
       m.job = reader.GetString();
-      m.key = reader.GetString();
+      m.security = DecodeSecurity(reader);
       m.member = reader.Get<MemberId>();
       m.starting_members = reader.Get<int>();
       m.data_address = reader.GetString();
@@ -120,6 +121,7 @@ Result<AgentMessage> DecodeAgentMessage(std::string_view bytes) {
       Ended m;
       m.exit_code = static_cast<ExitCode>(reader.Get<int>());
       m.reason = reader.GetString();
+      m.state = DecodeWorkerState(reader);
       return Whole<AgentMessage>(reader, m);
     }
     case 4: {

@@ -14,6 +14,7 @@
 #include "base/exit_code.h"
 #include "base/member.h"
 #include "base/status.h"
+#include "rendezvous/credentials.h"
 #include "rendezvous/decision.h"
 
 namespace closeranks::rendezvous {
@@ -23,7 +24,7 @@ namespace closeranks::rendezvous {
 // The first message: who the worker is, and what it needs to know of the job.
 struct Welcome {
   std::string job;  // the job's name: only processes of the same job talk to each other
-  std::string key;  // the job's secret
+  Security security;
   MemberId member = -1;
   int starting_members = 1;
   std::string data_address;  // where other workers' connections for this one arrive ("host:port")
@@ -44,6 +45,7 @@ struct Install {
 struct Ended {
   ExitCode exit_code = ExitCode::kOk;
   std::string reason;
+  WorkerState state;  // of a job that is done: what it came to
   bool operator==(const Ended&) const = default;
 };
 

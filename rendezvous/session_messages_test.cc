@@ -31,9 +31,14 @@ Decision SomeDecision() {
 }
 
 TEST(SessionMessages, WhatTheAgentSaysArrivesAsItWas) {
-  ExpectRoundTrip(DecodeAgentMessage, Welcome{"job", std::string("k\0y", 3), 3, 4, "host:1"});
+  ExpectRoundTrip(DecodeAgentMessage,
+                  Welcome{"job",
+                          {{std::string("k\0y", 3), "new"}, "/keys", {"/c", "/k", "/a"}, true},
+                          3,
+                          4,
+                          "host:1"});
   ExpectRoundTrip(DecodeAgentMessage, Freeze{7});
-  ExpectRoundTrip(DecodeAgentMessage, Ended{ExitCode::kQuorumLost, "why"});
+  ExpectRoundTrip(DecodeAgentMessage, Ended{ExitCode::kQuorumLost, "why", {7, 2, 99}});
   ExpectRoundTrip(DecodeAgentMessage, DataConnection{5});
   ExpectRoundTrip(DecodeAgentMessage, Leave{std::chrono::seconds(9)});
   auto install = DecodeAgentMessage(

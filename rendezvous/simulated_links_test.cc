@@ -26,6 +26,7 @@ struct Hosts {
     net::SimulatedNetwork network;
     net::SimulatedResolver::Names names;
     net::SimulatedResolver resolver{process, names};
+    std::unique_ptr<Credentials> credentials;
     std::unique_ptr<net::FrontDoor> door;
     std::unique_ptr<PeerLinks> links;
   };
@@ -52,7 +53,8 @@ struct Hosts {
             .value();
     PeerLinks::Options options;
     options.self = {"job", {index, {7, incarnation}}, {"build", "kernels", "configuration"}};
-    options.key = "key";
+    host.credentials = Credentials::Open(host.loop, files, {.keys = {"key"}}).value();
+    options.credentials = host.credentials.get();
     for (int other = 0; other < kHosts; ++other) {
       if (other == index) continue;
       options.peers.push_back({other});
@@ -72,6 +74,7 @@ struct Hosts {
     return true;
   }
 
+  SystemFiles files;
   net::SimulatedWorld world;
   net::SimulatedFabric fabric;
   std::vector<std::unique_ptr<Host>> hosts{kHosts};

@@ -47,7 +47,8 @@ class WorkerSession {
 
  private:
   void OnFrame(std::string_view payload, std::unique_ptr<net::Socket> passed);
-  void End(ExitCode code, const std::string& reason);
+  void End(const Ended& ended);
+  void End(ExitCode code, std::string reason) { End(Ended{code, std::move(reason), {}}); }
   void Heartbeat();
   void CheckAgentIsHeard();
 

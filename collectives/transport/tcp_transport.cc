@@ -40,7 +40,7 @@ class TcpTransport final : public InboxTransport {
   bool Poll(bool descriptor_ready) override;
 
   int descriptor() const override { return socket_->descriptor(); }
-  bool wants_to_write() const override { return blocked_ && !out_.empty(); }
+  bool wants_to_write() const override { return blocked_ && HasToWrite(); }
   bool PrepareToSleep() override { return true; }
   void Awake() override {}
 
@@ -61,6 +61,8 @@ class TcpTransport final : public InboxTransport {
 
   OutFrame MakeFrame(const Envelope& envelope, size_t bytes);
   bool Flush();
+  // An encrypted socket may hold back what it has taken.
+  bool HasToWrite() const { return !out_.empty() || socket_->has_unsent(); }
   void NoteSent(size_t bytes);
   void FailWriting();
   bool ReadSome();
@@ -149,7 +151,7 @@ bool TcpTransport::Flush() {
   bool moved = false;
   size_t budget = kPollBytes;
   blocked_ = false;
-  while (!out_.empty() && budget > 0) {
+  while (HasToWrite() && budget > 0) {
     iovec parts[kMaxParts];
     int count = 0;
     size_t asked = 0;
@@ -175,7 +177,7 @@ bool TcpTransport::Flush() {
       }
       return moved;
     }
-    moved = true;
+    moved = moved || sent > 0;
     budget -= std::min(budget, static_cast<size_t>(sent));
     NoteSent(static_cast<size_t>(sent));
     if (static_cast<size_t>(sent) < asked) {
@@ -184,7 +186,7 @@ bool TcpTransport::Flush() {
     }
   }
   // Out of budget: come back when the descriptor says that it can be written.
-  blocked_ = !out_.empty();
+  blocked_ = HasToWrite();
   return moved;
 }
 
@@ -210,9 +212,11 @@ void TcpTransport::FailWriting() {
 bool TcpTransport::Poll(bool descriptor_ready) {
   if (!failure_.ok() || !descriptor_ready) return false;
   bool moved = false;
-  if (!out_.empty()) moved = Flush();
+  if (HasToWrite()) moved = Flush();
   size_t budget = kPollBytes;
-  while (budget > 0 && failure_.ok()) {
+  // What the socket has deciphered already isn't shown by its descriptor: none of it is left
+  // behind.
+  while ((budget > 0 || socket_->has_unread()) && failure_.ok()) {
     const uint64_t before = inbox_.bytes_received();
     if (!ReadSome()) break;
     moved = true;

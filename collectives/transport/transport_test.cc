@@ -21,6 +21,8 @@
 #include "gtest/gtest.h"
 #include "net/simulated_network.h"
 #include "net/system_socket.h"
+#include "net/test_certificates.h"
+#include "net/tls.h"
 
 namespace closeranks::collectives {
 namespace {
@@ -54,7 +56,7 @@ class Recorder final : public Transport::Receiver {
   Status broken;
 };
 
-enum class Kind { kTcp, kSimulatedTcp, kShm, kSmallShm, kSimulated };
+enum class Kind { kTcp, kSimulatedTcp, kTls, kShm, kSmallShm, kSimulated };
 
 std::pair<UniqueFd, UniqueFd> SocketPair() {
   int fds[2];
@@ -90,8 +92,9 @@ class TransportTest : public testing::TestWithParam<Kind> {
       right_ = &link_->end(1);
       return;
     }
-    if (GetParam() == Kind::kSimulatedTcp) {
+    if (GetParam() == Kind::kSimulatedTcp || GetParam() == Kind::kTls) {
       auto [one, two] = network_.MakePair(network_);
+      if (GetParam() == Kind::kTls) Encrypt(one, two);
       owned_left_ = MakeTcpTransport(std::move(one), b);
       owned_right_ = MakeTcpTransport(std::move(two), a);
       left_ = owned_left_.get();
@@ -103,6 +106,21 @@ class TransportTest : public testing::TestWithParam<Kind> {
     owned_right_ = Make(std::move(two), a);
     left_ = owned_left_.get();
     right_ = owned_right_.get();
+  }
+
+  void Encrypt(std::unique_ptr<net::Socket>& one, std::unique_ptr<net::Socket>& two) {
+    const auto context = net::TlsContext::Make(net::TestAuthority("job").Issue("both")).value();
+    using Role = net::TlsSocket::Role;
+    auto client = std::make_unique<net::TlsSocket>(context, std::move(one), Role::kClient);
+    auto server = std::make_unique<net::TlsSocket>(context, std::move(two), Role::kServer);
+    bool is_client_done = false, is_server_done = false;
+    while (!is_client_done || !is_server_done) {
+      if (!is_client_done) is_client_done = client->Handshake().value();
+      if (!is_server_done) is_server_done = server->Handshake().value();
+      world_.RunOne();
+    }
+    one = std::move(client);
+    two = std::move(server);
   }
 
   std::unique_ptr<Transport> Make(UniqueFd socket, const MemberProcess& peer) {
@@ -157,12 +175,12 @@ class TransportTest : public testing::TestWithParam<Kind> {
 };
 
 std::string KindName(const testing::TestParamInfo<Kind>& info) {
-  constexpr const char* kNames[] = {"Tcp", "SimulatedTcp", "Shm", "SmallShm", "Simulated"};
+  constexpr const char* kNames[] = {"Tcp", "SimulatedTcp", "Tls", "Shm", "SmallShm", "Simulated"};
   return kNames[static_cast<int>(info.param)];
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, TransportTest,
-                         testing::Values(Kind::kTcp, Kind::kSimulatedTcp, Kind::kShm,
+                         testing::Values(Kind::kTcp, Kind::kSimulatedTcp, Kind::kTls, Kind::kShm,
                                          Kind::kSmallShm, Kind::kSimulated),
                          KindName);
 

@@ -95,6 +95,12 @@ TEST(BadInput, FlagsThatAreWrongAreNamed) {
   refused({"--hosts=dns:trainer"}, "'dns:trainer': expected dns:NAME:PORT");
   refused({"--hosts=a:1,b:1", "--host_count=3"}, "--host-count=3 but --hosts lists 2");
   refused({"--hosts=a:1,b:2", "--host_index=0"}, "--hosts needs --key-file");
+  refused({"--listen=0.0.0.0:0"}, "listening on 0.0.0.0:0 needs --key-file");
+  refused({"--tls_cert=/nonexistent"}, "give all three");
+  refused({"--tls_cert=/none", "--tls_key=/none", "--tls_ca=/none"}, "--tls-cert=/none: ");
+  refused({"--encrypt=sometimes"}, "--encrypt=sometimes: expected auto, require or off");
+  refused({"--encrypt=require"}, "--encrypt=require needs --tls-cert");
+  refused({"--encrypt=off", "--tls_cert=/a", "--tls_key=/b", "--tls_ca=/c"}, "leave out one");
   refused({"--hosts=a:1,a:1"}, "--hosts has a:1 twice");
   refused({"--hosts=a"}, "--hosts has 'a'");
   refused({"--hosts=a:1,b:2", "--host_index=2"}, "--host-index=2");

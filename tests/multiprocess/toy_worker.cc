@@ -55,6 +55,7 @@ DEFINE_uint64(pause_step, 0, "stay in this step until somebody writes to --pause
 DEFINE_string(pause_at, "", "a named pipe");
 DEFINE_string(end_at, "", "a named pipe: stay in the last step until somebody writes to it");
 DEFINE_string(linger_at, "", "a named pipe: who finishes early ends when somebody writes to it");
+DEFINE_int32(chatter, 0, "lines of 1000 bytes that are written at each commit");
 DEFINE_int32(strays, -1, "the member whose weights become other ones in step 3");
 DEFINE_int32(tells_signals, -1, "the member that says when it gets SIGUSR1 or SIGUSR2");
 // Each strikes once in the run, but for "exit", which strikes every time but the first.
@@ -224,6 +225,9 @@ class Observer final : public elastic::StepObserver {
                                                   info.world->world.generation,
                                                   info.world->world.size(), info.samples}));
     Tell(info, true);
+    for (int i = 0; i < FLAGS_chatter; ++i) {
+      std::printf("%s\n", std::string(999, 'x').c_str());
+    }
     faults_.At("commit", info.step);
   }
 

@@ -77,16 +77,19 @@ class SimulatedWatch final : public collectives::DescriptorWatch {
 
 class SimulatedPlatform final : public elastic::Platform {
  public:
-  SimulatedPlatform(net::SimulatedFabric& fabric, net::SimulatedProcess& process, std::string host,
-                    uint64_t seed)
+  // All by reference outlives it.
+  SimulatedPlatform(net::SimulatedFabric& fabric, net::SimulatedProcess& process, Files& files,
+                    std::string host, uint64_t seed)
       : fabric_(fabric),
         process_(process),
+        files_(files),
         host_(std::move(host)),
         clock_(process),
         random_(seed) {}
 
   const Clock& clock() const override { return clock_; }
   Random& random() override { return random_; }
+  Files& files() override { return files_; }
   std::unique_ptr<Condition> MakeCondition() override {
     return std::make_unique<SimulatedCondition>(process_);
   }
@@ -111,6 +114,7 @@ class SimulatedPlatform final : public elastic::Platform {
  private:
   net::SimulatedFabric& fabric_;
   net::SimulatedProcess& process_;
+  Files& files_;
   const std::string host_;
   ProcessClock clock_;
   SeededRandom random_;

@@ -29,6 +29,11 @@ SimulatedSupervisor::SimulatedSupervisor(SimulatedWorker::Surroundings surroundi
       loop_(surroundings_.fabric, process_),
       random_(process_.world().random().Next()) {
   for (MemberId member : members_) slots_[member];
+  auto credentials = rendezvous::Credentials::Open(loop_, surroundings_.disk,
+                                                   {.keys = {"the key of a simulated job"}});
+  CHECK(credentials.ok()) << credentials.status();
+  credentials_ = *std::move(credentials);
+  options.credentials = credentials_.get();
   auto agents = rendezvous::AgentHost::Open(loop_, network_, random_, std::move(options),
                                             [this](MemberId member) { return OwnerOf(member); });
   CHECK(agents.ok()) << agents.status();

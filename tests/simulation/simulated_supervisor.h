@@ -14,6 +14,7 @@
 #include "net/simulated_loop.h"
 #include "net/simulated_network.h"
 #include "rendezvous/agent_host.h"
+#include "rendezvous/credentials.h"
 #include "tests/simulation/simulated_worker.h"
 
 namespace closeranks::simulation {
@@ -67,6 +68,7 @@ class SimulatedSupervisor {
   net::SimulatedLoop loop_;
   SeededRandom random_;
   std::map<MemberId, Slot> slots_;
+  std::unique_ptr<rendezvous::Credentials> credentials_;
   std::unique_ptr<rendezvous::AgentHost> agents_;
   bool job_ended_ = false;
   bool is_finishing_ = false;

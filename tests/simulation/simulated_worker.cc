@@ -148,8 +148,8 @@ SimulatedWorker::SimulatedWorker(Surroundings surroundings, std::string host, Me
       name_("worker " + std::to_string(member) + "." + std::to_string(start)),
       process_(surroundings_.fabric.world()),
       network_(surroundings_.fabric, process_, host),
-      platform_(surroundings_.fabric, process_, host, process_.world().random().Next()),
       files_(std::make_unique<ProcessFiles>(surroundings_.disk, process_)),
+      platform_(surroundings_.fabric, process_, *files_, host, process_.world().random().Next()),
       thread_(process_, [this, on_exit = std::move(on_exit)] {
         const ExitCode code = Main();
         process_.RunAfter(Duration::zero(), [on_exit, code] { on_exit(code); });

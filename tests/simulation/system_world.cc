@@ -126,7 +126,6 @@ void SystemWorld::StartHost(int index) {
   Host& host = hosts_[index];
   if (host.supervisor != nullptr || host.is_over) return;
   rendezvous::AgentHost::Options options;
-  options.key = "the key of a simulated job";
   options.starting_members = shape_.members();
   options.listen = net::Address::Ip(HostName(index), kPort);
   for (int other = 0; other < shape_.hosts; ++other) {

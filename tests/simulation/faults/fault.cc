@@ -15,7 +15,7 @@ std::span<const FaultKind> FaultKinds() {
       {DrawStopSupervisor, true},
       {DrawCutLink, true},
       {DrawClogLink, false},
-      {DrawResetLink, false},
+      {DrawResetLink, true},
       {DrawSlowLink, false},
       {DrawPartition, true},
   }};

@@ -1,0 +1,81 @@
+// What a process proves with that it belongs to the job: keys, and certificates where connections
+// are encrypted.
+#ifndef CLOSERANKS_RENDEZVOUS_CREDENTIALS_H_
+#define CLOSERANKS_RENDEZVOUS_CREDENTIALS_H_
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/files.h"
+#include "base/status.h"
+#include "net/timers.h"
+#include "net/tls.h"
+#include "rendezvous/handshake.h"
+
+namespace closeranks::rendezvous {
+
+// Where credentials come from. A supervisor hands it to its workers.
+struct Security {
+  std::vector<std::string> keys;  // as long as `key_file` says nothing else; at least one
+  std::string key_file = {};      // absolute; empty: `keys` for good
+  net::TlsFiles tls = {};         // absolute; empty: nothing is encrypted
+  // Also what doesn't leave this host: workers then share no memory, which can't be encrypted.
+  bool encrypt_all = false;
+
+  bool operator==(const Security&) const = default;
+};
+void Encode(const Security& security, ByteWriter& writer);
+Security DecodeSecurity(ByteReader& reader);
+
+// The keys in the text of a key file: one a line, of at least 16 bytes, without the line's end;
+// empty lines are passed over. kInvalidArgument says what is wrong, and names no part of a key.
+Result<std::vector<std::string>> ParseKeys(std::string_view text);
+
+// Reads the files again every few seconds and when a handshake failed, so that keys and
+// certificates can be changed while the job runs: what can't be read or used leaves those in force
+// that were. Standing connections stay. Single-threaded, with `timers`.
+class Credentials {
+ public:
+  // kInvalidArgument names the file that can't be used. (Of keys only where there are none yet.)
+  // `timers` and `files` outlive it.
+  static Result<std::unique_ptr<Credentials>> Open(net::Timers& timers, Files& files,
+                                                   Security security);
+  ~Credentials();
+  Credentials(const Credentials&) = delete;
+  Credentials& operator=(const Credentials&) = delete;
+
+  const Security& security() const { return security_; }
+  const Keys& keys() const { return keys_; }
+  // Null where nothing is encrypted.
+  const std::shared_ptr<const net::TlsContext>& tls() const { return tls_; }
+
+  // Somebody couldn't prove itself, perhaps as it has newer ones. Strangers may cause it as often
+  // as they like: the files are read a few times a second at most.
+  void LookAgain();
+
+ private:
+  Credentials(net::Timers& timers, Files& files, Security security);
+
+  Status ReadKeys();
+  Status ReadCertificates();
+  void ReadAndSay();
+  void ReadLater();
+
+  net::Timers& timers_;
+  Files& files_;
+  const Security security_;
+  Keys keys_;
+  std::string certificates_;  // the files' contents that tls_ was made of
+  std::shared_ptr<const net::TlsContext> tls_;
+  TimePoint read_at_{};
+  net::TimerId timer_ = net::kNoTimer;
+  std::string trouble_;  // the last, so that it is told once
+};
+
+}  // namespace closeranks::rendezvous
+
+#endif  // CLOSERANKS_RENDEZVOUS_CREDENTIALS_H_

@@ -1,0 +1,88 @@
+// Jobs of several supervisors whose keys change and whose connections are encrypted.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/exit_code.h"
+#include "gtest/gtest.h"
+#include "net/test_certificates.h"
+#include "tests/multiprocess/job_process.h"
+
+namespace closeranks {
+namespace {
+
+using testing_job::Barrier;
+using testing_job::ExpectNoProcessLeft;
+using testing_job::ExpectTrained;
+using testing_job::Hosts;
+using testing_job::JobProcess;
+using testing_job::ReportFolder;
+using testing_job::Words;
+
+using Jobs = std::vector<std::unique_ptr<JobProcess>>;
+
+Words TlsFlags(const ReportFolder& folder, net::TestAuthority& authority, int host) {
+  const std::string name = "host" + std::to_string(host);
+  const net::TlsTexts texts = authority.Issue(name);
+  return {"--tls_cert=" + folder.Write(name + ".crt", texts.certificate),
+          "--tls_key=" + folder.Write(name + ".key", texts.key),
+          "--tls_ca=" + folder.Write(name + ".ca", texts.authority)};
+}
+
+TEST(Security, AKeyIsReplacedWhileTheJobRunsAndAWorkerComesBackWithTheNewOne) {
+  ReportFolder folder;
+  Hosts hosts(folder, 2, 1);
+  Barrier barrier(folder);
+  const Words worker = {"--tcp",         "--pause_step=5",
+                        "--hold_step=9", "--pause_at=" + barrier.path(),
+                        "--hold_size=2", "--faults=1:apply:kill:6"};
+  Jobs jobs;
+  for (int host = 0; host < 2; ++host) {
+    jobs.push_back(std::make_unique<JobProcess>(hosts.Flags(host, {}, worker)));
+  }
+  for (auto& job : jobs) ASSERT_TRUE(job->WaitForOutput("pauses"));
+  folder.Write("key", "a new key of the same job, that nobody had before");
+  barrier.Open();
+  for (auto& job : jobs) EXPECT_EQ(job->Wait(), 0) << job->output();
+  ExpectNoProcessLeft(folder, 2);
+  EXPECT_NE(ExpectTrained(folder, 2), "");
+  EXPECT_NE(jobs[0]->output().find("there are new keys in"), std::string::npos);
+}
+
+TEST(Security, EncryptedJobsTrainAndSurviveALoss) {
+  net::TestAuthority authority("job");
+  for (const char* encrypt : {"--encrypt=auto", "--encrypt=require"}) {
+    ReportFolder folder;
+    Hosts hosts(folder, 2, 2);
+    Jobs jobs;
+    for (int host = 0; host < 2; ++host) {
+      Words flags = TlsFlags(folder, authority, host);
+      flags.emplace_back(encrypt);
+      jobs.push_back(std::make_unique<JobProcess>(
+          hosts.Flags(host, flags, {"--faults=3:apply:kill:5", "--hold_step=9", "--hold_size=4"})));
+    }
+    for (auto& job : jobs) EXPECT_EQ(job->Wait(), 0) << job->output();
+    ExpectNoProcessLeft(folder, 2);
+    EXPECT_NE(ExpectTrained(folder, 4), "");
+  }
+}
+
+TEST(Security, AHostWithACertificateOfAnotherAuthorityIsNotLetIn) {
+  ReportFolder folder;
+  Hosts hosts(folder, 2, 1);
+  Jobs jobs;
+  for (int host = 0; host < 2; ++host) {
+    net::TestAuthority authority("an authority of its own");
+    Words flags = TlsFlags(folder, authority, host);
+    flags.emplace_back("--join_timeout=2");
+    jobs.push_back(std::make_unique<JobProcess>(hosts.Flags(host, flags, {})));
+  }
+  for (auto& job : jobs) {
+    EXPECT_EQ(job->Wait(), static_cast<int>(ExitCode::kUnauthenticated)) << job->output();
+    EXPECT_NE(job->output().find("TLS"), std::string::npos) << job->output();
+  }
+  testing_job::ExpectNothingTrained(folder);
+}
+
+}  // namespace
+}  // namespace closeranks
