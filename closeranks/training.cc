@@ -90,11 +90,11 @@ class Training::Impl {
     };
     options.flight = &worker.flight();
     options.report_done = [&worker](rendezvous::WorkerState) { worker.ReportDone(); };
+    options.owners = owners_;
+    options.checkpointer = MakeCheckpointer(plan);
     options.report_entered = [&worker](Generation generation) { worker.ReportEntered(generation); };
     options.leaves = [&worker] { return worker.leaves(); };
     options.report_leaving = [&worker] { worker.ReportLeaving(); };
-    options.owners = owners_;
-    options.checkpointer = MakeCheckpointer(plan);
     loop_.emplace(worker.gate(), replica_, *batches_, OpenLedger(), *observer_, job_.clock(),
                   std::move(options));
     ThrowIfError(worker.Join(Configuration(plan)));
@@ -139,7 +139,7 @@ class Training::Impl {
     const JobOptions& options = job_.options();
     if (options.checkpoint_folder.empty()) return nullptr;
     HandleCheckpointSignal();
-    background_ = std::make_unique<elastic::BackgroundThread>();
+    background_ = std::make_unique<elastic::BackgroundThread>(job_.clock());
     elastic::Checkpointer::Options checkpoints;
     checkpoints.every = options.checkpoint_every;
     checkpoints.keep = options.keep_checkpoints;

@@ -47,8 +47,8 @@ static_assert(std::is_trivially_copyable_v<TransferHead>);
 // What is summed over the ranks with each step, besides gradients and samples.
 struct StepNumbers {
   double loss = 0;
-  double leavers = 0;  // ranks that were told to leave
-  CheckpointWord checkpoint;
+  double leavers = 0;
+  CheckpointWord checkpoint = {};
 };
 constexpr size_t kStepNumbers = sizeof(StepNumbers) / sizeof(double);
 
@@ -161,10 +161,6 @@ Status StepLoop::CompareWeights() {
   return compared;
 }
 
-void StepLoop::SetActivity(Activity activity) {
-  if (options_.flight != nullptr) options_.flight->SetActivity(activity, step_);
-}
-
 Status StepLoop::TakeFinalCheckpoint() {
   Checkpointer* checkpointer = options_.checkpointer;
   if (checkpointer == nullptr) return OkStatus();
@@ -181,6 +177,10 @@ Status StepLoop::TakeFinalCheckpoint() {
         checkpointer->Heard(numbers.checkpoint, step, batches_.Get(step).epoch, run_state_));
   } while (checkpointer->busy());
   return OkStatus();
+}
+
+void StepLoop::SetActivity(Activity activity) {
+  if (options_.flight != nullptr) options_.flight->SetActivity(activity, step_);
 }
 
 bool StepLoop::WorldIsChanging(const Status& status) const {
@@ -391,9 +391,7 @@ Result<StepLoop::Outcome> StepLoop::ReduceAndApply() {
   StepSamples samples = my_samples_;
   // Everyone is to know that somebody leaves after this step. After the last all do.
   const bool leaves = step_ < batches_.steps() && Leaves();
-  StepNumbers numbers;
-  numbers.loss = loss_;
-  numbers.leavers = leaves ? 1 : 0;
+  StepNumbers numbers{.loss = loss_, .leavers = leaves ? 1.0 : 0.0};
   Checkpointer* checkpointer = options_.checkpointer;
   if (checkpointer != nullptr) numbers.checkpoint = checkpointer->Word(step_);
   Communicator& communicator = *world_->communicator;
@@ -423,14 +421,18 @@ Result<StepLoop::Outcome> StepLoop::ReduceAndApply() {
   if (checkpointer != nullptr) {
     RETURN_IF_ERROR(checkpointer->Heard(numbers.checkpoint, step_, epoch_, run_state_));
   }
-  if (numbers.leavers > 0) RETURN_IF_ERROR(HandOver(leaves));
+  if (numbers.leavers > 0) {
+    RETURN_IF_ERROR(HandOver(leaves, /*all_leave=*/numbers.leavers == communicator.size()));
+  }
   return Outcome::kApplied;
 }
 
 // A world without the leaver goes on from the greatest step of those who stay: had one of them not
 // applied this step yet, they would compute it again. So nobody goes before everyone has it.
-Status StepLoop::HandOver(bool is_leaver) {
+Status StepLoop::HandOver(bool is_leaver, bool all_leave) {
   Status held = world_->communicator->Barrier().Wait();
+  // Nobody would be left to go on from.
+  if (held.ok() && all_leave) held = TakeFinalCheckpoint();
   if (!held.ok()) {
     if (!WorldIsChanging(held)) return held;
     options_.report_failure(world_->world.generation, held);

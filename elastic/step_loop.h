@@ -79,16 +79,16 @@ class StepLoop {
     telemetry::FlightRecorder* flight = nullptr;
     // Tells the agent that this worker has applied everything.
     std::function<void(rendezvous::WorkerState)> report_done;
+    // Besides the replica, with the prefixes of their pieces' names. They outlive the loop.
+    std::vector<std::pair<std::string, StateOwner*>> owners = {};
+    // Null: no checkpoints. Outlives the loop.
+    Checkpointer* checkpointer = nullptr;
     // Tells the agent that this worker steps in the world of `generation`. Null: nobody leaves.
     std::function<void(Generation generation)> report_entered = nullptr;
     // Whether this worker was told to leave.
     std::function<bool()> leaves = nullptr;
     // Tells the agent that it may go: everyone has what it has. It computes nothing any more.
     std::function<void()> report_leaving = nullptr;
-    // Besides the replica, with the prefixes of their pieces' names. They outlive the loop.
-    std::vector<std::pair<std::string, StateOwner*>> owners = {};
-    // Null: no checkpoints. Outlives the loop.
-    Checkpointer* checkpointer = nullptr;
   };
 
   // Everything outlives the loop.
@@ -143,7 +143,8 @@ class StepLoop {
   Status TakeState(std::span<const Piece> pieces, const rendezvous::WorkerState& state,
                    const Lineage& lineage);
   void SetLineage(const Lineage& lineage);
-  // At the end of the run, with all ranks: its checkpoint. Errors are the communicator's.
+  // With all ranks, which hold the same step: the last checkpoint before they end. Errors are the
+  // communicator's.
   Status TakeFinalCheckpoint();
   Status PrepareStep(const CatchUpPlan& plan, int rank);
   void OpenStep(StepNumber step);
@@ -152,8 +153,9 @@ class StepLoop {
   Result<Outcome> ReduceAndApply();
   // Bookkeeping after an update: the history's hash, the ledger.
   Status ApplyReduced(StepNumber step, Generation generation, const StepSamples& samples);
-  // Some rank leaves after the step that was just applied, and maybe this one.
-  Status HandOver(bool is_leaver);
+  // Some rank leaves after the step that was just applied, and maybe this one. Where all leave,
+  // they take a checkpoint before.
+  Status HandOver(bool is_leaver, bool all_leave);
   bool Leaves() const;
   // Computes nothing any more.
   void Go();

@@ -115,7 +115,8 @@ std::vector<Piece> ToyReplica::Pieces() {
 
 Result<std::function<void()>> ToyReplica::PrepareLoad(std::span<const Piece> pieces) {
   std::string loaded;
-  for (const Piece& own : Pieces()) {
+  // Its own: what overrides it stands for sending.
+  for (const Piece& own : ToyReplica::Pieces()) {
     ASSIGN_OR_RETURN(const Piece* piece, FindPiece(pieces, own));
     loaded += piece->bytes;
   }

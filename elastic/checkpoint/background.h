@@ -3,10 +3,11 @@
 #define CLOSERANKS_ELASTIC_CHECKPOINT_BACKGROUND_H_
 
 #include <condition_variable>
-#include <deque>
 #include <functional>
 #include <mutex>
-#include <thread>
+
+#include "base/clock.h"
+#include "net/loop_thread.h"
 
 namespace closeranks::elastic {
 
@@ -20,23 +21,19 @@ class Background {
   virtual bool AwaitIdle() = 0;
 };
 
-// On a thread of its own. Its destructor waits until nothing is left to do.
+// On a thread of its own. Its destructor waits until nothing is left to do. `clock` outlives it.
 class BackgroundThread final : public Background {
  public:
-  BackgroundThread();
-  ~BackgroundThread() override;
+  explicit BackgroundThread(const Clock& clock) : thread_(clock, "checkpoint") {}
 
   void Start(std::function<void()> task) override;
   bool AwaitIdle() override;
 
  private:
-  void Run();
-
   std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::function<void()>> tasks_;  // the first one is running
-  bool ends_ = false;
-  std::thread thread_;
+  std::condition_variable done_;
+  int tasks_ = 0;                 // that aren't done
+  net::SystemLoopThread thread_;  // last, as its tasks use the others
 };
 
 }  // namespace closeranks::elastic

@@ -296,7 +296,7 @@ Status Train(const Environment& environment, const elastic::LeaveSignal& leave_s
   }
   elastic::ToyBatches batches(FLAGS_samples, FLAGS_batch, FLAGS_epochs);
   FaultyReplica replica(faults, hold, worker->process().member, batches.steps());
-  elastic::BackgroundThread background;
+  elastic::BackgroundThread background(clock);
   Observer observer(*worker, *events, faults, batches.steps(), background);
   elastic::StepLoop::Options loop_options;
   loop_options.logical_shards = FLAGS_shards;
