@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cerrno>
 #include <filesystem>
+#include <limits>
 
 namespace closeranks {
 namespace {
@@ -27,12 +28,15 @@ Status SyncFd(int fd, const std::string& path) {
   return fsync(fd) == 0 ? OkStatus() : ErrnoStatus(errno, "syncing " + path);
 }
 
-Status SyncFolderOf(const std::string& path) {
-  std::string folder = std::filesystem::path(path).parent_path();
-  if (folder.empty()) folder = ".";
+Status SyncFolderAt(const std::string& folder) {
   UniqueFd fd(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd) return ErrnoStatus(errno, "opening the folder " + folder);
   return SyncFd(fd.get(), folder);
+}
+
+Status SyncFolderOf(const std::string& path) {
+  std::string folder = std::filesystem::path(path).parent_path();
+  return SyncFolderAt(folder.empty() ? "." : folder);
 }
 
 // A name beside `path` that no other process or thread uses.
@@ -52,6 +56,7 @@ class SystemAppendFile final : public AppendFile {
  public:
   SystemAppendFile(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
   Status Append(std::string_view bytes) override { return WriteAll(fd_.get(), bytes, path_); }
+  Status Sync() override { return SyncFd(fd_.get(), path_); }
 
  private:
   UniqueFd fd_;
@@ -61,17 +66,25 @@ class SystemAppendFile final : public AppendFile {
 }  // namespace
 
 Result<std::string> SystemFiles::Read(const std::string& path) {
+  return ReadPart(path, 0, std::numeric_limits<size_t>::max());
+}
+
+Result<std::string> SystemFiles::ReadPart(const std::string& path, uint64_t offset, size_t bytes) {
   UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) return ErrnoStatus(errno, "opening " + path);
+  if (offset > 0 && lseek(fd.get(), static_cast<off_t>(offset), SEEK_SET) < 0) {
+    return ErrnoStatus(errno, "reading " + path);
+  }
   std::string content;
   std::array<char, 1 << 16> chunk;
-  while (true) {
-    ssize_t got = read(fd.get(), chunk.data(), chunk.size());
+  while (content.size() < bytes) {
+    ssize_t got = read(fd.get(), chunk.data(), std::min(chunk.size(), bytes - content.size()));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return ErrnoStatus(errno, "reading " + path);
-    if (got == 0) return content;
+    if (got == 0) break;
     content.append(chunk.data(), static_cast<size_t>(got));
   }
+  return content;
 }
 
 Result<std::unique_ptr<AppendFile>> SystemFiles::OpenForAppend(const std::string& path) {
@@ -112,6 +125,8 @@ Status SystemFiles::MakeFolder(const std::string& path) {
   return error ? ErrnoStatus(error.value(), "making the folder " + path) : OkStatus();
 }
 
+Status SystemFiles::SyncFolder(const std::string& path) { return SyncFolderAt(path); }
+
 Result<std::vector<std::string>> SystemFiles::List(const std::string& folder) {
   std::error_code error;
   std::vector<std::string> names;
@@ -140,6 +155,11 @@ Result<UniqueFd> SystemFiles::Lock(const std::string& path) {
 Status SystemFiles::Remove(const std::string& path) {
   if (unlink(path.c_str()) == 0 || errno == ENOENT) return OkStatus();
   return ErrnoStatus(errno, "removing " + path);
+}
+
+Status SystemFiles::RemoveFolder(const std::string& path) {
+  if (rmdir(path.c_str()) == 0 || errno == ENOENT) return OkStatus();
+  return ErrnoStatus(errno, "removing the folder " + path);
 }
 
 }  // namespace closeranks

@@ -56,6 +56,25 @@ TEST_F(FilesTest, AppendGoesToTheEnd) {
   EXPECT_EQ(*files_.Read(path), "one two");
 }
 
+TEST_F(FilesTest, APartIsReadWithoutTheRest) {
+  std::string path = folder_ + "/d";
+  EXPECT_TRUE(files_.Replace(path, "0123456789").ok());
+  EXPECT_EQ(*files_.ReadPart(path, 2, 3), "234");
+  EXPECT_EQ(*files_.ReadPart(path, 8, 100), "89") << "it ends there";
+  EXPECT_EQ(*files_.ReadPart(path, 50, 1), "");
+}
+
+TEST_F(FilesTest, AFolderIsRemovedOnlyOnceItIsEmpty) {
+  std::string path = folder_ + "/e";
+  EXPECT_TRUE(files_.MakeFolder(path).ok());
+  EXPECT_TRUE(files_.Replace(path + "/x", "").ok());
+  EXPECT_FALSE(files_.RemoveFolder(path).ok());
+  EXPECT_TRUE(files_.Remove(path + "/x").ok());
+  EXPECT_TRUE(files_.RemoveFolder(path).ok());
+  EXPECT_TRUE(files_.RemoveFolder(path).ok()) << "there is none any more";
+  EXPECT_FALSE(files_.SyncFolder(path).ok());
+}
+
 TEST_F(FilesTest, AMissingFileIsNamed) {
   auto content = files_.Read(folder_ + "/none");
   EXPECT_EQ(content.status().code(), StatusCode::kUnavailable);

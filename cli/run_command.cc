@@ -64,6 +64,9 @@ DEFINE_bool(progress, false, "show one line with the run's progress");
 DEFINE_double(join_timeout, 300, "seconds within which all members must have come");
 DEFINE_double(quorum_timeout, 60, "seconds to wait for a quorum of members once it is lost");
 DEFINE_double(worker_timeout, 1, "seconds after which a silent worker is ended");
+DEFINE_double(grace, 10,
+              "seconds that the workers get to leave in good order when this is told to end (by "
+              "SIGTERM or SIGINT); whoever ends this by force is to wait longer");
 
 namespace closeranks::cli {
 namespace {
@@ -289,6 +292,7 @@ Result<launcher::Supervisor::Options> SupervisorOptions(std::vector<std::string>
                              " among " + std::to_string(options.host.starting_members));
     }
   }
+  ASSIGN_OR_RETURN(options.grace, Seconds("grace", FLAGS_grace, true));
   options.report_folder = FLAGS_report;
   options.live_line = FLAGS_progress;
   return options;

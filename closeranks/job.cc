@@ -11,6 +11,7 @@
 #include "closeranks/exception_text.h"
 #include "closeranks/libtorch_settings.h"
 #include "closeranks/own_agent.h"
+#include "elastic/leave_signal.h"
 #include "elastic/worker.h"
 #include "glog/logging.h"
 #include "net/system_socket.h"
@@ -21,7 +22,7 @@ namespace closeranks {
 
 class Job::Impl {
  public:
-  Impl(JobOptions options, telemetry::LogPrefix& prefix)
+  Impl(JobOptions options, const elastic::LeaveSignal& leave_signal, telemetry::LogPrefix& prefix)
       : options_(std::move(options)), prefix_(prefix) {
     SetUpLibtorch(options_.threads, options_.seed);
     elastic::Worker::Options worker;
@@ -30,12 +31,12 @@ class Job::Impl {
     worker.build = BuildName();
     worker.kernels = KernelName();
     worker.communicator.timeout = options_.timeout;
+    worker.leave_signal = &leave_signal;
     worker.on_world = [this](const elastic::ConnectedWorld& world) {
       prefix_.generation = static_cast<int64_t>(world.world.generation);
       prefix_.rank = world.rank;
     };
-    worker_ =
-        ValueOrThrow(elastic::Worker::Start(AgentSocket(), std::move(worker), clock_, random_));
+    worker_ = ValueOrThrow(elastic::Worker::Start(AgentSocket(), std::move(worker), platform_));
     const std::optional<MemberId>& named = options_.environment.member;
     if (named.has_value() && *named != worker_->process().member) {
       throw Error(InvalidArgument("the environment says that this is member " +
@@ -87,14 +88,15 @@ class Job::Impl {
   telemetry::LogPrefix& prefix_;
   SystemClock clock_;
   SystemRandom random_;
+  elastic::SystemPlatform platform_{clock_, random_};
   SystemFiles files_;
   std::unique_ptr<telemetry::EventLog> events_ = std::make_unique<telemetry::EventLog>();
   std::unique_ptr<OwnAgent> own_agent_;  // null under a supervisor
   std::unique_ptr<elastic::Worker> worker_;
 };
 
-Job::Job(JobOptions options, telemetry::LogPrefix& prefix)
-    : impl_(std::make_unique<Impl>(std::move(options), prefix)) {}
+Job::Job(JobOptions options, const elastic::LeaveSignal& leave_signal, telemetry::LogPrefix& prefix)
+    : impl_(std::make_unique<Impl>(std::move(options), leave_signal, prefix)) {}
 Job::~Job() = default;
 
 const JobOptions& Job::options() const { return impl_->options(); }
@@ -113,19 +115,20 @@ int Run(int argc, char** argv, const std::function<void(Job&)>& program) {
   // What stands before log lines outlives whoever logs.
   static telemetry::LogPrefix prefix;
   telemetry::InitLogging(argv[0], prefix);
+  std::unique_ptr<elastic::LeaveSignal> leave_signal;
   std::unique_ptr<Job> job;
   try {
-    job = std::make_unique<Job>(ValueOrThrow(ParseJobOptions(&argc, &argv)), prefix);
+    JobOptions options = ValueOrThrow(ParseJobOptions(&argc, &argv));
+    leave_signal = ValueOrThrow(elastic::LeaveSignal::TakeOver());
+    job = std::make_unique<Job>(std::move(options), *leave_signal, prefix);
     program(*job);
     return static_cast<int>(job->worker().exit_code());
   } catch (const Error& error) {
-    if (error.exit_code() == ExitCode::kOk) {
-      LOG(INFO) << error.status().message();
-      return static_cast<int>(ExitCode::kOk);
-    }
-    LOG(ERROR) << error.status().message();
-    bool ended = job != nullptr && job->worker().exit_code() != ExitCode::kOk;
-    return static_cast<int>(ended ? job->worker().exit_code() : error.exit_code());
+    const ExitCode ended = job == nullptr ? ExitCode::kOk : job->worker().exit_code();
+    const ExitCode code = ended != ExitCode::kOk ? ended : error.exit_code();
+    const bool in_order = code == ExitCode::kOk || code == ExitCode::kLeft;
+    LOG_AT_LEVEL(in_order ? google::INFO : google::ERROR) << error.status().message();
+    return static_cast<int>(code);
   } catch (const std::exception& error) {
     LOG(ERROR) << ExceptionText(error);
     return static_cast<int>(ExitCode::kError);

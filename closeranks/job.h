@@ -16,14 +16,15 @@
 namespace closeranks {
 
 namespace elastic {
+class LeaveSignal;
 class Worker;
-}
+}  // namespace elastic
 
 // Made by Run. One for each process.
 class Job {
  public:
-  // Throws Error. `prefix` is kept up to date, and outlives the job.
-  Job(JobOptions options, telemetry::LogPrefix& prefix);
+  // Throws Error. `prefix` is kept up to date; both outlive the job.
+  Job(JobOptions options, const elastic::LeaveSignal& leave_signal, telemetry::LogPrefix& prefix);
   ~Job();
   Job(const Job&) = delete;
   Job& operator=(const Job&) = delete;
@@ -47,6 +48,8 @@ class Job {
 
 // What a training program's main returns: parses the flags, starts logging, joins the job, and
 // calls `program`. An exception becomes one line of log and the exit code from base/exit_code.h.
+// Meanwhile SIGTERM and SIGINT mean: leave the job in good order, once the step is finished. The
+// same signal again ends the process.
 int Run(int argc, char** argv, const std::function<void(Job&)>& program);
 
 }  // namespace closeranks

@@ -30,7 +30,7 @@ class OwnAgent {
  private:
   explicit OwnAgent(const Clock& clock) : loop_thread_(clock, "agent") {}
 
-  net::LoopThread loop_thread_;
+  net::SystemLoopThread loop_thread_;
   SystemFiles files_;
   // Live on the loop.
   std::unique_ptr<rendezvous::Credentials> credentials_;

@@ -83,7 +83,11 @@ class Training::Impl {
     options.report_failure = [&worker](Generation generation, const Status& why) {
       worker.ReportFailure(generation, why);
     };
+    options.flight = &worker.flight();
     options.report_done = [&worker](rendezvous::WorkerState) { worker.ReportDone(); };
+    options.report_entered = [&worker](Generation generation) { worker.ReportEntered(generation); };
+    options.leaves = [&worker] { return worker.leaves(); };
+    options.report_leaving = [&worker] { worker.ReportLeaving(); };
     loop_.emplace(worker.gate(), replica_, *batches_, OpenLedger(), *observer_, job_.clock(),
                   std::move(options));
     ThrowIfError(worker.Join(Configuration(plan)));

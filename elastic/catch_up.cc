@@ -89,6 +89,7 @@ Result<CatchUpPlan> PlanCatchUp(const rendezvous::Decision& decision,
       plan.held[rank].clear();
     }
   }
+  DropRepeated(&plan.held);
   return plan;
 }
 

@@ -30,7 +30,7 @@ enum class Standing {
 struct CatchUpPlan {
   std::vector<Standing> standings;  // by rank
   int source = -1;                  // the lowest rank that is current
-  std::vector<Parts> held;          // of the step after the resumed one, by rank
+  std::vector<Parts> held;          // of the step after the resumed one, by rank; disjoint
   bool AnyoneIs(Standing standing) const;
 };
 

@@ -15,6 +15,11 @@ Part ShardPart(const Division& division, int shard) {
   return {shard, at(shard), at(shard + 1)};
 }
 
+bool Overlap(const Part& a, const Part& b) {
+  if (a.shard >= 0) return a.shard == b.shard;
+  return a.begin < b.end && b.begin < a.end;
+}
+
 int SamplesIn(const Parts& parts) {
   int samples = 0;
   for (const Part& part : parts) samples += part.size();
@@ -102,6 +107,18 @@ std::vector<Parts> DivideBatch(const Division& division, int ranks) {
     }
   }
   return parts;
+}
+
+void DropRepeated(std::vector<Parts>* held) {
+  Parts kept;
+  for (Parts& parts : *held) {
+    const bool is_repeated = std::any_of(parts.begin(), parts.end(), [&](const Part& part) {
+      return std::any_of(kept.begin(), kept.end(),
+                         [&](const Part& other) { return Overlap(part, other); });
+    });
+    if (is_repeated) parts.clear();
+    kept.insert(kept.end(), parts.begin(), parts.end());
+  }
 }
 
 Result<std::vector<Parts>> DivideMissing(const Division& division, std::span<const Parts> held) {

@@ -38,6 +38,10 @@ struct Division {
 // shards [r * L / ranks, (r + 1) * L / ranks).
 std::vector<Parts> DivideBatch(const Division& division, int ranks);
 
+// Who was left out of a world for a while may hold parts that others computed again meanwhile: of
+// ranks that hold the same, all but the lowest hold nothing any more.
+void DropRepeated(std::vector<Parts>* held);
+
 // What each rank still has to compute, given what each holds (disjoint): the missing parts, dealt
 // to the ranks that hold the least, lower ranks first. kInternal when what is held overlaps or
 // isn't of this division.

@@ -78,5 +78,19 @@ TEST(Parts, TheWireFormIsReadBack) {
   EXPECT_FALSE(DecodeParts(EncodeParts(parts).substr(1)).ok());
 }
 
+TEST(Parts, OfRanksThatComputedTheSameTheLowestKeepsIt) {
+  const Parts low = {{-1, 0, 4}};
+  const Parts high = {{-1, 4, 8}};
+  const Parts low_again = {{-1, 3, 5}, {-1, 9, 10}};
+  std::vector<Parts> held = {high, low, low_again, {}};
+  DropRepeated(&held);
+  EXPECT_EQ(held, (std::vector<Parts>{high, low, {}, {}}));
+
+  // Shards are told apart by their number: those of a small batch may be empty.
+  held = {{{2, 1, 1}}, {{3, 1, 1}}, {{2, 1, 1}}};
+  DropRepeated(&held);
+  EXPECT_EQ(held, (std::vector<Parts>{{{2, 1, 1}}, {{3, 1, 1}}, {}}));
+}
+
 }  // namespace
 }  // namespace closeranks::elastic

@@ -35,7 +35,7 @@ PeerConnections::PeerConnections(net::Loop& loop, net::Network& network,
       network_(network),
       introductions_(loop, random, options_.self, *options_.credentials, kHandshakeLimit,
                      std::min(kMaxIntroductions, OpenFilesLimit() / 4)) {
-  card_.host = ThisHost();
+  card_.host = options_.host;
   card_.unix_name = "closeranks-" + options_.self.process.incarnation.ToString();
   card_.data_address = options_.data_address;
 }

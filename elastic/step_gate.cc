@@ -26,18 +26,21 @@ void StepGate::Open(std::shared_ptr<const ConnectedWorld> world) {
     if (ended_.has_value()) return;
     open_ = std::move(world);
   }
-  changed_.notify_all();
+  changed_->NotifyAll();
 }
 
-void StepGate::End(Status why) {
+void StepGate::End(Status why, rendezvous::WorkerState at) {
   std::shared_ptr<const ConnectedWorld> closed;
   {
     std::lock_guard lock(mutex_);
     closed = std::exchange(open_, nullptr);
-    if (!ended_.has_value()) ended_ = why;
+    if (!ended_.has_value()) {
+      ended_ = why;
+      ended_at_ = at;
+    }
   }
   if (closed != nullptr) closed->communicator->Abort(why.ok() ? Aborted("the job has ended") : why);
-  changed_.notify_all();
+  changed_->NotifyAll();
 }
 
 Result<std::shared_ptr<const ConnectedWorld>> StepGate::Await() {
@@ -46,7 +49,7 @@ Result<std::shared_ptr<const ConnectedWorld>> StepGate::Await() {
 
 Result<std::shared_ptr<const ConnectedWorld>> StepGate::AwaitOtherThan(Generation generation) {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] {
+  changed_->WaitUntilTrue(lock, [&] {
     return ended_.has_value() || (open_ != nullptr && open_->world.generation != generation);
   });
   if (ended_.has_value()) {
@@ -77,6 +80,11 @@ void StepGate::EndApply(rendezvous::WorkerState state) {
 rendezvous::WorkerState StepGate::state() const {
   std::lock_guard lock(mutex_);
   return state_;
+}
+
+bool StepGate::HoldsTheEnd() const {
+  std::lock_guard lock(mutex_);
+  return ended_.has_value() && ended_->ok() && state_ == ended_at_;
 }
 
 }  // namespace closeranks::elastic

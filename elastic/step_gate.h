@@ -7,13 +7,14 @@
 #ifndef CLOSERANKS_ELASTIC_STEP_GATE_H_
 #define CLOSERANKS_ELASTIC_STEP_GATE_H_
 
-#include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <utility>
 
 #include "base/clock.h"
+#include "base/condition.h"
 #include "base/status.h"
 #include "collectives/communicator.h"
 #include "rendezvous/decision.h"
@@ -38,7 +39,8 @@ class StepGate {
  public:
   using Frozen = std::function<void(rendezvous::WorkerState)>;
 
-  explicit StepGate(rendezvous::WorkerState initial) : state_(initial) {}
+  StepGate(rendezvous::WorkerState initial, std::unique_ptr<Condition> changed)
+      : changed_(std::move(changed)), state_(initial) {}
 
   // --- the loop's thread ---
   // Nothing is applied from now on until Open. `frozen` gets the state: at once, or from the
@@ -47,8 +49,9 @@ class StepGate {
   void Shut(Status why, Frozen frozen);
   // Ends the wait for a world. After End nothing opens any more.
   void Open(std::shared_ptr<const ConnectedWorld> world);
-  // For good: the job ended (ok), this process was replaced, the quorum is lost.
-  void End(Status why);
+  // For good: the job came to its end in state `at` (ok), this process was replaced, the quorum is
+  // lost.
+  void End(Status why, rendezvous::WorkerState at = {});
 
   // --- the training thread ---
   // The open world; waits for one. After End: why it ended, or null when the job ended well.
@@ -60,12 +63,16 @@ class StepGate {
   bool BeginApply(Generation generation);
   void EndApply(rendezvous::WorkerState state);
   rendezvous::WorkerState state() const;
+  // After End(ok): whether this worker's state is the one that the job came to. A worker that was
+  // left out may have gone another way.
+  bool HoldsTheEnd() const;
 
  private:
   mutable std::mutex mutex_;
-  std::condition_variable changed_;
+  const std::unique_ptr<Condition> changed_;
   std::shared_ptr<const ConnectedWorld> open_;  // null while shut
   std::optional<Status> ended_;
+  rendezvous::WorkerState ended_at_;
   bool applying_ = false;
   Frozen frozen_;  // to be answered at the end of the update
   rendezvous::WorkerState state_;

@@ -27,7 +27,7 @@ class StepGateTest : public testing::Test {
   }
 
   SimulatedWorld simulated_{1, 1};
-  StepGate gate_{WorkerState{}};
+  StepGate gate_{WorkerState{}, std::make_unique<SystemCondition>()};
   std::vector<StepNumber> answers_;
 };
 

@@ -12,6 +12,8 @@
 namespace closeranks::elastic {
 namespace {
 
+using telemetry::Activity;
+
 // `hashes` are the ranks' own. kMismatch says which ranks have which.
 Status SameWeights(const std::vector<uint64_t>& hashes) {
   std::map<uint64_t, std::string> ranks;
@@ -44,7 +46,8 @@ StepLoop::StepLoop(StepGate& gate, Replica& replica, BatchSource& batches, Ledge
       options_(std::move(options)) {}
 
 Result<bool> StepLoop::NextStep() {
-  if (world_ == nullptr) RETURN_IF_ERROR(EnterNextWorld());
+  // Who has the only state is still listed in the next world, and is its source.
+  while (!ended_ && (world_ == nullptr || handed_over_)) RETURN_IF_ERROR(EnterNextWorld());
   if (ended_ || gate_.state().applied >= batches_.steps()) return false;
   StepNumber next = gate_.state().applied + 1;
   if (step_ != next) {
@@ -57,6 +60,7 @@ Result<bool> StepLoop::NextStep() {
   }
   BeginReduction();
   observer_.OnStepBegin({step_, epoch_, batch_, global_loss_, world_.get()});
+  SetActivity(Activity::kComputing);
   return true;
 }
 
@@ -80,6 +84,12 @@ void StepLoop::EndPart(size_t index, double mean_loss) {
 
 Status StepLoop::Commit() {
   todo_.clear();
+  const Status committed = ReduceUntilApplied();
+  SetActivity(Activity::kBetween);
+  return committed;
+}
+
+Status StepLoop::ReduceUntilApplied() {
   while (true) {
     ASSIGN_OR_RETURN(Outcome outcome, ReduceAndApply());
     if (outcome == Outcome::kApplied) return OkStatus();
@@ -107,13 +117,14 @@ Status StepLoop::Finish() {
     }
     RETURN_IF_ERROR(EnterNextWorld());
   }
-  if (gate_.state().applied < batches_.steps()) {
-    return Aborted("the job ended before this worker could take part");
+  if (!gate_.HoldsTheEnd()) {
+    return Aborted("the job ended without this worker, which doesn't hold what it came to");
   }
   return OkStatus();
 }
 
 Status StepLoop::CompareWeights() {
+  SetActivity(Activity::kEnding);
   Communicator& communicator = *world_->communicator;
   const uint64_t mine = replica_.WeightsHash();
   std::vector<uint64_t> hashes(static_cast<size_t>(communicator.size()));
@@ -125,6 +136,10 @@ Status StepLoop::CompareWeights() {
   // find themselves equal. Whatever comes of the barrier, the ranks differ.
   if (!compared.ok()) (void)communicator.Barrier().Wait();
   return compared;
+}
+
+void StepLoop::SetActivity(Activity activity) {
+  if (options_.flight != nullptr) options_.flight->SetActivity(activity, step_);
 }
 
 bool StepLoop::WorldIsChanging(const Status& status) const {
@@ -144,11 +159,13 @@ Status StepLoop::EnterNextWorld() {
   while (true) {
     Generation current = world_ == nullptr ? 0 : world_->world.generation;
     TimePoint asked = clock_.Now();
+    SetActivity(Activity::kAwaitingWorld);
     ASSIGN_OR_RETURN(std::shared_ptr<const ConnectedWorld> world, gate_.AwaitOtherThan(current));
     if (world == nullptr) {
       ended_ = true;
-      // The end was agreed on, so everyone holds the last step.
-      return ledger_.Stable(gate_.state().applied);
+      // What the job came to is stable. Who was left out may have gone another way, with steps that
+      // never happened.
+      return gate_.HoldsTheEnd() ? ledger_.Stable(gate_.state().applied) : OkStatus();
     }
     Status entered = EnterWorld(std::move(world), asked);
     if (entered.ok()) return OkStatus();
@@ -158,6 +175,7 @@ Status StepLoop::EnterNextWorld() {
 }
 
 Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoint asked) {
+  SetActivity(Activity::kCatchingUp);
   world_ = std::move(world);
   StepObserver::Entry entry{.resumed_from = world_->decision->resume.applied, .asked = asked};
   rendezvous::WorkerState state = gate_.state();
@@ -170,9 +188,15 @@ Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoi
     RETURN_IF_ERROR(SendState(plan));
     entry.transfer_end = clock_.Now();
   }
-  PrepareStep(plan, world_->rank);
+  RETURN_IF_ERROR(PrepareStep(plan, world_->rank));
   entry.entered = clock_.Now();
+  if (options_.report_entered) options_.report_entered(world_->world.generation);
   observer_.OnWorld(*world_, entry);
+  // Nothing of the step is computed here yet, and who was current has the one before.
+  if (step_ == gate_.state().applied + 1 && held_.empty() && !plan.AnyoneIs(Standing::kOneBehind) &&
+      Leaves()) {
+    Go();
+  }
   return OkStatus();
 }
 
@@ -237,24 +261,25 @@ Status StepLoop::SendState(const CatchUpPlan& plan) {
 }
 
 // Divides what is missing of the step after the resumed one, of which some ranks may hold parts.
-void StepLoop::PrepareStep(const CatchUpPlan& plan, int rank) {
+Status StepLoop::PrepareStep(const CatchUpPlan& plan, int rank) {
   StepNumber next = world_->decision->resume.applied + 1;
-  if (next > batches_.steps()) return;
-  if (step_ != next) OpenStep(next);
+  if (next > batches_.steps()) return OkStatus();
+  const bool is_dropped = plan.held[rank].empty() && !held_.empty();
+  if (step_ != next || is_dropped) OpenStep(next);
   reduction_begun_ = false;
   Division division{batch_, options_.logical_shards};
-  auto missing = DivideMissing(division, plan.held);
-  CHECK(missing.ok()) << missing.status();
+  ASSIGN_OR_RETURN(std::vector<Parts> missing, DivideMissing(division, plan.held));
   // A step that nobody holds a part of is divided as in an undisturbed step.
   bool untouched = std::all_of(plan.held.begin(), plan.held.end(),
                                [](const Parts& held) { return held.empty(); });
   std::vector<Parts> division_of_rank =
-      untouched ? DivideBatch(division, world_->world.size()) : *std::move(missing);
+      untouched ? DivideBatch(division, world_->world.size()) : std::move(missing);
   todo_ = division_of_rank[rank];
   for (size_t r = 0; r < division_of_rank.size(); ++r) {
     division_of_rank[r].insert(division_of_rank[r].end(), plan.held[r].begin(), plan.held[r].end());
   }
   shard_owners_ = ShardOwners(division, division_of_rank);
+  return OkStatus();
 }
 
 void StepLoop::OpenStep(StepNumber step) {
@@ -277,16 +302,20 @@ void StepLoop::BeginReduction() {
 }
 
 Result<StepLoop::Outcome> StepLoop::ReduceAndApply() {
+  SetActivity(Activity::kReducing);
   StepSamples samples = my_samples_;
-  double loss = loss_;
+  // Everyone is to know that somebody leaves after this step. After the last all do.
+  const bool leaves = step_ < batches_.steps() && Leaves();
+  std::array<double, 2> sums = {loss_, leaves ? 1.0 : 0.0};
   Communicator& communicator = *world_->communicator;
   replica_.StartReduction();
   Work samples_work = communicator.AllReduce(samples.numbers(), samples.numbers(), samples.count(),
                                              DataType::kInt64, Reduction::kSum);
-  Work loss_work = communicator.AllReduce(&loss, &loss, 1, DataType::kFloat64, Reduction::kSum);
+  Work sums_work = communicator.AllReduce(sums.data(), sums.data(), sums.size(), DataType::kFloat64,
+                                          Reduction::kSum);
   // All are waited for, whatever comes of them: their memory must not be written after this.
   Status reduced = replica_.FinishReduction();
-  for (Work* work : {&samples_work, &loss_work}) {
+  for (Work* work : {&samples_work, &sums_work}) {
     Status status = work->Wait();
     if (reduced.ok()) reduced = status;
   }
@@ -299,10 +328,31 @@ Result<StepLoop::Outcome> StepLoop::ReduceAndApply() {
   // Everyone has contributed to this step, so everyone holds the one before.
   RETURN_IF_ERROR(ledger_.Stable(step_ - 1));
   if (!gate_.BeginApply(generation)) return Outcome::kWorldChanged;
-  global_loss_ = loss;
+  global_loss_ = sums[0];
   RETURN_IF_ERROR(ApplyReduced(step_, generation, samples));
   observer_.OnCommit({step_, epoch_, batch_, global_loss_, world_.get()});
+  if (sums[1] > 0) RETURN_IF_ERROR(HandOver(leaves));
   return Outcome::kApplied;
+}
+
+// A world without the leaver goes on from the greatest step of those who stay: had one of them not
+// applied this step yet, they would compute it again. So nobody goes before everyone has it.
+Status StepLoop::HandOver(bool is_leaver) {
+  Status held = world_->communicator->Barrier().Wait();
+  if (!held.ok()) {
+    if (!WorldIsChanging(held)) return held;
+    options_.report_failure(world_->world.generation, held);
+    return is_leaver ? EnterNextWorld() : OkStatus();
+  }
+  if (is_leaver) Go();
+  return ledger_.Stable(step_);
+}
+
+bool StepLoop::Leaves() const { return options_.leaves != nullptr && options_.leaves(); }
+
+void StepLoop::Go() {
+  handed_over_ = true;
+  options_.report_leaving();
 }
 
 Status StepLoop::ApplyReduced(StepNumber step, Generation generation, const StepSamples& samples) {
@@ -312,6 +362,7 @@ Status StepLoop::ApplyReduced(StepNumber step, Generation generation, const Step
     gate_.EndApply(state);
     return ids.status().WithContext("step " + std::to_string(step));
   }
+  SetActivity(Activity::kApplying);
   replica_.Apply(step);
   applied_samples_ = samples;
   state.applied = step;

@@ -22,6 +22,7 @@
 #include "elastic/parts.h"
 #include "elastic/replica.h"
 #include "elastic/step_gate.h"
+#include "telemetry/flight_recorder.h"
 
 namespace closeranks::elastic {
 
@@ -71,8 +72,16 @@ class StepLoop {
     int logical_shards = 0;  // exact mode; 0: fast mode
     // Tells the agent that an operation of `generation` failed, so that a new one is agreed on.
     std::function<void(Generation generation, const Status& why)> report_failure;
+    // Is told what the training thread is about; or null. Outlives the loop.
+    telemetry::FlightRecorder* flight = nullptr;
     // Tells the agent that this worker has applied everything.
     std::function<void(rendezvous::WorkerState)> report_done;
+    // Tells the agent that this worker steps in the world of `generation`. Null: nobody leaves.
+    std::function<void(Generation generation)> report_entered = nullptr;
+    // Whether this worker was told to leave.
+    std::function<bool()> leaves = nullptr;
+    // Tells the agent that it may go: everyone has what it has. It computes nothing any more.
+    std::function<void()> report_leaving = nullptr;
   };
 
   // Everything outlives the loop.
@@ -81,7 +90,8 @@ class StepLoop {
 
   // Waits for a world where there is none. False when every step of the run is applied, or the job
   // has ended. Errors end the run: kStaleGeneration (replaced), kTimeout (the members did not
-  // come), kMismatch, kUnavailable (the supervisor, the quorum or the state is gone), kInternal.
+  // come), kMismatch, kUnavailable (the supervisor, the quorum or the state is gone), kAborted (it
+  // has left), kInternal.
   Result<bool> NextStep();
 
   // What is to be computed now, and how.
@@ -98,16 +108,19 @@ class StepLoop {
   Status Commit();
 
   // After NextStep returned false: waits until every rank is through and the job's end is agreed
-  // on. kAborted when the job ended before this worker could take part: it doesn't hold the result.
+  // on. kAborted when the job ended without this worker: it doesn't hold the result.
   // kMismatch, on every rank, when they didn't all come to the same weights.
   Status Finish();
 
  private:
   enum class Outcome { kApplied, kWorldChanged };
 
+  Status ReduceUntilApplied();
+
   // Takes part in `world`, `asked` for when it says: exchange, catch-up, transfer; sets what is to
   // be computed.
   Status EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoint asked);
+  void SetActivity(telemetry::Activity activity);
   // Blocks until this rank takes part in a world other than the one that it is in. kOk with no
   // world when the job has ended.
   Status EnterNextWorld();
@@ -115,13 +128,18 @@ class StepLoop {
   Status CompareWeights();
   Status SendReducedStep(const CatchUpPlan& plan);
   Status SendState(const CatchUpPlan& plan);
-  void PrepareStep(const CatchUpPlan& plan, int rank);
+  Status PrepareStep(const CatchUpPlan& plan, int rank);
   void OpenStep(StepNumber step);
   // By what to reduce the open step; once for each world that it is open in.
   void BeginReduction();
   Result<Outcome> ReduceAndApply();
   // Bookkeeping after an update: the history's hash, the ledger.
   Status ApplyReduced(StepNumber step, Generation generation, const StepSamples& samples);
+  // Some rank leaves after the step that was just applied, and maybe this one.
+  Status HandOver(bool is_leaver);
+  bool Leaves() const;
+  // Computes nothing any more.
+  void Go();
   // True when the error means that the world is changing, not that the run is broken.
   bool WorldIsChanging(const Status& status) const;
 
@@ -135,6 +153,7 @@ class StepLoop {
 
   std::shared_ptr<const ConnectedWorld> world_;  // the one that this rank takes part in
   bool ended_ = false;
+  bool handed_over_ = false;  // and waits for the world without it
 
   // The open step.
   StepNumber step_ = 0;

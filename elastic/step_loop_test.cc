@@ -83,7 +83,7 @@ class Rank final : public StepObserver {
   collectives::Engine engine{clock};
   std::map<MemberId, std::unique_ptr<collectives::Transport>> transports;
   std::unique_ptr<collectives::ProgressThread> progress;
-  StepGate gate{rendezvous::WorkerState{}};
+  StepGate gate{rendezvous::WorkerState{}, std::make_unique<SystemCondition>()};
   int transfers = 0;
   std::vector<Entry> entries;
   Hooks hooks_;
@@ -132,7 +132,8 @@ class Job {
       done_.insert(member);
       if (done_.size() < decision_->members.size()) return;
     }
-    for (auto& [id, rank] : ranks_) rank->gate.End(OkStatus());
+    const rendezvous::WorkerState end = rank(member).gate.state();
+    for (auto& [id, rank] : ranks_) rank->gate.End(OkStatus(), end);
   }
 
  private:
@@ -354,7 +355,7 @@ TEST_P(StepLoopTest, RanksThatEndWithDifferentWeightsAllSayWhichTheyAre) {
 TEST(StepLoop, WhoComesAfterTheEndSaysThatItHoldsNothing) {
   Job job;
   Rank& rank = job.Add(0);
-  rank.gate.End(OkStatus());
+  rank.gate.End(OkStatus(), {9, 1, 1});
   EXPECT_EQ(rank.Join().code(), StatusCode::kAborted);
 }
 

@@ -1,5 +1,6 @@
 #include "elastic/worker.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "collectives/native_communicator.h"
@@ -10,14 +11,16 @@
 namespace closeranks::elastic {
 namespace {
 
-// Two, so that at least one isn't the last thread to end.
-constexpr int kLifelines = 2;
 constexpr Duration kWelcomeLimit = std::chrono::seconds(30);
+// The others take a step over so long before the leaver's time is up, or half of that time.
+constexpr Duration kTimeToTakeOver = std::chrono::seconds(2);
 
 Status EndStatus(const rendezvous::Ended& ended) {
   switch (ended.exit_code) {
     case ExitCode::kOk:
       return OkStatus();
+    case ExitCode::kLeft:
+      return Aborted("this worker was told to leave, and has left");
     case ExitCode::kReplaced:
       return StaleGeneration("this process was replaced: " + ended.reason);
     case ExitCode::kMismatch:
@@ -31,47 +34,43 @@ Status EndStatus(const rendezvous::Ended& ended) {
 
 }  // namespace
 
-Worker::Worker(Options options, const Clock& clock, Random& random)
+Worker::Worker(Options options, Platform& platform)
     : options_(std::move(options)),
-      clock_(clock),
-      random_(random),
-      gate_(rendezvous::WorkerState{}),
-      engine_(clock),
-      loop_thread_(clock, "elastic") {
-  process_.incarnation = Incarnation::Draw(random_);
+      platform_(platform),
+      clock_(platform.clock()),
+      process_{-1, Incarnation::Draw(platform.random())},
+      gate_(rendezvous::WorkerState{}, platform.MakeCondition()),
+      welcomed_(platform.MakeCondition()),
+      lifelines_(platform.MakeLifelines()),
+      flight_(clock_, process_.incarnation, platform.flight_kind()),
+      engine_(clock_, {.spin = platform.spin(), .flight = &flight_},
+              platform.MakeDescriptorWatch()),
+      loop_thread_(platform.StartLoopThread("elastic")) {
   engine_.SetOnPeerLost([this](const MemberProcess& peer, const Status& why) {
     TimePoint now = clock_.Now();
-    loop_thread_.RunInLoop([this, peer, why, now] {
+    loop_thread_->RunInLoop([this, peer, why, now] {
       if (detected_ == TimePoint{}) detected_ = now;
       if (connections_ != nullptr) connections_->OnPeerLost(peer, now);
       OnPeerLost(peer, why);
     });
   });
-  progress_thread_ = std::make_unique<collectives::ProgressThread>(engine_);
-  for (int i = 0; i < kLifelines; ++i) {
-    auto lifeline = Lifeline::Make();
-    if (lifeline.ok()) {
-      lifelines_.push_back(*std::move(lifeline));
-    } else {
-      LOG(INFO) << "this worker's death would be noticed later than it could: "
-                << lifeline.status();
-    }
-  }
+  progress_thread_ = platform.StartProgressThread(engine_);
 }
 
 Result<std::unique_ptr<Worker>> Worker::Start(std::unique_ptr<net::Socket> agent_socket,
-                                              Options options, const Clock& clock, Random& random) {
-  std::unique_ptr<Worker> worker(new Worker(std::move(options), clock, random));
+                                              Options options, Platform& platform) {
+  std::unique_ptr<Worker> worker(new Worker(std::move(options), platform));
   auto set_start = [raw = worker.get()](Status status) {
     std::lock_guard lock(raw->mutex_);
     if (!raw->start_.has_value()) raw->start_ = std::move(status);
-    raw->welcomed_.notify_all();
+    raw->welcomed_->NotifyAll();
   };
-  worker->loop_thread_.RunAndWait([&, raw = worker.get()] {
+  worker->loop_thread_->RunAndWait([&, raw = worker.get()] {
     rendezvous::WorkerSession::Handlers handlers;
     handlers.on_welcome = [raw, set_start](const rendezvous::Welcome& welcome) {
       raw->welcome_ = welcome;
       raw->process_.member = welcome.member;
+      raw->flight_.SetMember(welcome.member);
       set_start(OkStatus());
     };
     handlers.on_freeze = [raw](const rendezvous::Freeze& freeze) { raw->OnFreeze(freeze); };
@@ -84,30 +83,39 @@ Result<std::unique_ptr<Worker>> Worker::Start(std::unique_ptr<net::Socket> agent
                                         std::unique_ptr<net::Socket> connection) {
       if (raw->connections_ != nullptr) raw->connections_->Accept(std::move(connection));
     };
-    auto link = std::make_unique<net::Link>(raw->loop_thread_.loop(), std::move(agent_socket));
+    handlers.on_leave = [raw](const rendezvous::Leave& leave) { raw->OnLeave(leave); };
+    auto link = std::make_unique<net::Link>(raw->loop_thread_->loop(), std::move(agent_socket));
     raw->session_ = std::make_unique<rendezvous::WorkerSession>(
-        raw->loop_thread_.loop(), std::move(link), raw->process_.incarnation,
+        raw->loop_thread_->loop(), std::move(link), raw->process_.incarnation,
         raw->options_.agent_timeout, std::move(handlers));
     for (const auto& lifeline : raw->lifelines_) {
       raw->session_->Send(rendezvous::LifelineEnd{},
                           std::make_unique<net::SystemSocket>(lifeline->TakeReadEnd()));
     }
+    raw->WatchLeaveSignal();
   });
-  std::unique_lock lock(worker->mutex_);
-  if (!worker->welcomed_.wait_for(lock, kWelcomeLimit,
-                                  [&] { return worker->start_.has_value(); })) {
-    return Timeout("the supervisor doesn't answer");
-  }
-  Status start = *worker->start_;
-  lock.unlock();
-  RETURN_IF_ERROR(start);
+  RETURN_IF_ERROR(worker->AwaitWelcome());
   return worker;
+}
+
+Status Worker::AwaitWelcome() {
+  const TimePoint limit = clock_.Now() + kWelcomeLimit;
+  std::unique_lock lock(mutex_);
+  while (!start_.has_value()) {
+    if (clock_.Now() >= limit) return Timeout("the supervisor doesn't answer");
+    welcomed_->Wait(lock, limit);
+  }
+  return *start_;
 }
 
 Worker::~Worker() {
   // On the loop, whose next event may be a new world: the open one has to go before the engine
   // does, and none may open after it. What is posted later finds neither session nor connections.
-  loop_thread_.RunAndWait([this] {
+  loop_thread_->RunAndWait([this] {
+    loop_thread_->loop().Cancel(leave_limit_);
+    if (options_.leave_signal != nullptr) {
+      loop_thread_->loop().Unwatch(options_.leave_signal->fd());
+    }
     gate_.End(Aborted("the worker ends"));
     if (session_ != nullptr) session_->Send(rendezvous::Goodbye{});
     session_.reset();
@@ -118,8 +126,8 @@ Worker::~Worker() {
 }
 
 Status Worker::Join(const std::string& configuration) {
-  return loop_thread_.RunAndWait([&]() -> Status {
-    network_ = std::make_unique<net::SocketNetwork>(loop_thread_.loop());
+  return loop_thread_->RunAndWait([&]() -> Status {
+    network_ = platform_.MakeNetwork(loop_thread_->loop());
     PeerConnections::Options options;
     options.self = {welcome_.job, process_, {options_.build, options_.kernels, configuration}};
     const rendezvous::Terms terms = options.self.terms;
@@ -128,21 +136,22 @@ Status Worker::Join(const std::string& configuration) {
                              std::to_string(terms.bytes()) + " bytes, expected at most " +
                              std::to_string(rendezvous::kMaxTermsBytes));
     }
-    ASSIGN_OR_RETURN(credentials_,
-                     rendezvous::Credentials::Open(loop_thread_.loop(), files_, welcome_.security));
+    ASSIGN_OR_RETURN(credentials_, rendezvous::Credentials::Open(
+                                       loop_thread_->loop(), platform_.files(), welcome_.security));
     options.credentials = credentials_.get();
     options.shared_memory = options_.shared_memory;
     options.only_shared_memory = options_.only_shared_memory;
     options.data_address = welcome_.data_address;
-    ASSIGN_OR_RETURN(connections_, PeerConnections::Open(loop_thread_.loop(), *network_, engine_,
-                                                         random_, std::move(options)));
+    options.host = platform_.host();
+    ASSIGN_OR_RETURN(connections_, PeerConnections::Open(loop_thread_->loop(), *network_, engine_,
+                                                         platform_.random(), std::move(options)));
     session_->Send(rendezvous::Ready{connections_->Card(), terms, gate_.state()});
     return OkStatus();
   });
 }
 
 void Worker::ReportFailure(Generation generation, const Status& why) {
-  loop_thread_.RunInLoop([this, generation, why] {
+  loop_thread_->RunInLoop([this, generation, why] {
     MemberProcess suspect;
     std::optional<int> rank = why.suspected_rank();
     if (generation == world_.generation && rank.has_value() && *rank < world_.size()) {
@@ -153,11 +162,51 @@ void Worker::ReportFailure(Generation generation, const Status& why) {
 }
 
 void Worker::ReportDone() {
-  loop_thread_.RunInLoop([this] { Send(rendezvous::Done{}); });
+  loop_thread_->RunInLoop([this] { Send(rendezvous::Done{}); });
 }
 
 void Worker::ReportProgress(const rendezvous::Progress& progress) {
-  loop_thread_.RunInLoop([this, progress] { Send(progress); });
+  loop_thread_->RunInLoop([this, progress] { Send(progress); });
+}
+
+void Worker::ReportEntered(Generation generation) {
+  loop_thread_->RunInLoop([this, generation] { Send(rendezvous::Entered{generation}); });
+}
+
+bool Worker::leaves() const {
+  return told_to_leave_ || (options_.leave_signal != nullptr && options_.leave_signal->came());
+}
+
+void Worker::ReportLeaving() {
+  loop_thread_->RunInLoop([this] { Send(rendezvous::Leaving{.now = true}); });
+}
+
+void Worker::WatchLeaveSignal() {
+  if (options_.leave_signal == nullptr) return;
+  const int fd = options_.leave_signal->fd();
+  Status watched = loop_thread_->loop().Watch(fd, {.readable = true}, [this, fd](net::Ready) {
+    loop_thread_->loop().Unwatch(fd);
+    OnToldToLeave();
+  });
+  LOG_IF(WARNING, !watched.ok()) << "SIGTERM is noticed between steps only: " << watched;
+}
+
+void Worker::OnToldToLeave() {
+  if (told_to_leave_.exchange(true)) return;
+  // Who takes no part yet has nothing to hand over.
+  const bool at_once = world_.generation == 0;
+  LOG(INFO) << "told to leave" << (at_once ? "" : ": finishing the step");
+  Send(rendezvous::Leaving{.now = at_once});
+}
+
+void Worker::OnLeave(const rendezvous::Leave& leave) {
+  OnToldToLeave();
+  const Duration time = leave.grace - std::min(leave.grace / 2, kTimeToTakeOver);
+  leave_limit_ = loop_thread_->loop().RunAfter(time, [this] {
+    if (ended_) return;
+    LOG(INFO) << "leaving in the middle of a step, as the time to leave is nearly up";
+    Send(rendezvous::Leaving{.now = true});
+  });
 }
 
 void Worker::OnFreeze(const rendezvous::Freeze& freeze) {
@@ -170,7 +219,7 @@ void Worker::OnFreeze(const rendezvous::Freeze& freeze) {
                auto answer = [this, generation, state] {
                  Send(rendezvous::Frozen{generation, state});
                };
-               loop_thread_.OnLoop() ? answer() : loop_thread_.RunInLoop(answer);
+               loop_thread_->OnLoop() ? answer() : loop_thread_->RunInLoop(answer);
              });
 }
 
@@ -209,6 +258,7 @@ void Worker::OnConnected(rendezvous::DecisionRef decision, TimePoint decided,
   world->decided = decided;
   world->rewired = clock_.Now();
   world_ = world->world;
+  flight_.EnterWorld(world_, world->rank);
   if (options_.on_world) options_.on_world(*world);
   gate_.Open(std::move(world));
 }
@@ -235,7 +285,7 @@ Result<std::shared_ptr<Communicator>> Worker::MakeCommunicator(
 void Worker::OnEnded(const rendezvous::Ended& ended) {
   ended_ = true;
   exit_code_ = ended.exit_code;
-  gate_.End(EndStatus(ended));
+  gate_.End(EndStatus(ended), ended.state);
 }
 
 void Worker::OnPeerLost(const MemberProcess& peer, const Status& why) {

@@ -7,8 +7,8 @@
 #ifndef CLOSERANKS_ELASTIC_WORKER_H_
 #define CLOSERANKS_ELASTIC_WORKER_H_
 
+#include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -18,18 +18,16 @@
 
 #include "base/clock.h"
 #include "base/exit_code.h"
-#include "base/files.h"
 #include "base/member.h"
-#include "base/random.h"
 #include "base/status.h"
 #include "collectives/communicator.h"
 #include "collectives/engine/engine.h"
-#include "collectives/engine/progress_thread.h"
-#include "elastic/lifeline.h"
+#include "elastic/leave_signal.h"
 #include "elastic/peer_connections.h"
+#include "elastic/platform.h"
 #include "elastic/step_gate.h"
 #include "net/loop_thread.h"
-#include "net/socket_network.h"
+#include "net/network.h"
 #include "rendezvous/worker_session.h"
 
 namespace closeranks::elastic {
@@ -44,14 +42,16 @@ class Worker {
     Communicator::Options communicator;
     // A supervisor that isn't heard for so long is given up, and the training ends with an error.
     Duration agent_timeout = std::chrono::seconds(30);
+    // By which this process is told to leave; outlives the worker. Null: the agent alone tells it.
+    const LeaveSignal* leave_signal = nullptr;
     // Told of each new world, on the loop's thread, before the gate opens.
     std::function<void(const ConnectedWorld&)> on_world;
   };
 
   // Says hello to the agent at the other end of `agent_socket` and waits for its welcome. kTimeout
-  // or kUnavailable when none comes. `clock` and `random` outlive the worker.
+  // or kUnavailable when none comes. `platform` outlives the worker.
   static Result<std::unique_ptr<Worker>> Start(std::unique_ptr<net::Socket> agent_socket,
-                                               Options options, const Clock& clock, Random& random);
+                                               Options options, Platform& platform);
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
@@ -59,6 +59,7 @@ class Worker {
   const rendezvous::Welcome& welcome() const { return welcome_; }
   const MemberProcess& process() const { return process_; }
   StepGate& gate() { return gate_; }
+  telemetry::FlightRecorder& flight() { return flight_; }
 
   // Asks to be listed. `configuration` must be equal on every worker. Once. What comes of it shows
   // at the gate.
@@ -69,11 +70,19 @@ class Worker {
   void ReportDone();
   void ReportProgress(const rendezvous::Progress& progress);
 
+  void ReportEntered(Generation generation);
+  // Whether this worker was told to leave: it is to finish its step, hand over and say so.
+  bool leaves() const;
+  // The others have what it has: it is to be voted out. The gate tells when it was.
+  void ReportLeaving();
+
   // How the job ended for this worker; kOk while it goes on.
   ExitCode exit_code() const { return exit_code_; }
 
  private:
-  Worker(Options options, const Clock& clock, Random& random);
+  Worker(Options options, Platform& platform);
+
+  Status AwaitWelcome();
 
   // All on the loop's thread.
   void OnFreeze(const rendezvous::Freeze& freeze);
@@ -83,39 +92,44 @@ class Worker {
   Result<std::shared_ptr<Communicator>> MakeCommunicator(
       const ConnectedWorld& world, std::vector<PeerConnections::SharedTransport> transports);
   void OnEnded(const rendezvous::Ended& ended);
+  void WatchLeaveSignal();
+  void OnToldToLeave();
+  void OnLeave(const rendezvous::Leave& leave);
   void OnPeerLost(const MemberProcess& peer, const Status& why);
   void SendFailure(Generation generation, MemberProcess suspect, const Status& why);
   // Nothing once this worker ends.
   void Send(const rendezvous::WorkerMessage& message);
 
   Options options_;
-  SystemFiles files_;  // of the credentials
+  Platform& platform_;
   const Clock& clock_;
-  Random& random_;
   MemberProcess process_;
   rendezvous::Welcome welcome_;
   StepGate gate_;
   std::atomic<ExitCode> exit_code_{ExitCode::kOk};
+  std::atomic<bool> told_to_leave_{false};
 
   // Guards welcome_ until Start returns.
   std::mutex mutex_;
-  std::condition_variable welcomed_;
+  const std::unique_ptr<Condition> welcomed_;
   std::optional<Status> start_;
 
   std::vector<std::unique_ptr<Lifeline>> lifelines_;
+  telemetry::FlightRecorder flight_;
   collectives::Engine engine_;
 
   // Of the loop's thread.
-  std::unique_ptr<net::SocketNetwork> network_;
+  std::unique_ptr<net::Network> network_;
   std::unique_ptr<rendezvous::Credentials> credentials_;
   std::unique_ptr<rendezvous::WorkerSession> session_;
   std::unique_ptr<PeerConnections> connections_;
   World world_;           // the newest that was opened
   TimePoint detected_{};  // the first sign of a loss since the last world
   bool ended_ = false;    // nothing more will come from the agent
+  net::TimerId leave_limit_ = net::kNoTimer;
 
   // Last, so that they go first: the progress thread posts to the loop's, which uses all the rest.
-  net::LoopThread loop_thread_;
+  const std::unique_ptr<net::LoopThread> loop_thread_;
   std::unique_ptr<collectives::ProgressThread> progress_thread_;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdio>
 
 namespace closeranks::launcher {
 namespace {
@@ -10,6 +11,9 @@ namespace {
 constexpr Duration kWindow = std::chrono::seconds(5);
 constexpr Duration kTerminalInterval = std::chrono::milliseconds(100);
 constexpr Duration kLogInterval = std::chrono::seconds(5);
+
+// The line that the cursor is in.
+const std::string kErase = "\r\033[K";
 
 constexpr double kLongest = 1e9;  // seconds that are shown
 
@@ -22,7 +26,7 @@ std::string Formatted(const char* format, double value) {
 
 }  // namespace
 
-LiveLine::LiveLine(std::FILE* out, bool is_terminal, int ranks)
+LiveLine::LiveLine(Output& out, bool is_terminal, int ranks)
     : out_(out), is_terminal_(is_terminal), ranks_(ranks) {}
 
 void LiveLine::OnProgress(TimePoint now, const rendezvous::Progress& progress) {
@@ -30,35 +34,28 @@ void LiveLine::OnProgress(TimePoint now, const rendezvous::Progress& progress) {
   last_ = progress;
   marks_.push_back({now, progress.step, progress.samples});
   while (now - marks_.front().when > kWindow && marks_.size() > 2) marks_.pop_front();
+  // Who reads nothing gets the newest state later, rather than all of them.
+  if (out_.is_behind()) return;
   if (now - shown_ >= (is_terminal_ ? kTerminalInterval : kLogInterval)) Show(now);
 }
 
-void LiveLine::WriteThrough(std::FILE* to, const std::string& text) {
-  if (on_screen_) std::fputs("\r\033[K", out_);
-  std::fflush(out_);
-  std::fprintf(to, "%s\n", text.c_str());
-  std::fflush(to);
-  if (on_screen_) std::fputs(Text().c_str(), out_);
-  std::fflush(out_);
+void LiveLine::WriteThrough(Output& to, const std::string& text) {
+  if (on_screen_) out_.Write(kErase);
+  to.Write(text + "\n");
+  if (on_screen_) out_.Write(Text());
 }
 
 void LiveLine::End() {
   if (last_.step == 0) return;
-  if (on_screen_) std::fputs("\r\033[K", out_);
-  std::fprintf(out_, "%s\n", Text().c_str());
-  std::fflush(out_);
+  if (on_screen_) out_.Write(kErase);
+  out_.Write(Text() + "\n");
   on_screen_ = false;
 }
 
 void LiveLine::Show(TimePoint now) {
   shown_ = now;
-  if (is_terminal_) {
-    std::fprintf(out_, "\r\033[K%s", Text().c_str());
-    on_screen_ = true;
-  } else {
-    std::fprintf(out_, "%s\n", Text().c_str());
-  }
-  std::fflush(out_);
+  out_.Write(is_terminal_ ? kErase + Text() : Text() + "\n");
+  on_screen_ = is_terminal_;
 }
 
 std::string LiveLine::Text() const {

@@ -2,11 +2,11 @@
 #ifndef CLOSERANKS_LAUNCHER_LIVE_LINE_H_
 #define CLOSERANKS_LAUNCHER_LIVE_LINE_H_
 
-#include <cstdio>
 #include <deque>
 #include <string>
 
 #include "base/clock.h"
+#include "launcher/output.h"
 #include "rendezvous/session_messages.h"
 
 namespace closeranks::launcher {
@@ -16,12 +16,12 @@ namespace closeranks::launcher {
 class LiveLine {
  public:
   // `out` outlives it; `ranks` is how many the job starts with.
-  LiveLine(std::FILE* out, bool is_terminal, int ranks);
+  LiveLine(Output& out, bool is_terminal, int ranks);
 
   void OnProgress(TimePoint now, const rendezvous::Progress& progress);
   // Writes what is to be written between two states of the line, such as a worker's output, to
   // `to`: `out`, or another stream that may be on the same terminal.
-  void WriteThrough(std::FILE* to, const std::string& text);
+  void WriteThrough(Output& to, const std::string& text);
   // Leaves the line's last state on the screen.
   void End();
 
@@ -40,7 +40,7 @@ class LiveLine {
   double StepsPerSecond() const;
   double SamplesPerSecond() const;
 
-  std::FILE* out_;
+  Output& out_;
   bool is_terminal_;
   int ranks_;
   rendezvous::Progress last_;

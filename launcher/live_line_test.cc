@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "gtest/gtest.h"
+#include "net/event_loop.h"
 
 namespace closeranks::launcher {
 namespace {
@@ -16,17 +17,29 @@ rendezvous::Progress Commit(StepNumber step, double loss = 0.5) {
 
 class LiveLineTest : public testing::Test {
  protected:
-  LiveLineTest() : out_(std::tmpfile()) {}
-  ~LiveLineTest() override { std::fclose(out_); }
-  std::string Written() { return Written(out_); }
-  static std::string Written(std::FILE* file) {
-    std::string text(static_cast<size_t>(std::ftell(file)), '\0');
-    std::rewind(file);
-    text.resize(std::fread(text.data(), 1, text.size(), file));
-    return text;
-  }
+  // A stream that goes to a file.
+  class Stream {
+   public:
+    explicit Stream(net::Loop& loop) : file_(std::tmpfile()), output_(fileno(file_), loop) {}
+    ~Stream() { std::fclose(file_); }
+    Output& output() { return output_; }
+    std::string Written() {
+      std::rewind(file_);
+      std::string text(4096, '\0');
+      text.resize(std::fread(text.data(), 1, text.size(), file_));
+      return text;
+    }
 
-  std::FILE* out_;
+   private:
+    std::FILE* file_;
+    Output output_;
+  };
+  std::string Written() { return stream_.Written(); }
+
+  SystemClock clock_;
+  net::EventLoop loop_{clock_};
+  Stream stream_{loop_};
+  Output& out_ = stream_.output();
   TimePoint start_{seconds(1000)};
 };
 
@@ -75,10 +88,9 @@ TEST_F(LiveLineTest, OnATerminalOutputGoesThroughAboveTheLine) {
 TEST_F(LiveLineTest, WhatGoesToAnotherStreamDoesntMeetTheLineOnTheTerminal) {
   LiveLine line(out_, true, 4);
   line.OnProgress(start_, Commit(10));
-  std::FILE* error = std::tmpfile();
-  line.WriteThrough(error, "[0] oops");
-  EXPECT_EQ(Written(error), "[0] oops\n");
-  std::fclose(error);
+  Stream error(loop_);
+  line.WriteThrough(error.output(), "[0] oops");
+  EXPECT_EQ(error.Written(), "[0] oops\n");
   EXPECT_EQ(Written(), "\r\033[K" + line.Text() + "\r\033[K" + line.Text());
 }
 

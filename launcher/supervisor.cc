@@ -1,22 +1,16 @@
 #include "launcher/supervisor.h"
 
 #include <sys/signalfd.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <csignal>
-#include <set>
 #include <utility>
 
 #include "base/open_files.h"
-#include "closeranks/environment.h"
 #include "glog/logging.h"
 #include "launcher/descriptor_budget.h"
-#include "net/link.h"
-#include "net/system_socket.h"
+#include "telemetry/log_prefix.h"
 #include "telemetry/records.h"
 
 namespace closeranks::launcher {
@@ -31,11 +25,6 @@ sigset_t HandledSignals() {
   sigaction(SIGHUP, nullptr, &hang_up);
   if (hang_up.sa_handler != SIG_IGN) sigaddset(&set, SIGHUP);
   return set;
-}
-
-ExitResult FromWaitStatus(int status) {
-  if (WIFSIGNALED(status)) return {0, WTERMSIG(status)};
-  return {WEXITSTATUS(status), 0};
 }
 
 // A full disk may be mended; a folder that can't be written is the wrong one. One that another run
@@ -58,9 +47,6 @@ std::string Joined(const std::vector<std::string>& words) {
   return text;
 }
 
-// Of two exit codes, the one of the higher severity.
-int Worse(int a, int b) { return FindExitCode(b).severity > FindExitCode(a).severity ? b : a; }
-
 }  // namespace
 
 Supervisor::Supervisor(Options options, const Clock& clock, Random& random, Files& files)
@@ -69,7 +55,9 @@ Supervisor::Supervisor(Options options, const Clock& clock, Random& random, File
       files_(files),
       loop_(clock),
       random_(random),
-      live_(stdout, isatty(STDOUT_FILENO) != 0, options_.host.starting_members),
+      out_(STDOUT_FILENO, loop_),
+      error_(STDERR_FILENO, loop_),
+      live_(out_, isatty(STDOUT_FILENO) != 0, options_.host.starting_members),
       events_(std::make_unique<telemetry::EventLog>()) {
   if (options_.fault.has_value()) aim_.emplace(*options_.fault);
 }
@@ -77,6 +65,8 @@ Supervisor::Supervisor(Options options, const Clock& clock, Random& random, File
 Supervisor::~Supervisor() = default;
 
 Result<int> Supervisor::Run() {
+  // A line of the log is to clear the live line away as a worker's does, and to wait for nobody.
+  telemetry::LogTap log([this](const std::string& line) { PrintLog(line); });
   sigset_t handled = HandledSignals();
   sigset_t before;
   sigprocmask(SIG_BLOCK, &handled, &before);
@@ -106,8 +96,10 @@ Result<int> Supervisor::Run() {
   slots_.clear();  // ends what is still running
   SetOpenFilesLimit(worker_open_files_);
   sigprocmask(SIG_SETMASK, &before, nullptr);
+  if (prepared.ok()) events_->Write(ToRecord(telemetry::SupervisorEndEvent{worst}));
+  out_.Flush();
+  error_.Flush();
   RETURN_IF_ERROR(prepared);
-  events_->Write(ToRecord(telemetry::SupervisorEndEvent{worst}));
   return worst;
 }
 
@@ -170,72 +162,6 @@ rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
   return owner;
 }
 
-Status Supervisor::StartWorker(Slot& slot) {
-  Status started = LaunchWorker(slot);
-  if (started.code() != StatusCode::kResourceExhausted) return started;
-  RestartPolicy::Verdict verdict = slot.policy.OnShortage(clock_.Now());
-  std::string what = "the worker of member " + std::to_string(slot.member) +
-                     " can't be started: " + started.message() + "; " + verdict.reason;
-  if (!verdict.restart) return ResourceExhausted(std::move(what));
-  LOG(WARNING) << what;
-  StartLater(slot, verdict.delay);
-  return OkStatus();
-}
-
-void Supervisor::StartLater(Slot& slot, Duration delay) {
-  slot.restart = loop_.RunAfter(delay, [this, &slot] {
-    Status started = StartWorker(slot);
-    if (started.ok()) return;
-    LOG(ERROR) << started;
-    slot.finished = true;
-    slot.exit_code = static_cast<int>(ExitCodeFor(started));
-    GiveUpStart(slot, "");
-  });
-}
-
-Status Supervisor::LaunchWorker(Slot& slot) {
-  ASSIGN_OR_RETURN(auto ends, net::SystemSocket::MakePair());
-  ChildProcess::Options child;
-  child.command = options_.command;
-  child.environment = {{"RANK", std::to_string(slot.member)},
-                       {"WORLD_SIZE", std::to_string(options_.host.starting_members)},
-                       {"LOCAL_RANK", std::to_string(slot.member - options_.host.members.front())}};
-  if (!options_.report_folder.empty()) {
-    child.environment.push_back({kReportVariable, options_.report_folder});
-  }
-  if (const std::optional<net::Address> first_host = FirstHost()) {
-    child.environment.push_back({"MASTER_ADDR", first_host->host});
-    child.environment.push_back({"MASTER_PORT", std::to_string(first_host->port)});
-  }
-  child.passed_fd = ends.second->Release();
-  child.passed_fd_variable = kAgentFdVariable;
-  // A program that uses select() is harmed by descriptors that it didn't reckon with.
-  child.open_files = worker_open_files_;
-  ASSIGN_OR_RETURN(slot.child,
-                   ChildProcess::Start(std::move(child), loop_,
-                                       [this, member = slot.member](std::string line, bool error) {
-                                         Print(error ? stderr : stdout, member, line);
-                                       }));
-  slot.incarnation.clear();
-  slot.asked_in = false;
-  slot.ended_for.clear();
-  slot.lost_at = slot.heard_at = {};
-  telemetry::WorkerStartedEvent started;
-  started.member = slot.member;
-  started.pid = slot.child->pid();
-  events_->Write(ToRecord(started));
-  host_->agent(slot.member)
-      ->AttachWorker(std::make_unique<net::Link>(loop_, std::move(ends.first)));
-  return OkStatus();
-}
-
-std::optional<net::Address> Supervisor::FirstHost() const {
-  if (options_.host.members.front() == 0) return host_->advertised();
-  const rendezvous::Whereabouts& where = options_.host.whereabouts;
-  if (where.IsList()) return where.hosts.front();
-  return std::nullopt;
-}
-
 void Supervisor::OnSignal() {
   signalfd_siginfo info;
   bool child_ended = false;
@@ -266,249 +192,6 @@ void Supervisor::PassOn(int signal) {
   }
 }
 
-// Children that aren't workers are reaped too: as PID 1 this process inherits orphans.
-void Supervisor::ReapAll() {
-  siginfo_t info{};
-  // Until it is reaped, a dead worker's number can't become another process's.
-  while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0) {
-    auto dead = std::find_if(slots_.begin(), slots_.end(), [&](const auto& entry) {
-      return entry.second.child != nullptr && entry.second.child->pid() == info.si_pid;
-    });
-    // The survivors come first: what is said and written of it can wait.
-    if (dead != slots_.end()) host_->agent(dead->first)->WorkerReaped();
-    int status = 0;
-    waitpid(info.si_pid, &status, 0);
-    if (dead != slots_.end()) OnExit(dead->second, FromWaitStatus(status));
-    info = {};
-  }
-}
-
-void Supervisor::OnExit(Slot& slot, const ExitResult& result) {
-  const rendezvous::Agent& agent = *host_->agent(slot.member);
-  DropLifelines(slot);
-  slot.child->Reaped();
-  slot.child.reset();
-  telemetry::WorkerExitEvent exit;
-  exit.member = slot.member;
-  exit.incarnation = slot.incarnation;
-  exit.code = result.signal == 0 ? result.code : -1;
-  exit.signal = result.signal;
-  exit.ended_for = slot.ended_for;
-  exit.t_lost = slot.lost_at != TimePoint{} ? slot.lost_at : clock_.Now();
-  exit.t_heard = slot.heard_at;
-  events_->Write(ToRecord(exit));
-  bool in_order = result.signal == 0 && result.code == 0;
-  // The others may have come to the job's end between its last sign of life and now.
-  bool early = !stopping_ && !slot.ending.has_value() &&
-               (agent.worker_left_early() || (!job_ended_ && !agent.worker_was_told()));
-  slot.never_joined = in_order && early && !slot.asked_in && !host_->has_started();
-  bool premature = in_order && early && !slot.never_joined;
-  RestartPolicy::Verdict verdict;
-  if (early) verdict = slot.policy.OnExit(clock_.Now(), result);
-  if (premature) {
-    LOG(WARNING) << "the worker of member " << slot.member
-                 << " ended with exit code 0 before the job's end";
-  } else if (!in_order) {
-    LOG(WARNING) << "the worker of member " << slot.member << " " << result.ToString()
-                 << (verdict.reason.empty() ? "" : "; " + verdict.reason);
-  }
-  if (verdict.restart && !job_ended_) {
-    StartLater(slot, verdict.delay);
-    return;
-  }
-  slot.finished = true;
-  if (premature) {
-    slot.exit_code = static_cast<int>(ExitCode::kError);
-  } else if (!verdict.restart) {  // one that has nothing to be started again for is done
-    slot.exit_code = FinalCode(slot, result, early);
-  }
-  slot.never_joined ? CheckStart() : GiveUpStart(slot, "");
-}
-
-void Supervisor::GiveUpStart(const Slot& gone, const std::string& why) {
-  if (!CanStillStart()) return;
-  bool is_said = false;
-  for (auto& [member, slot] : slots_) {
-    if (slot.finished || slot.ending.has_value()) continue;
-    if (!std::exchange(is_said, true)) {
-      LOG(ERROR) << "ending the other workers, as the job can't start without member "
-                 << gone.member << why;
-    }
-    EndMember(slot, ExitCode::kLeft);
-    if (slot.child != nullptr) slot.child->Signal(SIGTERM);
-  }
-}
-
-void Supervisor::CheckStart() {
-  Slot* absent = nullptr;
-  bool somebody_waits = false;
-  for (auto& [member, slot] : slots_) {
-    if (slot.never_joined && absent == nullptr) absent = &slot;
-    somebody_waits = somebody_waits || (slot.asked_in && !slot.finished);
-  }
-  if (absent == nullptr || !somebody_waits || !CanStillStart()) return;
-  absent->exit_code = static_cast<int>(ExitCode::kError);
-  GiveUpStart(*absent, ", whose worker (RANK=" + std::to_string(absent->member) +
-                           ") ended with exit code 0 before it joined; let the program join on "
-                           "every rank, or start fewer of them (-n)");
-}
-
-int Supervisor::FinalCode(const Slot& slot, const ExitResult& result, bool early) const {
-  if (slot.ending.has_value()) {
-    // The worker needn't have heard of it, or not of all of it; and what it found may be worse.
-    const int ending = static_cast<int>(*slot.ending);
-    return result.signal == 0 ? Worse(ending, result.code) : ending;
-  }
-  if (result.signal == 0) return result.code;
-  // A worker that was killed once the job's end was agreed on lost nothing.
-  if (job_ended_ && !early) return static_cast<int>(ExitCode::kOk);
-  return static_cast<int>(stopping_ ? ExitCode::kLeft : ExitCode::kError);
-}
-
-void Supervisor::OnProgress(const rendezvous::Progress& progress) {
-  TimePoint now = clock_.Now();
-  if (options_.live_line) live_.OnProgress(now, progress);
-  if (!aim_.has_value()) return;
-  if (progress.committed) {
-    aim_->OnCommit(now, progress.step);
-  } else if (auto delay = aim_->OnBegin(now, progress.rank, progress.step, progress.steps)) {
-    // Posted, so that commits that came before are read before.
-    loop_.RunAfter(*delay, [this] { loop_.Post([this] { InjectFault(); }); });
-  }
-}
-
-void Supervisor::OnLifeline(Slot& slot, std::unique_ptr<net::Socket> lifeline) {
-  if (lifeline == nullptr) return;
-  const int fd = lifeline->descriptor();
-  slot.lifelines.push_back(std::move(lifeline));
-  Status watched = loop_.Watch(fd, {.readable = true}, [this, &slot](net::Ready) {
-    DropLifelines(slot);
-    // Posted, so that a goodbye that came before is read before.
-    loop_.Post([this, &slot, pid = slot.child->pid()] {
-      if (slot.child == nullptr || slot.child->pid() != pid) return;
-      if (host_->agent(slot.member)->worker_ends()) return;
-      // Whatever made the thread end: now the process does, for certain.
-      FinishOff(slot);
-      host_->agent(slot.member)->WorkerDoomed();
-    });
-  });
-  if (!watched.ok()) slot.lifelines.pop_back();
-}
-
-void Supervisor::DropLifelines(Slot& slot) {
-  for (const auto& lifeline : slot.lifelines) loop_.Unwatch(lifeline->descriptor());
-  slot.lifelines.clear();
-}
-
-void Supervisor::InjectFault() {
-  std::optional<StepNumber> step = aim_->Strike();
-  if (!step.has_value()) return;
-  // Who has which rank is settled before the first is killed.
-  std::vector<std::pair<int, Slot*>> targets;
-  for (int rank : aim_->fault().ranks) {
-    for (auto& [member, slot] : slots_) {
-      if (slot.child != nullptr && host_->agent(member)->rank() == rank) {
-        targets.emplace_back(rank, &slot);
-      }
-    }
-  }
-  std::vector<telemetry::KillEvent> kills;
-  for (auto& [rank, slot] : targets) {
-    kills.push_back({slot->member, rank, *step, clock_.Now()});
-    slot->child->Signal(SIGKILL);
-  }
-  kills_ = kills.size();
-  for (const telemetry::KillEvent& kill : kills) {
-    events_->Write(ToRecord(kill), kill.t);
-    live_.WriteThrough(stdout, "killed rank " + std::to_string(kill.rank) + " (member " +
-                                   std::to_string(kill.member) + ") in step " +
-                                   std::to_string(kill.step));
-  }
-}
-
-std::string Supervisor::MissedKills() const {
-  if (!aim_.has_value() || kills_ == aim_->fault().ranks.size()) return "";
-  // Once the moment has come, it is for another host's supervisor to find its ranks.
-  if (aim_->was_due() && !options_.host.peers.empty()) return "";
-  return "--kill=" + aim_->fault().text + ": " + std::to_string(kills_) + " of " +
-         std::to_string(aim_->fault().ranks.size()) +
-         " ranks were killed, and the run ended after step " + std::to_string(aim_->committed()) +
-         "; name a step and ranks that the run has";
-}
-
-void Supervisor::OnEnding(MemberId member, const rendezvous::Agent::Ending& ending) {
-  if (ending.outcome != rendezvous::Outcome::kEnded) {
-    if (stopping_) return;  // it ends as it was told to
-    const ExitCodeRow& row = FindExitCode(static_cast<int>(ending.exit_code));
-    std::string text = std::string(rendezvous::OutcomeName(ending.outcome)) + ": " + ending.reason;
-    if (!row.remedy.empty()) text += "; " + std::string(row.remedy);
-    // Members that end alike are told of once.
-    if (told_endings_.insert(text).second) LOG(ERROR) << "member " << member << ": " << text;
-    EndMember(slots_.at(member), ending.exit_code);
-    return;
-  }
-  if (std::exchange(job_ended_, true)) return;
-  for (auto& [id, slot] : slots_) {
-    if (slot.finished) continue;
-    if (slot.child == nullptr) {
-      // It waits to be started again, and has nothing to be started for.
-      loop_.Cancel(slot.restart);
-      slot.finished = true;
-    } else if (host_->agent(id)->worker_left_early()) {
-      // It is ending by itself, and how is to be seen.
-      EndLater(slot);
-    } else if (host_->agent(id)->rank() < 0) {
-      LOG(INFO) << "ending the worker of member " << id << ": the job ended before it was in";
-      slot.child->Signal(SIGKILL);
-    }
-  }
-}
-
-// Before the first world nothing is lost by ending, and waiting doesn't mend it; a job that trains
-// goes on without the one that differs.
-void Supervisor::OnMismatch(const Status& mismatch) {
-  if (host_ == nullptr || host_->has_started()) return;
-  LOG(ERROR) << mismatch.message() << "; "
-             << FindExitCode(static_cast<int>(ExitCode::kMismatch)).remedy;
-  for (auto& [member, slot] : slots_) {
-    EndMember(slot, ExitCode::kMismatch);
-    if (slot.child != nullptr) slot.child->Signal(SIGKILL);
-  }
-}
-
-void Supervisor::EndMember(Slot& slot, ExitCode code) {
-  if (slot.finished) return;
-  slot.ending = code;
-  if (slot.child == nullptr) {
-    loop_.Cancel(slot.restart);
-    slot.finished = true;
-    slot.exit_code = static_cast<int>(code);
-    return;
-  }
-  EndLater(slot);
-}
-
-void Supervisor::EndLater(Slot& slot) {
-  loop_.RunAfter(options_.grace, [this, &slot] { EndWorker(slot, "it didn't end by itself"); });
-}
-
-void Supervisor::EndWorker(Slot& slot, const std::string& reason, TimePoint heard) {
-  if (slot.child == nullptr) return;
-  LOG(WARNING) << "ending the worker of member " << slot.member << ": " << reason;
-  slot.child->Signal(SIGKILL);
-  if (slot.lost_at != TimePoint{}) return;
-  slot.lost_at = clock_.Now();
-  slot.ended_for = reason;
-  slot.heard_at = heard;
-}
-
-// Nothing is said of it: how it ended is, when it is reaped.
-void Supervisor::FinishOff(Slot& slot) {
-  if (slot.child == nullptr) return;
-  slot.child->Signal(SIGKILL);
-  if (slot.lost_at == TimePoint{}) slot.lost_at = clock_.Now();
-}
-
 // A host that went at once could leave a slow one without the job's end, and so without a quorum.
 void Supervisor::HangUp() {
   bool patient = true;
@@ -519,29 +202,14 @@ void Supervisor::HangUp() {
   loop_.Cancel(limit);
 }
 
-void Supervisor::StopAll(int signal) {
-  if (!std::exchange(stopping_, true)) {
-    LOG(INFO) << "stopping: signal " << signal;
-    loop_.RunAfter(options_.grace, [this] {
-      for (auto& [member, slot] : slots_) {
-        if (slot.child != nullptr) slot.child->Signal(SIGKILL);
-      }
-    });
-  }
-  for (auto& [member, slot] : slots_) {
-    loop_.Cancel(slot.restart);
-    if (slot.child != nullptr) {
-      slot.child->Signal(signal);
-    } else if (!slot.finished) {
-      slot.finished = true;
-      slot.exit_code = static_cast<int>(ExitCode::kLeft);
-    }
-  }
+// Not the rank of the moment: who reads on wants to know the process, and ranks move up.
+void Supervisor::Print(Output& to, MemberId member, const std::string& line) {
+  live_.WriteThrough(to, "[" + std::to_string(member) + "] " + line);
 }
 
-// Not the rank of the moment: who reads on wants to know the process, and ranks move up.
-void Supervisor::Print(std::FILE* to, MemberId member, const std::string& line) {
-  live_.WriteThrough(to, "[" + std::to_string(member) + "] " + line);
+void Supervisor::PrintLog(const std::string& line) {
+  if (std::this_thread::get_id() == thread_) return live_.WriteThrough(error_, line);
+  loop_.Post([this, line] { live_.WriteThrough(error_, line); });
 }
 
 bool Supervisor::AllFinished() const {

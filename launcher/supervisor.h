@@ -5,12 +5,12 @@
 
 #include <sys/resource.h>
 
-#include <cstdio>
 #include <map>
 #include <memory>
 #include <optional>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/clock.h"
@@ -21,6 +21,7 @@
 #include "launcher/child_process.h"
 #include "launcher/fault.h"
 #include "launcher/live_line.h"
+#include "launcher/output.h"
 #include "launcher/restart_policy.h"
 #include "net/address.h"
 #include "net/event_loop.h"
@@ -32,7 +33,8 @@ namespace closeranks::launcher {
 
 // Single-threaded. The calling thread's SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2 and
 // SIGHUP (unless ignored) are taken over while Run is in progress. From then on this process
-// ignores SIGPIPE: the run goes on when nobody reads its output any more.
+// ignores SIGPIPE: the run goes on when nobody reads its output any more, and when who reads it
+// stands still.
 //
 // What a worker writes goes to the stream of the same name here, each line after its member's
 // number in brackets, which is the RANK that it was started with.
@@ -46,7 +48,7 @@ class Supervisor {
     std::optional<Fault> fault;
     std::string report_folder;  // empty: no events are written
     bool live_line = false;
-    // From asking a worker to end (by SIGTERM, or by the job) to SIGKILL.
+    // From asking a worker to leave, or from the end of its member's part, to SIGKILL.
     Duration grace = std::chrono::seconds(10);
     // Others may ask for the job's end for so long.
     Duration linger = std::chrono::seconds(5);
@@ -119,9 +121,16 @@ class Supervisor {
   void InjectFault();
   // What to say when not all who were to be killed were; else empty.
   std::string MissedKills() const;
+  // SIGTERM and the first SIGINT: every worker leaves in good order, within the grace period.
+  // Otherwise the workers get the signal.
   void StopAll(int signal);
-  void Print(std::FILE* to, MemberId member, const std::string& line);
+  void AskToLeave(Slot& slot, int signal);
+  void Print(Output& to, MemberId member, const std::string& line);
+  // A line of this process's own log.
+  void PrintLog(const std::string& line);
   bool CanStillStart() const { return !stopping_ && !job_ended_ && !host_->has_started(); }
+  // Of two exit codes, the one of the higher severity.
+  static int Worse(int a, int b);
   // `early`: it was gone before the job's end.
   int FinalCode(const Slot& slot, const ExitResult& result, bool early) const;
   bool AllFinished() const;
@@ -132,6 +141,9 @@ class Supervisor {
   net::EventLoop loop_;
   net::SocketNetwork network_{loop_};
   Random& random_;
+  const std::thread::id thread_ = std::this_thread::get_id();
+  Output out_;
+  Output error_;
   LiveLine live_;
   UniqueFd report_lock_;  // nobody else removes or writes what this run does
   std::unique_ptr<telemetry::EventLog> events_;

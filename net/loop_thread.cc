@@ -10,7 +10,7 @@
 
 namespace closeranks::net {
 
-LoopThread::LoopThread(const Clock& clock, const std::string& name) : loop_(clock) {
+SystemLoopThread::SystemLoopThread(const Clock& clock, const std::string& name) : loop_(clock) {
   // A new thread inherits the mask of who starts it; only so is it blocked from its first moment
   // on.
   sigset_t all;
@@ -24,13 +24,13 @@ LoopThread::LoopThread(const Clock& clock, const std::string& name) : loop_(cloc
   pthread_setname_np(thread_.native_handle(), name.substr(0, 15).c_str());
 }
 
-LoopThread::~LoopThread() {
+SystemLoopThread::~SystemLoopThread() {
   CHECK(!OnLoop()) << "a loop's thread can't join itself";
   loop_.Stop();
   thread_.join();
 }
 
-void LoopThread::RunAndBlock(const std::function<void()>& function) {
+void SystemLoopThread::RunAndBlock(const std::function<void()>& function) {
   std::mutex mutex;
   std::condition_variable done;
   bool is_done = false;

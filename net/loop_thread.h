@@ -18,22 +18,16 @@ namespace closeranks::net {
 // loop (links, listeners, watches) is made and destroyed on the loop, before the LoopThread goes.
 class LoopThread {
  public:
-  // Starts the thread. `clock` outlives it. `name` is what tools show; the kernel keeps 15 letters.
-  // The thread blocks all signals, except those of its own faults: they are for the program's main
-  // thread.
-  LoopThread(const Clock& clock, const std::string& name);
   // Runs what was posted before, then stops and joins the thread. Not on the loop itself.
-  ~LoopThread();
-  LoopThread(const LoopThread&) = delete;
-  LoopThread& operator=(const LoopThread&) = delete;
+  virtual ~LoopThread() = default;
 
   // Post and Stop apart, only for code that runs on the loop.
-  EventLoop& loop() { return loop_; }
+  virtual Loop& loop() = 0;
 
-  bool OnLoop() const { return std::this_thread::get_id() == thread_.get_id(); }
+  virtual bool OnLoop() const = 0;
 
   // Runs `function` on the loop, some time soon. Any thread.
-  void RunInLoop(std::function<void()> function) { loop_.Post(std::move(function)); }
+  virtual void RunInLoop(std::function<void()> function) = 0;
 
   // Runs `function` on the loop and returns what it returns when it is through; at once when this
   // is the loop. Any thread that holds nothing that the loop waits for.
@@ -51,7 +45,26 @@ class LoopThread {
   }
 
  private:
-  void RunAndBlock(const std::function<void()>& function);
+  // Any thread but the loop's.
+  virtual void RunAndBlock(const std::function<void()>& function) = 0;
+};
+
+class SystemLoopThread final : public LoopThread {
+ public:
+  // Starts the thread. `clock` outlives it. `name` is what tools show; the kernel keeps 15 letters.
+  // The thread blocks all signals, except those of its own faults: they are for the program's main
+  // thread.
+  SystemLoopThread(const Clock& clock, const std::string& name);
+  ~SystemLoopThread() override;
+  SystemLoopThread(const SystemLoopThread&) = delete;
+  SystemLoopThread& operator=(const SystemLoopThread&) = delete;
+
+  EventLoop& loop() override { return loop_; }
+  bool OnLoop() const override { return std::this_thread::get_id() == thread_.get_id(); }
+  void RunInLoop(std::function<void()> function) override { loop_.Post(std::move(function)); }
+
+ private:
+  void RunAndBlock(const std::function<void()>& function) override;
 
   EventLoop loop_;
   std::thread thread_;

@@ -9,7 +9,7 @@ namespace {
 
 TEST(LoopThread, RunAndWaitReturnsWhatTheFunctionReturns) {
   SystemClock clock;
-  LoopThread thread(clock, "test");
+  SystemLoopThread thread(clock, "test");
   EXPECT_FALSE(thread.OnLoop());
   EXPECT_TRUE(thread.RunAndWait([&] { return thread.OnLoop(); }));
   int runs = 0;
@@ -23,7 +23,7 @@ TEST(LoopThread, WhatWasPostedBeforeTheEndStillRuns) {
   SystemClock clock;
   int runs = 0;
   {
-    LoopThread thread(clock, "a name longer than the kernel keeps");
+    SystemLoopThread thread(clock, "a name longer than the kernel keeps");
     for (int i = 0; i < 100; ++i) thread.RunInLoop([&] { ++runs; });
   }
   EXPECT_EQ(runs, 100);
@@ -31,7 +31,7 @@ TEST(LoopThread, WhatWasPostedBeforeTheEndStillRuns) {
 
 TEST(LoopThread, LeavesSignalsToTheMainThread) {
   SystemClock clock;
-  LoopThread thread(clock, "test");
+  SystemLoopThread thread(clock, "test");
   const bool blocked = thread.RunAndWait([] {
     sigset_t mask;
     pthread_sigmask(SIG_SETMASK, nullptr, &mask);

@@ -87,6 +87,7 @@ void Agent::WorkerDoomed() {
   timers_.Cancel(worker_check_);
   if (worker_.IsNone()) return;
   if (!worker_was_told_) worker_left_early_ = true;
+  if (worker_leaves_) membership_.OnLeaving(timers_.Now());
   membership_.OnWorkerGone(timers_.Now(), std::exchange(worker_, {}));
   Drain();
 }
@@ -101,6 +102,8 @@ void Agent::Leave() {
   membership_.OnLeaving(timers_.Now());
   Drain();
 }
+
+void Agent::AskWorkerToLeave(Duration grace) { SendToWorker(rendezvous::Leave{grace}); }
 
 void Agent::OnPeerMessage(const Message& message) {
   membership_.OnMessage(timers_.Now(), message);
@@ -171,6 +174,11 @@ void Agent::OnWorkerMessage(const WorkerMessage& message) {
                                is_named ? failure->suspect : MemberProcess{member(), worker_});
   } else if (std::holds_alternative<Done>(message)) {
     membership_.OnWorkerDone(now, worker_);
+  } else if (auto* entered = std::get_if<Entered>(&message)) {
+    membership_.OnWorkerEntered(now, worker_, entered->generation);
+  } else if (auto* leaving = std::get_if<Leaving>(&message)) {
+    worker_leaves_ = true;
+    if (leaving->now) membership_.OnLeaving(now);
   }
   Drain();
 }
@@ -199,7 +207,9 @@ void Agent::Drain() {
       last_reason_ = "every worker that had it is gone, as is told above";
     }
     if (*outputs.outcome == Outcome::kMismatched) last_reason_ = membership_.decision()->mismatch;
-    SendToWorker(Ended{code, std::string(OutcomeName(*outputs.outcome)) + ": " + last_reason_});
+    Ended ended{code, std::string(OutcomeName(*outputs.outcome)) + ": " + last_reason_, {}};
+    if (*outputs.outcome == Outcome::kEnded) ended.state = membership_.decision()->resume;
+    SendToWorker(ended);
     owner_.on_outcome({*outputs.outcome, code, last_reason_});
   }
 }

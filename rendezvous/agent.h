@@ -74,6 +74,9 @@ class Agent {
   void PassConnection(MemberId from, std::unique_ptr<net::Socket> connection);
   // This member is to be voted out: no worker will be started again.
   void Leave();
+  // The worker is to leave in good order, within `grace`; it says when the member is to be voted
+  // out.
+  void AskWorkerToLeave(Duration grace);
 
   void OnPeerMessage(const Message& message);
   void OnPeerLinkUp(const MemberProcess& supervisor);
@@ -88,6 +91,8 @@ class Agent {
   // The worker was gone, or on its way, before it was told. Latched when that is first noticed,
   // however long it then takes to be reaped. False for one that never said hello.
   bool worker_left_early() const { return worker_left_early_; }
+  // The worker was told to end, by a signal or by the agent: there is to be no other after it.
+  bool worker_leaves() const { return worker_leaves_; }
   // Whether a worker is attached that said hello, and isn't dying.
   bool has_worker() const { return !worker_.IsNone(); }
   // The rank of the attached worker in the newest agreed world, or -1.
@@ -117,6 +122,7 @@ class Agent {
   bool worker_ends_ = false;       // it was told that nothing more will come, or said goodbye
   bool worker_was_told_ = false;
   bool worker_left_early_ = false;
+  bool worker_leaves_ = false;
   net::TimerId worker_check_ = net::kNoTimer;
   net::TimerId worker_heartbeat_ = net::kNoTimer;
   std::string last_reason_;  // what it waited for or did, before its part ended

@@ -49,8 +49,10 @@ std::string Encode(const AgentMessage& message) {
                         [&](const Ended& m) {
                           writer.Put(static_cast<int>(m.exit_code));
                           writer.PutString(m.reason);
+                          Encode(m.state, writer);
                         },
-                        [&](const DataConnection& m) { writer.Put(m.from); }},
+                        [&](const DataConnection& m) { writer.Put(m.from); },
+                        [&](const Leave& m) { writer.Put(m.grace.count()); }},
              message);
   return std::move(writer).bytes();
 }
@@ -77,6 +79,8 @@ std::string Encode(const WorkerMessage& message) {
                           writer.PutString(m.reason);
                         },
                         [&](const Done&) {}, [&](const LifelineEnd&) {}, [&](const Goodbye&) {},
+                        [&](const Entered& m) { writer.Put(m.generation); },
+                        [&](const Leaving& m) { writer.Put(m.now); },
                         [&](const Progress& m) {
                           writer.Put(m.step);
                           writer.Put(m.steps);
@@ -117,10 +121,15 @@ Result<AgentMessage> DecodeAgentMessage(std::string_view bytes) {
       Ended m;
       m.exit_code = static_cast<ExitCode>(reader.Get<int>());
       m.reason = reader.GetString();
+      m.state = DecodeWorkerState(reader);
       return Whole<AgentMessage>(reader, m);
     }
     case 4: {
       DataConnection m{reader.Get<MemberId>()};
+      return Whole<AgentMessage>(reader, m);
+    }
+    case 5: {
+      Leave m{Duration(reader.Get<Duration::rep>())};
       return Whole<AgentMessage>(reader, m);
     }
     default:
@@ -175,6 +184,14 @@ Result<WorkerMessage> DecodeWorkerMessage(std::string_view bytes) {
       return Whole<WorkerMessage>(reader, LifelineEnd{});
     case 7:
       return Whole<WorkerMessage>(reader, Goodbye{});
+    case 8: {
+      Entered m{reader.Get<Generation>()};
+      return Whole<WorkerMessage>(reader, m);
+    }
+    case 9: {
+      Leaving m{reader.Get<uint8_t>() != 0};
+      return Whole<WorkerMessage>(reader, m);
+    }
     default:
       return Unknown();
   }

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <variant>
 
+#include "base/clock.h"
 #include "base/exit_code.h"
 #include "base/member.h"
 #include "base/status.h"
@@ -44,6 +45,7 @@ struct Install {
 struct Ended {
   ExitCode exit_code = ExitCode::kOk;
   std::string reason;
+  WorkerState state;  // of a job that is done: what it came to
   bool operator==(const Ended&) const = default;
 };
 
@@ -54,7 +56,14 @@ struct DataConnection {
   bool operator==(const DataConnection&) const = default;
 };
 
-using AgentMessage = std::variant<Welcome, Freeze, Install, Ended, DataConnection>;
+// Leave in good order: finish the step, say Leaving. Within `grace`, at the end of which the worker
+// is ended: a step that takes longer is left to the others before.
+struct Leave {
+  Duration grace{};
+  bool operator==(const Leave&) const = default;
+};
+
+using AgentMessage = std::variant<Welcome, Freeze, Install, Ended, DataConnection, Leave>;
 
 // --- from the worker ---
 
@@ -117,8 +126,21 @@ struct Goodbye {
   bool operator==(const Goodbye&) const = default;
 };
 
-using WorkerMessage =
-    std::variant<Hello, Ready, Frozen, Failure, Done, Progress, LifelineEnd, Goodbye>;
+// It has the resume step of the world that it was told to install, and steps on.
+struct Entered {
+  Generation generation = 0;
+  bool operator==(const Entered&) const = default;
+};
+
+// It was told to end, and won't be needed again. `now`: it has nothing more to hand over, or no
+// time left for it, and is to be voted out; before, it finishes its step.
+struct Leaving {
+  bool now = false;
+  bool operator==(const Leaving&) const = default;
+};
+
+using WorkerMessage = std::variant<Hello, Ready, Frozen, Failure, Done, Progress, LifelineEnd,
+                                   Goodbye, Entered, Leaving>;
 
 std::string Encode(const AgentMessage& message);
 std::string Encode(const WorkerMessage& message);

@@ -38,8 +38,9 @@ TEST(SessionMessages, WhatTheAgentSaysArrivesAsItWas) {
                           4,
                           "host:1"});
   ExpectRoundTrip(DecodeAgentMessage, Freeze{7});
-  ExpectRoundTrip(DecodeAgentMessage, Ended{ExitCode::kQuorumLost, "why"});
+  ExpectRoundTrip(DecodeAgentMessage, Ended{ExitCode::kQuorumLost, "why", {7, 2, 99}});
   ExpectRoundTrip(DecodeAgentMessage, DataConnection{5});
+  ExpectRoundTrip(DecodeAgentMessage, Leave{std::chrono::seconds(9)});
   auto install = DecodeAgentMessage(
       Encode(AgentMessage(Install{std::make_shared<const Decision>(SomeDecision())})));
   ASSERT_TRUE(install.ok()) << install.status();
@@ -58,6 +59,8 @@ TEST(SessionMessages, WhatTheWorkerSaysArrivesAsItWas) {
   ExpectRoundTrip(DecodeWorkerMessage, Progress{7, 20, 1, true, 0.25, 12, 4, 3});
   ExpectRoundTrip(DecodeWorkerMessage, LifelineEnd{});
   ExpectRoundTrip(DecodeWorkerMessage, Goodbye{});
+  ExpectRoundTrip(DecodeWorkerMessage, Entered{3});
+  ExpectRoundTrip(DecodeWorkerMessage, Leaving{true});
 }
 
 TEST(SessionMessages, ADecisionThatContradictsItselfIsRefused) {
@@ -76,7 +79,7 @@ TEST(SessionMessages, GarbageIsRefused) {
       bytes.push_back(static_cast<char>(random.Next()));
     }
     // Mostly kinds that exist.
-    if (!bytes.empty() && i % 4 != 0) bytes[0] = static_cast<char>(random.Below(8));
+    if (!bytes.empty() && i % 4 != 0) bytes[0] = static_cast<char>(random.Below(12));
     (void)DecodeAgentMessage(bytes);
     (void)DecodeWorkerMessage(bytes);
   }

@@ -56,15 +56,17 @@ void WorkerSession::OnFrame(std::string_view payload, std::unique_ptr<net::Socke
   } else if (auto* install = std::get_if<Install>(&*message)) {
     handlers_.on_install(*install);
   } else if (auto* ended = std::get_if<Ended>(&*message)) {
-    End(ended->exit_code, ended->reason);
+    End(*ended);
   } else if (auto* connection = std::get_if<DataConnection>(&*message)) {
     handlers_.on_data_connection(*connection, std::move(passed));
+  } else if (auto* leave = std::get_if<Leave>(&*message)) {
+    handlers_.on_leave(*leave);
   }
 }
 
-void WorkerSession::End(ExitCode code, const std::string& reason) {
+void WorkerSession::End(const Ended& ended) {
   if (std::exchange(ended_, true)) return;
-  handlers_.on_ended({code, reason});
+  handlers_.on_ended(ended);
 }
 
 void WorkerSession::Heartbeat() {

@@ -31,6 +31,7 @@ class WorkerSession {
     // and must not go on, nor wait for ever.
     std::function<void(const Ended&)> on_ended;
     std::function<void(const DataConnection&, std::unique_ptr<net::Socket>)> on_data_connection;
+    std::function<void(const Leave&)> on_leave;
   };
 
   // Says hello at once, and sends heartbeats for as long as it lives: after Ended too, as the
@@ -46,7 +47,8 @@ class WorkerSession {
 
  private:
   void OnFrame(std::string_view payload, std::unique_ptr<net::Socket> passed);
-  void End(ExitCode code, const std::string& reason);
+  void End(const Ended& ended);
+  void End(ExitCode code, std::string reason) { End(Ended{code, std::move(reason), {}}); }
   void Heartbeat();
   void CheckAgentIsHeard();
 

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/simulated_files.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 
@@ -30,45 +31,6 @@ std::vector<std::string> Lines(const std::string& path) {
   EXPECT_EQ(begin, text.size()) << "the last line is torn";
   return lines;
 }
-
-// Takes `room` bytes and then is full: the append that doesn't fit leaves a part, as a disk does.
-class FullDisk final : public Files {
- public:
-  explicit FullDisk(size_t room) : room_(room) {}
-  const std::string& content() const { return content_; }
-
-  Result<std::unique_ptr<AppendFile>> OpenForAppend(const std::string&) override {
-    return std::unique_ptr<AppendFile>(std::make_unique<File>(*this));
-  }
-  Result<std::string> Read(const std::string&) override { return Unavailable("not here"); }
-  Status Replace(const std::string&, std::string_view) override { return Unavailable("not here"); }
-  Status CreateExclusively(const std::string&, std::string_view) override {
-    return Unavailable("not here");
-  }
-  Status MakeFolder(const std::string&) override { return OkStatus(); }
-  Result<std::vector<std::string>> List(const std::string&) override {
-    return Unavailable("not here");
-  }
-  Result<UniqueFd> Lock(const std::string&) override { return Unavailable("not here"); }
-  Status Remove(const std::string&) override { return OkStatus(); }
-
- private:
-  class File final : public AppendFile {
-   public:
-    explicit File(FullDisk& disk) : disk_(disk) {}
-    Status Append(std::string_view bytes) override {
-      size_t fits = std::min(bytes.size(), disk_.room_ - disk_.content_.size());
-      disk_.content_.append(bytes.substr(0, fits));
-      return fits == bytes.size() ? OkStatus() : ResourceExhausted("disk full");
-    }
-
-   private:
-    FullDisk& disk_;
-  };
-
-  size_t room_;
-  std::string content_;
-};
 
 TEST(Record, HoldsEachKindOfFieldAsJson) {
   std::vector<int32_t> ranks = {0, 2};
@@ -152,7 +114,8 @@ TEST(EventLog, WhatWasWrittenSurvivesSigkill) {
 }
 
 TEST(EventLog, AFullDiskEndsTheLogInOneTornLineAndIsTold) {
-  FullDisk disk(40);
+  SimulatedFiles disk;
+  disk.SetRoom(40);
   ManualClock clock;
   auto log = EventLog::Open(disk, "x", clock).value();
   log->Write(Record("aaaa"));  // 23 bytes
@@ -160,7 +123,7 @@ TEST(EventLog, AFullDiskEndsTheLogInOneTornLineAndIsTold) {
   log->Write(Record("bbbb"));
   EXPECT_EQ(log->status().code(), StatusCode::kResourceExhausted);
   log->Write(Record("c"));
-  EXPECT_EQ(disk.content(), "{\"t\":0,\"event\":\"aaaa\"}\n{\"t\":0,\"event\":\"b");
+  EXPECT_EQ(*disk.Read("x"), "{\"t\":0,\"event\":\"aaaa\"}\n{\"t\":0,\"event\":\"b");
 }
 
 TEST(EventLog, WithoutAFileForgetsEverything) {

@@ -5,6 +5,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
 
 namespace closeranks::telemetry {
@@ -26,6 +28,21 @@ struct LogPrefix {
 // (severity, local time, thread, place). To be called once, in main, before other threads log.
 // `prefix` is the caller's and must outlive the last log line; `argv0` is copied.
 void InitLogging(const char* argv0, LogPrefix& prefix);
+
+// While it lives, each line of the log goes to `take`, without its newline, instead of to stderr:
+// for a program whose stderr has more to show. `take` runs on whichever thread logs, and must not
+// log. A failed CHECK is written to stderr all the same. After InitLogging; one at a time.
+class LogTap {
+ public:
+  explicit LogTap(std::function<void(const std::string& line)> take);
+  ~LogTap();
+  LogTap(const LogTap&) = delete;
+  LogTap& operator=(const LogTap&) = delete;
+
+ private:
+  class Sink;
+  std::unique_ptr<Sink> sink_;
+};
 
 }  // namespace closeranks::telemetry
 

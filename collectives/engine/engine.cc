@@ -1,9 +1,9 @@
 #include "collectives/engine/engine.h"
 
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <sstream>
 #include <string>
@@ -13,7 +13,7 @@
 namespace closeranks::collectives {
 namespace {
 
-constexpr int kMaxEvents = 64;
+constexpr size_t kMostReady = 64;
 // How often a transport that polls memory looks at its descriptor while it is polled anyway.
 constexpr uint32_t kRoundsPerAsk = 64;
 // An operation of this size is worth waking the serving thread for, without knowing whether its
@@ -48,16 +48,10 @@ std::string DescribeWaiting(const Operation& operation, TimePoint now) {
 Engine::Engine(const Clock& clock) : Engine(clock, Options{}) {}
 
 Engine::Engine(const Clock& clock, Options options)
-    : clock_(clock),
-      options_(options),
-      epoll_(epoll_create1(EPOLL_CLOEXEC)),
-      wake_(MakeEvent()),
-      park_(MakeEvent()) {
-  CHECK(epoll_) << ErrnoStatus(errno, "epoll_create1");
-  epoll_event event{};
-  event.events = EPOLLIN;
-  CHECK_EQ(epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event), 0);
-}
+    : Engine(clock, options, MakeEpollWatch(clock)) {}
+
+Engine::Engine(const Clock& clock, Options options, std::unique_ptr<DescriptorWatch> watch)
+    : clock_(clock), options_(options), watch_(std::move(watch)), park_(MakeEvent()) {}
 
 Engine::~Engine() {
   PoliteLock lock(*this);
@@ -76,23 +70,12 @@ Status Engine::Attach(Transport& transport) {
   auto attached = std::make_unique<Attached>();
   attached->transport = &transport;
   if (transport.descriptor() >= 0) {
-    RETURN_IF_ERROR(Watch(EPOLL_CTL_ADD, *attached));
+    RETURN_IF_ERROR(watch_->Add(transport.descriptor(), attached.get()));
   }
   transports_.push_back(std::move(attached));
   if (!transport.capabilities().polls_memory) ++sockets_;
   // Whoever sleeps has armed the transports without this one.
   if (transport.capabilities().polls_memory) WakeSleepers();
-  return OkStatus();
-}
-
-Status Engine::Watch(int change, Attached& attached) {
-  epoll_event event{};
-  event.events = EPOLLIN | EPOLLRDHUP;
-  if (attached.watches_writing) event.events |= EPOLLOUT;
-  event.data.ptr = &attached;
-  if (epoll_ctl(epoll_.get(), change, attached.transport->descriptor(), &event) != 0) {
-    return ErrnoStatus(errno, "watching a transport");
-  }
   return OkStatus();
 }
 
@@ -107,7 +90,7 @@ void Engine::Detach(Transport& transport) {
   for (size_t i = 0; i < transports_.size(); ++i) {
     if (transports_[i]->transport != &transport) continue;
     if (transport.descriptor() >= 0 && !transports_[i]->failed) {
-      epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, transport.descriptor(), nullptr);
+      watch_->Remove(transport.descriptor());
     }
     if (!transport.capabilities().polls_memory) --sockets_;
     transports_.erase(transports_.begin() + static_cast<ptrdiff_t>(i));
@@ -138,11 +121,9 @@ bool Engine::PollTransports() {
   const bool ask = !try_all && (sockets_ > 0 || slept_ || ++rounds_ % kRoundsPerAsk == 0);
   slept_ = false;
   if (ask) {
-    epoll_event events[kMaxEvents];
-    const int count = epoll_wait(epoll_.get(), events, kMaxEvents, 0);
-    for (int i = 0; i < count; ++i) {
-      if (auto* attached = static_cast<Attached*>(events[i].data.ptr)) attached->ready = true;
-    }
+    std::array<void*, kMostReady> owners;
+    const size_t count = watch_->Ready(owners);
+    for (size_t i = 0; i < count; ++i) static_cast<Attached*>(owners[i])->ready = true;
   }
   bool moved = false;
   for (const auto& attached : transports_) {
@@ -160,7 +141,7 @@ bool Engine::NoteFailure(Attached& attached) {
   if (failure.ok()) return false;
   attached.failed = true;
   if (attached.transport->descriptor() >= 0) {
-    epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, attached.transport->descriptor(), nullptr);
+    watch_->Remove(attached.transport->descriptor());
   }
   lost_.emplace_back(attached.transport->peer(), failure);
   for (const auto& group : groups_) {
@@ -225,6 +206,7 @@ void Engine::FailGroup(Group& group, const Status& why) {
 }
 
 void Engine::EndOperation(Operation& operation, Status status) {
+  if (options_.flight != nullptr) options_.flight->End(operation.flight_number(), status);
   operation.End(std::move(status));
   if (followers_ > 0) driver_left_.notify_all();
   if (driver_asleep_) WakeSleepers();
@@ -271,18 +253,23 @@ Work Engine::Submit(const std::shared_ptr<Group>& group, OperationSpec spec) {
   const uint64_t sequence = spec.sequence;
   const Kernels kernels = KernelsFor(options_.kernels, spec.call.type);
   auto operation = std::make_shared<Operation>(*this, std::move(spec), kernels, clock_.Now());
+  const Call& call = operation->spec().call;
+  if (options_.flight != nullptr) {
+    operation->set_flight_number(
+        options_.flight->Begin(group->generation(), sequence, call.Encode(),
+                               call.count * SizeOf(call.type), operation->started()));
+  }
   if (!operation->HasMemory()) {
-    FailGroup(*group,
-              ResourceExhausted("no memory for scratch of " + operation->spec().call.ToString())
-                  .WithGeneration(group->generation())
-                  .WithOpSequence(sequence));
+    FailGroup(*group, ResourceExhausted("no memory for scratch of " + call.ToString())
+                          .WithGeneration(group->generation())
+                          .WithOpSequence(sequence));
     return Work::Ended(group->health());
   }
   next_deadline_ = std::min(next_deadline_, operation->spec().deadline);
   group->Start(operation);
   Settle(*group);
   if (!operation->IsDone() && waiters_ == 0 && (server_parked_ || server_asleep_)) {
-    const size_t bytes = operation->spec().call.count * SizeOf(operation->spec().call.type);
+    const size_t bytes = call.count * SizeOf(call.type);
     const bool likely_alone = group->operations_under_way() == 1 && bytes < kWorthWakingBytes;
     if (!likely_alone) UnparkServer();
     // It sleeps in the kernel, where it has to hear of a new deadline and of a full socket.

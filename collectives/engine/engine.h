@@ -15,11 +15,13 @@
 #include "base/member.h"
 #include "base/status.h"
 #include "base/unique_fd.h"
+#include "collectives/engine/descriptor_watch.h"
 #include "collectives/engine/group.h"
 #include "collectives/engine/operation.h"
 #include "collectives/reduction/kernels.h"
 #include "collectives/transport/transport.h"
 #include "collectives/work.h"
+#include "telemetry/flight_recorder.h"
 
 namespace closeranks::collectives {
 
@@ -41,6 +43,8 @@ class Engine {
     // How much may be sent to a peer for operations that it hasn't begun yet.
     size_t eager_bytes = 1 << 20;
     InstructionSet kernels = BestInstructionSet();
+    // What the operations are noted in, or null. Outlives the engine.
+    telemetry::FlightRecorder* flight = nullptr;
   };
   // Called once for each attached transport that fails, by the thread that noticed, without any
   // lock held, after the operations of its groups have ended. It may call everything but
@@ -51,6 +55,7 @@ class Engine {
   explicit Engine(const Clock& clock);
   // `clock` outlives the engine. CHECK-fails when the kernel has no descriptors left.
   Engine(const Clock& clock, Options options);
+  Engine(const Clock& clock, Options options, std::unique_ptr<DescriptorWatch> watch);
   // No group is left, no transport attached, nobody waits or serves (CHECK).
   ~Engine();
   Engine(const Engine&) = delete;
@@ -126,8 +131,6 @@ class Engine {
   void GiveWay(std::unique_lock<std::mutex>& lock);
   void Yield(std::unique_lock<std::mutex>& lock);
   void TellLost(std::unique_lock<std::mutex>& lock);
-  // `change` is EPOLL_CTL_ADD or EPOLL_CTL_MOD.
-  Status Watch(int change, Attached& attached);
   void WakeSleepers();
   void UnparkServer();
   void DrainWake();
@@ -135,9 +138,8 @@ class Engine {
   const Clock& clock_;
   const Options options_;
   PeerLostCallback on_peer_lost_;
-  UniqueFd epoll_;  // the transports' descriptors and wake_
-  UniqueFd wake_;   // wakes those who sleep in epoll_
-  UniqueFd park_;   // wakes the serving thread while it leaves epoll_ to waiting threads
+  const std::unique_ptr<DescriptorWatch> watch_;
+  UniqueFd park_;  // wakes the serving thread while it leaves watch_ to waiting threads
   std::mutex mutex_;
   std::condition_variable driver_left_;
   std::atomic<int> contenders_{0};  // threads that want the lock for something short
@@ -154,8 +156,8 @@ class Engine {
   uint64_t waits_begun_ = 0;
   int without_yield_ = 0;       // for so many waits yielding isn't worth it
   bool driving_ = false;        // a waiter drives
-  bool driver_asleep_ = false;  // it is in epoll_wait
-  bool server_asleep_ = false;  // the serving thread is in epoll_wait
+  bool driver_asleep_ = false;  // it sleeps in watch_
+  bool server_asleep_ = false;  // the serving thread sleeps in watch_
   bool server_parked_ = false;  // the serving thread waits for park_
   bool serving_ = false;
   bool stop_serving_ = false;

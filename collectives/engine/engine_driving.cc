@@ -1,11 +1,9 @@
 // How threads take turns in driving an engine, and how they sleep.
 #include <poll.h>
 #include <sched.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <climits>
 
 #include "collectives/engine/engine.h"
 #include "glog/logging.h"
@@ -46,7 +44,7 @@ Engine::PoliteLock::PoliteLock(Engine& engine) {
 void Engine::WakeSleepers() {
   if (wake_written_) return;
   wake_written_ = true;
-  Ring(wake_);
+  watch_->Wake();
 }
 
 void Engine::UnparkServer() {
@@ -58,7 +56,7 @@ void Engine::UnparkServer() {
 void Engine::DrainWake() {
   if (!wake_written_) return;
   wake_written_ = false;
-  Drain(wake_);
+  watch_->ClearWake();
 }
 
 bool Engine::PrepareToSleep() {
@@ -72,8 +70,7 @@ bool Engine::PrepareToSleep() {
     const bool writing = transport.wants_to_write();
     if (transport.descriptor() >= 0 && writing != attached->watches_writing) {
       attached->watches_writing = writing;
-      const Status status = Watch(EPOLL_CTL_MOD, *attached);
-      CHECK(status.ok()) << status;
+      watch_->WatchWriting(transport.descriptor(), attached.get(), writing);
     }
   }
   return true;
@@ -92,16 +89,10 @@ void Engine::EndSleep() {
 // Sleeps until a descriptor is ready or the next deadline. What was ready is asked for again by the
 // next round: meanwhile a transport may have gone.
 void Engine::Sleep(std::unique_lock<std::mutex>& lock, bool* sleeping) {
-  int timeout_ms = -1;
-  if (next_deadline_ != kNever) {
-    const Duration left = next_deadline_ - clock_.Now();
-    const int64_t ms = std::chrono::ceil<std::chrono::milliseconds>(left).count();
-    timeout_ms = static_cast<int>(std::clamp<int64_t>(ms, 0, INT_MAX));
-  }
+  const TimePoint until = next_deadline_;
   *sleeping = true;
   lock.unlock();
-  epoll_event events[1];
-  (void)epoll_wait(epoll_.get(), events, 1, timeout_ms);
+  watch_->Sleep(until);
   lock.lock();
   *sleeping = false;
   slept_ = true;

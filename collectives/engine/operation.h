@@ -66,6 +66,10 @@ class Operation final : public Work::State {
   bool announced_to(int peer) const { return announced_to_[peer]; }
   void set_announced_to(int peer) { announced_to_[peer] = true; }
 
+  // Its place in the flight recorder.
+  uint64_t flight_number() const { return flight_number_; }
+  void set_flight_number(uint64_t number) { flight_number_ = number; }
+
   // Whether something of it is still to be sent to this rank, received or heard from it.
   bool Needs(int rank) const;
   // The ranks whose messages are waited for now; if there are none, those that don't take ours.
@@ -95,6 +99,7 @@ class Operation final : public Work::State {
   std::vector<bool> announced_to_;   // for each rank
   std::vector<bool> waits_to_hear_;  // for each rank
   size_t peers_to_hear_;
+  uint64_t flight_number_ = 0;
   Status status_;
   std::atomic<bool> done_{false};
 };

@@ -4,6 +4,8 @@
 #include <set>
 #include <utility>
 
+#include "base/exit_code.h"
+
 namespace closeranks::telemetry {
 namespace {
 
@@ -26,6 +28,10 @@ int RankAt(const Timed<WorkerExitEvent>& exit, const RunEvents& events) {
   return rank;
 }
 
+bool HasLeft(const WorkerExitEvent& exit) {
+  return exit.signal == 0 && exit.code == static_cast<int>(ExitCode::kLeft);
+}
+
 class RecoveryFinder {
  public:
   RecoveryFinder(const WorldHistory& history, const RunEvents& events)
@@ -45,6 +51,7 @@ class RecoveryFinder {
   const WorkerEvents* LostProcess(Changes::const_iterator change, MemberId member) const;
   const Timed<WorkerExitEvent>* ExitOf(Changes::const_iterator change, MemberId member) const;
   const Timed<WorkerExitEvent>* LastExit(Changes::const_iterator change) const;
+  bool AllHaveLeft(Changes::const_iterator change) const;
   // Sets where the clock starts, and returns it.
   TimePoint TimeLoss(Changes::const_iterator change, const std::vector<const Kill*>& kills,
                      TimePoint detected, Recovery& recovery) const;
@@ -114,6 +121,21 @@ const Timed<WorkerExitEvent>* RecoveryFinder::LastExit(Changes::const_iterator c
   return last;
 }
 
+// Whether all whom this change lost had been told to leave, and ended in good order.
+bool RecoveryFinder::AllHaveLeft(Changes::const_iterator change) const {
+  if (!events_.supervisor) return false;
+  const std::set<MemberId>& lost = change->second.lost_members;
+  return std::all_of(lost.begin(), lost.end(), [&](MemberId member) {
+    const WorkerEvents* process = LostProcess(change, member);
+    return process != nullptr &&
+           std::any_of(events_.supervisor->exits.begin(), events_.supervisor->exits.end(),
+                       [&](const Timed<WorkerExitEvent>& exit) {
+                         return exit.event.member == member && HasLeft(exit.event) &&
+                                exit.event.incarnation.starts_with(process->incarnation8);
+                       });
+  });
+}
+
 TimePoint RecoveryFinder::TimeLoss(Changes::const_iterator change,
                                    const std::vector<const Kill*>& kills, TimePoint detected,
                                    Recovery& recovery) const {
@@ -168,7 +190,8 @@ std::vector<Recovery> RecoveryFinder::Recoveries() {
     if (it == history_.changes.begin() || change.lost_members.empty()) continue;
     std::vector<const Kill*> kills = TakeKills(change);
     const WorldEntry* survivor = change.FirstSurvivor();
-    if (survivor == nullptr || (kills.empty() && !change.detected)) continue;  // a leave
+    if (survivor == nullptr) continue;
+    if (kills.empty() && (!change.detected || AllHaveLeft(it))) continue;  // a leave
 
     answered_.insert(kills.begin(), kills.end());
     const WorldEvent& world = *survivor->world;
@@ -253,7 +276,7 @@ std::vector<AbnormalExit> RecoveryFinder::AbnormalExits() const {
   }
   if (end == TimePoint()) end = TimePoint::max();
   for (const Timed<WorkerExitEvent>& exit : events_.supervisor->exits) {
-    if (exit.event.code == 0 && exit.event.signal == 0) continue;
+    if (exit.event.signal == 0 && (exit.event.code == 0 || HasLeft(exit.event))) continue;
     if (exit.t < history_.training_began || exit.t > end) continue;
     abnormal.push_back({exit.event.member, RankAt(exit, events_), exit.event.code,
                         exit.event.signal, exit.event.ended_for, history_.Seconds(exit.t)});

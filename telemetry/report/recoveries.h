@@ -65,7 +65,7 @@ struct UnansweredKills {
   bool went_on = false;  // a worker that wasn't killed did a later step or reached the end
 };
 
-// A process that ended by a signal or with another code than 0.
+// A process that ended by a signal, or with a code other than that of a good end or of a leave.
 struct AbnormalExit {
   MemberId member = -1;
   int rank = -1;          // in its last world; -1: unknown

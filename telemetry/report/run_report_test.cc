@@ -343,6 +343,14 @@ TEST_F(Report, APlannedLeaveIsNoRecovery) {
   EXPECT_TRUE(Read().value().recoveries.empty());
 }
 
+TEST_F(Report, WhoLeftInGoodOrderIsNoLoss) {
+  Write({.record_kill = false});
+  EXPECT_EQ(Read().value().recoveries.size(), 1u);
+  EditSupervisor(R"("code":-1,"signal":9)", R"("code":80,"signal":0)");
+  EXPECT_TRUE(Read().value().recoveries.empty());
+  EXPECT_TRUE(Read().value().abnormal_exits.empty());
+}
+
 TEST_F(Report, ASurvivorThatOnlyHeardOfTheLossUsesWhenTheFirstOtherNoticed) {
   Write();
   Edit(2, R"("t_detected":1351000000)", R"("t_detected":0)");

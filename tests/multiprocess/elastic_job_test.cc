@@ -351,10 +351,29 @@ TEST(ElasticJob, GoesOnWhenNobodyReadsItsOutput) {
   ExpectNoProcessLeft(folder);
 }
 
+TEST(ElasticJob, GoesOnWhileWhoReadsItsOutputStandsStill) {
+  ReportFolder folder;
+  testing_job::Barrier barrier(folder);
+  JobProcess job(RunFlags(folder, 3, {"--progress"},
+                          {"--chatter=20", "--pause_step=5", "--pause_at=" + barrier.path()}));
+  for (int worker = 0; worker < 3; ++worker) ASSERT_TRUE(job.WaitForOutput("pauses"));
+  // From here on nothing is read before the workers have come to their end.
+  barrier.Open();
+  for (int member = 0; member < 3; ++member) {
+    EXPECT_TRUE(testing_job::WaitUntilDead(testing_job::WorkerPid(folder, member)));
+  }
+  EXPECT_EQ(job.Wait(), 0);
+  EXPECT_EQ(CountLines(job.output(), "trained to"), 3);
+  EXPECT_EQ(CountLines(job.output(), "xxxxxxxxxx"), 3 * 20 * 20);
+  EXPECT_EQ(ExpectTrained(folder, 3), Undisturbed());
+  ExpectNoProcessLeft(folder);
+}
+
 TEST(ElasticJob, TerminatingTheSupervisorEndsEverything) {
   for (int signal : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) {
     ReportFolder folder;
-    JobProcess job(RunFlags(folder, 3, {"--progress"}, {"--faults=0:part:hang:5"}));
+    // One of the workers doesn't even finish its step.
+    JobProcess job(RunFlags(folder, 3, {"--progress", "--grace=0.2"}, {"--faults=0:part:hang:5"}));
     ASSERT_TRUE(job.WaitForOutput("epoch"));
     job.Signal(signal);
     EXPECT_EQ(job.Wait(), 80) << job.output();

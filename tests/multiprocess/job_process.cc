@@ -271,6 +271,25 @@ int Worlds(const ReportFolder& folder) {
   return static_cast<int>(generations.size());
 }
 
+double Computed(const ReportFolder& folder) {
+  double computed = 0;
+  for (const telemetry::WorkerEvents& worker : Events(folder.path()).workers) {
+    for (const auto& metric : worker.metrics) {
+      if (metric.event.name == "computed") computed += metric.event.value;
+    }
+  }
+  return computed;
+}
+
+int64_t LastCommit(const ReportFolder& folder, int member) {
+  StepNumber last = 0;
+  for (const telemetry::WorkerEvents& worker : Events(folder.path()).workers) {
+    if (worker.member != member || worker.commits.empty()) continue;
+    last = std::max(last, worker.commits.back().event.step);
+  }
+  return static_cast<int64_t>(last);
+}
+
 int Transfers(const ReportFolder& folder) {
   int transfers = 0;
   for (const telemetry::WorkerEvents& worker : Events(folder.path()).workers) {

@@ -127,6 +127,10 @@ bool WaitUntilDead(pid_t pid);
 std::vector<telemetry::Timed<telemetry::WorkerExitEvent>> Exits(const ReportFolder& folder);
 // How many worlds any worker saw.
 int Worlds(const ReportFolder& folder);
+// How many samples all workers computed, of those that came to an end of their own.
+double Computed(const ReportFolder& folder);
+// The last step that any worker of this member committed; 0: none.
+int64_t LastCommit(const ReportFolder& folder, int member);
 // How many workers received state.
 int Transfers(const ReportFolder& folder);
 

@@ -19,6 +19,7 @@
 #include "base/random.h"
 #include "base/unique_fd.h"
 #include "closeranks/environment.h"
+#include "elastic/leave_signal.h"
 #include "elastic/toy_replica.h"
 #include "elastic/worker.h"
 #include "gflags/gflags.h"
@@ -45,7 +46,9 @@ DEFINE_uint64(hold_step, 0, "stay in this step until a world of --hold_size is c
 DEFINE_int32(hold_size, 0, "see --hold_step");
 DEFINE_uint64(pause_step, 0, "stay in this step until somebody writes to --pause_at");
 DEFINE_string(pause_at, "", "a named pipe");
+DEFINE_string(end_at, "", "a named pipe: stay in the last step until somebody writes to it");
 DEFINE_string(linger_at, "", "a named pipe: who finishes early ends when somebody writes to it");
+DEFINE_int32(chatter, 0, "lines of 1000 bytes that are written at each commit");
 DEFINE_int32(strays, -1, "the member whose weights become other ones in step 3");
 DEFINE_int32(tells_signals, -1, "the member that says when it gets SIGUSR1 or SIGUSR2");
 // Each strikes once in the run, but for "exit", which strikes every time but the first.
@@ -53,7 +56,7 @@ DEFINE_string(
     faults, "",
     "MEMBER:POINT:ACTION:STEP,...; points: start join ready world part apply save load commit "
     "end (the step of world is its generation, of the others without a step 0); "
-    "actions: kill stop exit hang finish quit say");
+    "actions: kill stop term exit hang finish quit say");
 
 namespace closeranks {
 namespace {
@@ -104,7 +107,9 @@ class Faults {
       if (fault.action == "finish") throw Finished();
       if (fault.action == "kill") raise(SIGKILL);
       if (fault.action == "stop") raise(SIGSTOP);
+      if (fault.action == "term") kill(getpid(), SIGTERM);
       if (fault.action == "hang") {
+        std::fprintf(stderr, "hangs\n");
         while (true) pause();
       }
     }
@@ -138,8 +143,12 @@ class Hold {
 
 class FaultyReplica final : public elastic::ToyReplica {
  public:
-  FaultyReplica(Faults& faults, Hold& hold, MemberId self)
-      : ToyReplica(FLAGS_seed, FLAGS_shards), faults_(faults), hold_(hold), self_(self) {}
+  FaultyReplica(Faults& faults, Hold& hold, MemberId self, StepNumber steps)
+      : ToyReplica(FLAGS_seed, FLAGS_shards),
+        faults_(faults),
+        hold_(hold),
+        self_(self),
+        steps_(steps) {}
 
   void BeginPart(StepNumber step, const elastic::Part& part, bool last) override {
     faults_.At("part", step);
@@ -148,6 +157,9 @@ class FaultyReplica final : public elastic::ToyReplica {
     if (step == FLAGS_pause_step) {
       std::fprintf(stderr, "pauses\n");
       UniqueFd(open(FLAGS_pause_at.c_str(), O_RDONLY | O_CLOEXEC));
+    }
+    if (step == steps_ && !FLAGS_end_at.empty()) {
+      UniqueFd(open(FLAGS_end_at.c_str(), O_RDONLY | O_CLOEXEC));
     }
     ToyReplica::BeginPart(step, part, last);
   }
@@ -169,6 +181,7 @@ class FaultyReplica final : public elastic::ToyReplica {
   Faults& faults_;
   Hold& hold_;
   MemberId self_;
+  StepNumber steps_;
 };
 
 class Observer final : public elastic::StepObserver {
@@ -200,6 +213,9 @@ class Observer final : public elastic::StepObserver {
                                                   info.world->world.generation,
                                                   info.world->world.size(), info.samples}));
     Tell(info, true);
+    for (int i = 0; i < FLAGS_chatter; ++i) {
+      std::printf("%s\n", std::string(999, 'x').c_str());
+    }
     faults_.At("commit", info.step);
   }
 
@@ -220,7 +236,8 @@ void TellSignal(int signal) {
   [[maybe_unused]] ssize_t written = write(STDERR_FILENO, text.data(), text.size());
 }
 
-Status Train(const Environment& environment, ExitCode& exit_code) {
+Status Train(const Environment& environment, const elastic::LeaveSignal& leave_signal,
+             ExitCode& exit_code) {
   SystemClock clock;
   SystemRandom random;
   SystemFiles files;
@@ -234,15 +251,17 @@ Status Train(const Environment& environment, ExitCode& exit_code) {
   elastic::Worker::Options options;
   options.shared_memory = !FLAGS_tcp;
   options.build = FLAGS_build;
+  options.leave_signal = &leave_signal;
   options.agent_timeout =
       std::chrono::duration_cast<Duration>(std::chrono::duration<double>(FLAGS_agent_timeout));
   Hold hold;
   options.on_world = [&hold](const elastic::ConnectedWorld& world) {
     hold.OnWorld(world.world.size());
   };
+  elastic::SystemPlatform platform(clock, random);
   ASSIGN_OR_RETURN(std::unique_ptr<elastic::Worker> worker,
                    elastic::Worker::Start(std::make_unique<net::SystemSocket>(std::move(agent)),
-                                          std::move(options), clock, random));
+                                          std::move(options), platform));
   auto events = std::make_unique<telemetry::EventLog>();
   elastic::Ledger ledger;
   if (!FLAGS_report.empty()) {
@@ -255,15 +274,19 @@ Status Train(const Environment& environment, ExitCode& exit_code) {
     }
     ASSIGN_OR_RETURN(ledger, elastic::Ledger::Open(files, path));
   }
-  FaultyReplica replica(faults, hold, worker->process().member);
   elastic::ToyBatches batches(FLAGS_samples, FLAGS_batch, FLAGS_epochs);
+  FaultyReplica replica(faults, hold, worker->process().member, batches.steps());
   Observer observer(*worker, *events, faults, batches.steps());
   elastic::StepLoop::Options loop_options;
   loop_options.logical_shards = FLAGS_shards;
   loop_options.report_failure = [&](Generation generation, const Status& why) {
     worker->ReportFailure(generation, why);
   };
+  loop_options.flight = &worker->flight();
   loop_options.report_done = [&](rendezvous::WorkerState) { worker->ReportDone(); };
+  loop_options.report_entered = [&](Generation generation) { worker->ReportEntered(generation); };
+  loop_options.leaves = [&] { return worker->leaves(); };
+  loop_options.report_leaving = [&] { worker->ReportLeaving(); };
   elastic::StepLoop loop(worker->gate(), replica, batches, std::move(ledger), observer, clock,
                          std::move(loop_options));
   faults.At("join", 0);
@@ -277,6 +300,8 @@ Status Train(const Environment& environment, ExitCode& exit_code) {
   faults.At("ready", 0);
   Status trained = RunToyTraining(loop, replica);
   exit_code = worker->exit_code();
+  events->Write(
+      ToRecord(telemetry::MetricEvent{"computed", static_cast<double>(replica.computed())}));
   // Somebody else holds the result.
   if (trained.code() == StatusCode::kAborted) return OkStatus();
   RETURN_IF_ERROR(trained);
@@ -294,7 +319,9 @@ int Main(int argc, char** argv) {
   auto environment = ReadEnvironment();
   Status status = environment.status();
   try {
-    if (environment.ok()) status = Train(*environment, exit_code);
+    auto leave_signal = elastic::LeaveSignal::TakeOver();
+    if (environment.ok()) status = leave_signal.status();
+    if (status.ok()) status = Train(*environment, **leave_signal, exit_code);
   } catch (const Finished&) {
     if (!FLAGS_linger_at.empty()) UniqueFd(open(FLAGS_linger_at.c_str(), O_RDONLY | O_CLOEXEC));
     return 0;

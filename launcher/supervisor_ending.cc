@@ -1,0 +1,238 @@
+// How workers, their members' part and the whole run end, and what comes of it.
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <csignal>
+#include <utility>
+
+#include "glog/logging.h"
+#include "launcher/supervisor.h"
+#include "telemetry/records.h"
+
+namespace closeranks::launcher {
+namespace {
+
+ExitResult FromWaitStatus(int status) {
+  if (WIFSIGNALED(status)) return {0, WTERMSIG(status)};
+  return {WEXITSTATUS(status), 0};
+}
+
+}  // namespace
+
+int Supervisor::Worse(int a, int b) {
+  return FindExitCode(b).severity > FindExitCode(a).severity ? b : a;
+}
+
+// Children that aren't workers are reaped too: as PID 1 this process inherits orphans.
+void Supervisor::ReapAll() {
+  siginfo_t info{};
+  // Until it is reaped, a dead worker's number can't become another process's.
+  while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0) {
+    auto dead = std::find_if(slots_.begin(), slots_.end(), [&](const auto& entry) {
+      return entry.second.child != nullptr && entry.second.child->pid() == info.si_pid;
+    });
+    // The survivors come first: what is said and written of it can wait.
+    if (dead != slots_.end()) host_->agent(dead->first)->WorkerReaped();
+    int status = 0;
+    waitpid(info.si_pid, &status, 0);
+    if (dead != slots_.end()) OnExit(dead->second, FromWaitStatus(status));
+    info = {};
+  }
+}
+
+void Supervisor::OnExit(Slot& slot, const ExitResult& result) {
+  const rendezvous::Agent& agent = *host_->agent(slot.member);
+  DropLifelines(slot);
+  slot.child->Reaped();
+  slot.child.reset();
+  telemetry::WorkerExitEvent exit;
+  exit.member = slot.member;
+  exit.incarnation = slot.incarnation;
+  exit.code = result.signal == 0 ? result.code : -1;
+  exit.signal = result.signal;
+  exit.ended_for = slot.ended_for;
+  exit.t_lost = slot.lost_at != TimePoint{} ? slot.lost_at : clock_.Now();
+  exit.t_heard = slot.heard_at;
+  events_->Write(ToRecord(exit));
+  bool in_order = result.signal == 0 && result.code == 0;
+  // The others may have come to the job's end between its last sign of life and now.
+  bool early = !stopping_ && !slot.ending.has_value() && !agent.worker_leaves() &&
+               (agent.worker_left_early() || (!job_ended_ && !agent.worker_was_told()));
+  slot.never_joined = in_order && early && !slot.asked_in && !host_->has_started();
+  bool premature = in_order && early && !slot.never_joined;
+  RestartPolicy::Verdict verdict;
+  if (early) verdict = slot.policy.OnExit(clock_.Now(), result);
+  if (premature) {
+    LOG(WARNING) << "the worker of member " << slot.member
+                 << " ended with exit code 0 before the job's end";
+  } else if (result.signal == 0 && result.code == static_cast<int>(ExitCode::kLeft)) {
+    LOG(INFO) << "the worker of member " << slot.member << " has ended, as it was told to";
+  } else if (!in_order) {
+    LOG(WARNING) << "the worker of member " << slot.member << " " << result.ToString()
+                 << (verdict.reason.empty() ? "" : "; " + verdict.reason);
+  }
+  if (verdict.restart && !job_ended_) {
+    StartLater(slot, verdict.delay);
+    return;
+  }
+  slot.finished = true;
+  if (premature) {
+    slot.exit_code = static_cast<int>(ExitCode::kError);
+  } else if (!verdict.restart) {  // one that has nothing to be started again for is done
+    slot.exit_code = FinalCode(slot, result, early);
+  }
+  slot.never_joined ? CheckStart() : GiveUpStart(slot, "");
+}
+
+void Supervisor::GiveUpStart(const Slot& gone, const std::string& why) {
+  if (!CanStillStart()) return;
+  bool is_said = false;
+  for (auto& [member, slot] : slots_) {
+    if (slot.finished || slot.ending.has_value()) continue;
+    if (!std::exchange(is_said, true)) {
+      LOG(ERROR) << "ending the other workers, as the job can't start without member "
+                 << gone.member << why;
+    }
+    EndMember(slot, ExitCode::kLeft);
+    if (slot.child != nullptr) slot.child->Signal(SIGTERM);
+  }
+}
+
+void Supervisor::CheckStart() {
+  Slot* absent = nullptr;
+  bool somebody_waits = false;
+  for (auto& [member, slot] : slots_) {
+    if (slot.never_joined && absent == nullptr) absent = &slot;
+    somebody_waits = somebody_waits || (slot.asked_in && !slot.finished);
+  }
+  if (absent == nullptr || !somebody_waits || !CanStillStart()) return;
+  absent->exit_code = static_cast<int>(ExitCode::kError);
+  GiveUpStart(*absent, ", whose worker (RANK=" + std::to_string(absent->member) +
+                           ") ended with exit code 0 before it joined; let the program join on "
+                           "every rank, or start fewer of them (-n)");
+}
+
+int Supervisor::FinalCode(const Slot& slot, const ExitResult& result, bool early) const {
+  if (slot.ending.has_value()) {
+    // The worker needn't have heard of it, or not of all of it; and what it found may be worse.
+    const int ending = static_cast<int>(*slot.ending);
+    return result.signal == 0 ? Worse(ending, result.code) : ending;
+  }
+  if (result.signal == 0) return result.code;
+  const bool leaves = stopping_ || host_->agent(slot.member)->worker_leaves();
+  // A worker that was killed once the job's end was agreed on lost nothing.
+  if (job_ended_ && !early && !leaves) return static_cast<int>(ExitCode::kOk);
+  return static_cast<int>(leaves ? ExitCode::kLeft : ExitCode::kError);
+}
+
+void Supervisor::OnEnding(MemberId member, const rendezvous::Agent::Ending& ending) {
+  if (ending.outcome == rendezvous::Outcome::kLeft) {
+    LOG(INFO) << "member " << member << " has left the job";
+    return EndMember(slots_.at(member), ending.exit_code);
+  }
+  if (ending.outcome != rendezvous::Outcome::kEnded) {
+    if (stopping_) return;  // it ends as it was told to
+    const ExitCodeRow& row = FindExitCode(static_cast<int>(ending.exit_code));
+    std::string text = std::string(rendezvous::OutcomeName(ending.outcome)) + ": " + ending.reason;
+    if (!row.remedy.empty()) text += "; " + std::string(row.remedy);
+    // Members that end alike are told of once.
+    if (told_endings_.insert(text).second) LOG(ERROR) << "member " << member << ": " << text;
+    EndMember(slots_.at(member), ending.exit_code);
+    return;
+  }
+  if (std::exchange(job_ended_, true)) return;
+  for (auto& [id, slot] : slots_) {
+    // Whose part had ended before ends by itself.
+    if (slot.finished || slot.ending.has_value()) continue;
+    if (slot.child == nullptr) {
+      // It waits to be started again, and has nothing to be started for.
+      loop_.Cancel(slot.restart);
+      slot.finished = true;
+    } else if (host_->agent(id)->worker_left_early()) {
+      // It is ending by itself, and how is to be seen.
+      EndLater(slot);
+    } else if (host_->agent(id)->rank() < 0 && !host_->agent(id)->worker_leaves()) {
+      LOG(INFO) << "ending the worker of member " << id << ": the job ended before it was in";
+      slot.child->Signal(SIGKILL);
+    }
+  }
+}
+
+// Before the first world nothing is lost by ending, and waiting doesn't mend it; a job that trains
+// goes on without the one that differs.
+void Supervisor::OnMismatch(const Status& mismatch) {
+  if (host_ == nullptr || host_->has_started()) return;
+  LOG(ERROR) << mismatch.message() << "; "
+             << FindExitCode(static_cast<int>(ExitCode::kMismatch)).remedy;
+  for (auto& [member, slot] : slots_) {
+    EndMember(slot, ExitCode::kMismatch);
+    if (slot.child != nullptr) slot.child->Signal(SIGKILL);
+  }
+}
+
+void Supervisor::EndMember(Slot& slot, ExitCode code) {
+  if (slot.finished) return;
+  slot.ending = code;
+  if (slot.child == nullptr) {
+    loop_.Cancel(slot.restart);
+    slot.finished = true;
+    slot.exit_code = static_cast<int>(code);
+    return;
+  }
+  EndLater(slot);
+}
+
+void Supervisor::EndLater(Slot& slot) {
+  loop_.RunAfter(options_.grace, [this, &slot] { EndWorker(slot, "it didn't end by itself"); });
+}
+
+void Supervisor::EndWorker(Slot& slot, const std::string& reason, TimePoint heard) {
+  if (slot.child == nullptr) return;
+  LOG(WARNING) << "ending the worker of member " << slot.member << ": " << reason;
+  slot.child->Signal(SIGKILL);
+  if (slot.lost_at != TimePoint{}) return;
+  slot.lost_at = clock_.Now();
+  slot.ended_for = reason;
+  slot.heard_at = heard;
+}
+
+// Nothing is said of it: how it ended is, when it is reaped.
+void Supervisor::FinishOff(Slot& slot) {
+  if (slot.child == nullptr) return;
+  slot.child->Signal(SIGKILL);
+  if (slot.lost_at == TimePoint{}) slot.lost_at = clock_.Now();
+}
+
+void Supervisor::StopAll(int signal) {
+  const bool is_first = !std::exchange(stopping_, true);
+  if (is_first) {
+    LOG(INFO) << "stopping: signal " << signal;
+    loop_.RunAfter(options_.grace, [this] {
+      for (auto& [member, slot] : slots_) EndWorker(slot, "it was told to leave, and didn't");
+    });
+  }
+  for (auto& [member, slot] : slots_) {
+    loop_.Cancel(slot.restart);
+    if (slot.child != nullptr) {
+      // Who sends SIGTERM to a whole group, as timeout does, may well send it twice.
+      if (is_first && (signal == SIGTERM || signal == SIGINT)) {
+        AskToLeave(slot, signal);
+      } else if (signal != SIGTERM) {
+        slot.child->Signal(signal == SIGINT ? SIGKILL : signal);
+      }
+    } else if (!slot.finished) {
+      slot.finished = true;
+      slot.exit_code = static_cast<int>(ExitCode::kLeft);
+      host_->agent(member)->Leave();
+    }
+  }
+}
+
+// By a message rather than by the signal: a terminal's Ctrl-C reaches the workers too, and twice is
+// once too often.
+void Supervisor::AskToLeave(Slot& slot, int signal) {
+  rendezvous::Agent& agent = *host_->agent(slot.member);
+  agent.has_worker() ? agent.AskWorkerToLeave(options_.grace) : slot.child->Signal(signal);
+}
+
+}  // namespace closeranks::launcher

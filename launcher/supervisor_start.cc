@@ -1,0 +1,105 @@
+// How a worker comes to be, and how its death is noticed early.
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "closeranks/environment.h"
+#include "glog/logging.h"
+#include "launcher/supervisor.h"
+#include "net/link.h"
+#include "net/system_socket.h"
+#include "telemetry/records.h"
+
+namespace closeranks::launcher {
+
+Status Supervisor::StartWorker(Slot& slot) {
+  Status started = LaunchWorker(slot);
+  if (started.code() != StatusCode::kResourceExhausted) return started;
+  RestartPolicy::Verdict verdict = slot.policy.OnShortage(clock_.Now());
+  std::string what = "the worker of member " + std::to_string(slot.member) +
+                     " can't be started: " + started.message() + "; " + verdict.reason;
+  if (!verdict.restart) return ResourceExhausted(std::move(what));
+  LOG(WARNING) << what;
+  StartLater(slot, verdict.delay);
+  return OkStatus();
+}
+
+void Supervisor::StartLater(Slot& slot, Duration delay) {
+  slot.restart = loop_.RunAfter(delay, [this, &slot] {
+    Status started = StartWorker(slot);
+    if (started.ok()) return;
+    LOG(ERROR) << started;
+    slot.finished = true;
+    slot.exit_code = static_cast<int>(ExitCodeFor(started));
+    GiveUpStart(slot, "");
+  });
+}
+
+Status Supervisor::LaunchWorker(Slot& slot) {
+  ASSIGN_OR_RETURN(auto ends, net::SystemSocket::MakePair());
+  ChildProcess::Options child;
+  child.command = options_.command;
+  child.environment = {{"RANK", std::to_string(slot.member)},
+                       {"WORLD_SIZE", std::to_string(options_.host.starting_members)},
+                       {"LOCAL_RANK", std::to_string(slot.member - options_.host.members.front())}};
+  if (!options_.report_folder.empty()) {
+    child.environment.push_back({kReportVariable, options_.report_folder});
+  }
+  if (const std::optional<net::Address> first_host = FirstHost()) {
+    child.environment.push_back({"MASTER_ADDR", first_host->host});
+    child.environment.push_back({"MASTER_PORT", std::to_string(first_host->port)});
+  }
+  child.passed_fd = ends.second->Release();
+  child.passed_fd_variable = kAgentFdVariable;
+  // A program that uses select() is harmed by descriptors that it didn't reckon with.
+  child.open_files = worker_open_files_;
+  ASSIGN_OR_RETURN(slot.child,
+                   ChildProcess::Start(std::move(child), loop_,
+                                       [this, member = slot.member](std::string line, bool error) {
+                                         Print(error ? error_ : out_, member, line);
+                                       }));
+  slot.incarnation.clear();
+  slot.asked_in = false;
+  slot.ended_for.clear();
+  slot.lost_at = slot.heard_at = {};
+  telemetry::WorkerStartedEvent started;
+  started.member = slot.member;
+  started.pid = slot.child->pid();
+  events_->Write(ToRecord(started));
+  host_->agent(slot.member)
+      ->AttachWorker(std::make_unique<net::Link>(loop_, std::move(ends.first)));
+  return OkStatus();
+}
+
+std::optional<net::Address> Supervisor::FirstHost() const {
+  if (options_.host.members.front() == 0) return host_->advertised();
+  const rendezvous::Whereabouts& where = options_.host.whereabouts;
+  if (where.IsList()) return where.hosts.front();
+  return std::nullopt;
+}
+
+void Supervisor::OnLifeline(Slot& slot, std::unique_ptr<net::Socket> lifeline) {
+  if (lifeline == nullptr) return;
+  const int fd = lifeline->descriptor();
+  slot.lifelines.push_back(std::move(lifeline));
+  Status watched = loop_.Watch(fd, {.readable = true}, [this, &slot](net::Ready) {
+    DropLifelines(slot);
+    // Posted, so that a goodbye that came before is read before.
+    loop_.Post([this, &slot, pid = slot.child->pid()] {
+      if (slot.child == nullptr || slot.child->pid() != pid) return;
+      if (host_->agent(slot.member)->worker_ends()) return;
+      // Whatever made the thread end: now the process does, for certain.
+      FinishOff(slot);
+      host_->agent(slot.member)->WorkerDoomed();
+    });
+  });
+  if (!watched.ok()) slot.lifelines.pop_back();
+}
+
+void Supervisor::DropLifelines(Slot& slot) {
+  for (const auto& lifeline : slot.lifelines) loop_.Unwatch(lifeline->descriptor());
+  slot.lifelines.clear();
+}
+
+}  // namespace closeranks::launcher

@@ -1,0 +1,25 @@
+#include "tests/simulation/faults/fault.h"
+
+#include <array>
+
+namespace closeranks::simulation {
+
+std::span<const FaultKind> FaultKinds() {
+  static constexpr std::array<FaultKind, 12> kKinds = {{
+      {DrawKillWorker, false},
+      {DrawKillWorker, false},
+      {DrawKillAtPoint, false},
+      {DrawKillAtPoint, false},
+      {DrawKillHost, true},
+      {DrawStopWorker, false},
+      {DrawStopSupervisor, true},
+      {DrawCutLink, true},
+      {DrawClogLink, false},
+      {DrawResetLink, true},
+      {DrawSlowLink, false},
+      {DrawPartition, true},
+  }};
+  return kKinds;
+}
+
+}  // namespace closeranks::simulation

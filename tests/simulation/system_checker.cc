@@ -1,0 +1,75 @@
+#include "tests/simulation/system_checker.h"
+
+#include <sstream>
+
+#include "telemetry/report/ledger_count.h"
+
+namespace closeranks::simulation {
+namespace {
+
+std::string Milliseconds(Duration duration) {
+  return std::to_string(static_cast<int64_t>(ToMilliseconds(duration))) + " ms";
+}
+
+}  // namespace
+
+void SystemChecker::Entered(const std::string& worker, const rendezvous::Decision& decision,
+                            uint64_t weights_hash) {
+  lineages_.insert(decision.lineage);
+  std::ostringstream text;
+  text << decision;
+  const auto [known, is_new] =
+      generations_.emplace(Of{decision.lineage, decision.generation}, text.str());
+  if (!is_new && known->second != text.str()) {
+    Fail(worker + " is in another generation " + std::to_string(decision.generation) +
+         " than others: " + text.str() + ", not " + known->second);
+  }
+  Applied(worker, decision, decision.resume.applied, weights_hash);
+}
+
+void SystemChecker::Applied(const std::string& worker, const rendezvous::Decision& decision,
+                            StepNumber step, uint64_t weights_hash) {
+  const Generation reduced_in =
+      step == decision.resume.applied ? decision.resume.reduced_in : decision.generation;
+  const auto key = std::pair(Of{decision.lineage, step}, reduced_in);
+  const auto [known, is_new] = weights_.emplace(key, std::pair(weights_hash, worker));
+  if (!is_new && known->second.first != weights_hash) {
+    Fail(worker + " has other weights than " + known->second.second + " after step " +
+         std::to_string(step) + " of generation " + std::to_string(reduced_in));
+  }
+}
+
+void SystemChecker::Trained(const std::string& worker, uint64_t weights_hash) {
+  trained_[worker] = weights_hash;
+}
+
+void SystemChecker::Returned(const std::string& worker, const std::string& call, Duration took,
+                             Duration limit) {
+  if (took <= limit) return;
+  Fail(call + " of " + worker + " came back after " + Milliseconds(took) + ", its limit was " +
+       Milliseconds(limit));
+}
+
+void SystemChecker::CheckLedgers(Files& files, const std::string& folder, int samples, int epochs,
+                                 bool complete) {
+  auto counted = telemetry::CountLedgers(files, folder, {samples, epochs});
+  if (!counted.ok()) {
+    if (complete) Fail("the ledgers can't be counted: " + counted.status().message());
+    return;
+  }
+  if (!counted->conflicts.empty()) Fail("ledgers contradict: " + counted->conflicts.front().what);
+  if (counted->samples_duplicated > 0 || counted->out_of_range > 0) {
+    Fail("samples were repeated: " + telemetry::LedgerCountText(*counted));
+  }
+  if (complete && !counted->Sound()) {
+    Fail("samples were lost: " + telemetry::LedgerCountText(*counted));
+  }
+}
+
+void SystemChecker::CheckWeights(uint64_t expected) {
+  for (const auto& [worker, hash] : trained_) {
+    if (hash != expected) Fail(worker + " was trained to other weights than an undisturbed run");
+  }
+}
+
+}  // namespace closeranks::simulation

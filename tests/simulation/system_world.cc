@@ -1,0 +1,268 @@
+#include "tests/simulation/system_world.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <utility>
+
+#include "collectives/simulated_world.h"
+#include "elastic/parts.h"
+#include "elastic/toy_replica.h"
+#include "glog/logging.h"
+
+namespace closeranks::simulation {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr uint16_t kPort = 29400;
+constexpr char kFolder[] = "run";
+constexpr Duration kQuorumTimeout = seconds(5);
+constexpr Duration kJoinTimeout = seconds(20);
+// After the last fault: everything that waits for a limit has come to it by then, several times.
+constexpr Duration kPatience = seconds(200);
+
+}  // namespace
+
+SystemWorld::SystemWorld(Options options)
+    : options_(std::move(options)), world_(options_.seed), fabric_(world_) {
+  DrawJob();
+  DrawFaults();
+}
+
+SystemWorld::~SystemWorld() {
+  for (Host& host : hosts_) host.supervisor.reset();
+  dead_.clear();
+}
+
+void SystemWorld::DrawJob() {
+  Random& random = world_.random();
+  shape_.hosts = 2 + static_cast<int>(random.Below(3));
+  shape_.members_per_host = random.OneIn(3) ? 2 : 1;
+  shape_.is_wild = random.OneIn(2);
+  shape_.spared = static_cast<MemberId>(random.Below(shape_.members()));
+  workload_.batch = 1 + static_cast<int>(random.Below(9));
+  workload_.samples = workload_.batch + static_cast<int>(random.Below(30));
+  workload_.epochs = 1 + static_cast<int>(random.Below(3));
+  if (random.OneIn(2)) workload_.logical_shards = 1 + static_cast<int>(random.Below(12));
+  workload_.weights_seed = random.Next();
+  workload_.slowest_part = milliseconds(1) * static_cast<int>(1 + random.Below(60));
+  workload_.slowest_update = milliseconds(random.Below(5));
+  hosts_.resize(shape_.hosts);
+}
+
+void SystemWorld::DrawFaults() {
+  Random& random = world_.random();
+  const int count = static_cast<int>(random.Below(7));
+  const Duration stretch = milliseconds(1) * static_cast<int>(1 + random.Below(2000));
+  while (static_cast<int>(schedule_.size()) < count) {
+    const std::span<const FaultKind> kinds = FaultKinds();
+    const FaultKind& kind = kinds[random.Below(kinds.size())];
+    if (kind.only_wild && !shape_.is_wild) continue;
+    const Duration longest = shape_.is_wild ? Duration(seconds(4)) : Duration(milliseconds(300));
+    schedule_.push_back({world_.DrawBetween({}, stretch), world_.DrawBetween({}, longest),
+                         kind.draw(random, shape_)});
+  }
+}
+
+void SystemWorld::ScheduleFaults() {
+  for (int i = 0; i < static_cast<int>(schedule_.size()); ++i) {
+    if (options_.only_faults.has_value() && !options_.only_faults->contains(i)) continue;
+    Scheduled& scheduled = schedule_[i];
+    world_.RunAfter(scheduled.begin, [this, &scheduled] {
+      Trace("fault: " + scheduled.fault->Text());
+      scheduled.fault->Begin(*this);
+      world_.RunAfter(scheduled.length, [this, &scheduled] {
+        Trace("over: " + scheduled.fault->Text());
+        scheduled.fault->End(*this);
+      });
+    });
+  }
+}
+
+SystemWorld::Result SystemWorld::Run() {
+  const TimePoint begin = world_.Now();
+  CHECK(disk_.MakeFolder(kFolder).ok());
+  for (int host = 0; host < shape_.hosts; ++host) {
+    world_.RunAfter(world_.DrawBetween({}, milliseconds(300)), [this, host] { StartHost(host); });
+  }
+  ScheduleFaults();
+  Duration last{};
+  for (const Scheduled& scheduled : schedule_) {
+    last = std::max(last, scheduled.begin + scheduled.length);
+  }
+  const auto is_over = [this] { return IsOver(); };
+  if (!world_.RunUntilTrue(is_over, last + milliseconds(400))) {
+    EndFaults();
+    if (!world_.RunUntilTrue(is_over, kPatience)) {
+      for (int host = 0; host < shape_.hosts; ++host) {
+        if (!hosts_[host].is_over) {
+          checker_.Fail("host " + std::to_string(host) + " doesn't come to an end");
+        }
+      }
+    }
+  }
+  Judge();
+  Result result;
+  result.violation = checker_.violation();
+  for (const Scheduled& scheduled : schedule_) {
+    result.faults.push_back(
+        "after " + std::to_string(static_cast<int>(ToMilliseconds(scheduled.begin))) + " ms, for " +
+        std::to_string(static_cast<int>(ToMilliseconds(scheduled.length))) +
+        " ms: " + scheduled.fault->Text());
+  }
+  result.took = world_.Now() - begin;
+  result.events = world_.events_run();
+  result.generations = checker_.generations();
+  result.steps = checker_.steps();
+  result.is_trained = checker_.trained() > 0;
+  return result;
+}
+
+std::string SystemWorld::HostName(int host) const { return "10.0.0." + std::to_string(host + 1); }
+
+void SystemWorld::StartHost(int index) {
+  Host& host = hosts_[index];
+  if (host.supervisor != nullptr || host.is_over) return;
+  rendezvous::AgentHost::Options options;
+  options.starting_members = shape_.members();
+  options.listen = net::Address::Ip(HostName(index), kPort);
+  for (int other = 0; other < shape_.hosts; ++other) {
+    std::vector<MemberId> members;
+    for (int i = 0; i < shape_.members_per_host; ++i) {
+      members.push_back(other * shape_.members_per_host + i);
+    }
+    if (other == index) {
+      options.members = std::move(members);
+    } else {
+      options.peers.push_back(std::move(members));
+      options.whereabouts.hosts.push_back(net::Address::Ip(HostName(other), kPort));
+    }
+  }
+  options.membership = rendezvous::MembershipOptions::BetweenPods();
+  options.membership.quorum_timeout = kQuorumTimeout;
+  options.membership.join_timeout = kJoinTimeout;
+  Trace("host " + std::to_string(index) + " starts");
+  const SimulatedWorker::Surroundings surroundings{
+      fabric_, disk_, checker_, workload_,
+      [this](SimulatedWorker& worker, Point point) { OnPoint(worker, point); }};
+  host.supervisor = std::make_unique<SimulatedSupervisor>(surroundings, HostName(index),
+                                                          host.starts++, std::move(options));
+}
+
+SimulatedSupervisor* SystemWorld::supervisor(int host) { return hosts_[host].supervisor.get(); }
+
+SimulatedWorker* SystemWorld::worker(MemberId member) {
+  SimulatedSupervisor* supervisor = this->supervisor(shape_.HostOf(member));
+  return supervisor == nullptr ? nullptr : supervisor->worker(member);
+}
+
+void SystemWorld::KillWorker(MemberId member) {
+  SimulatedWorker* worker = this->worker(member);
+  if (worker == nullptr || !worker->is_alive()) return;
+  Trace(worker->name() + " is killed");
+  worker->Kill();
+  supervisor(shape_.HostOf(member))->OnWorkerKilled(member);
+}
+
+void SystemWorld::KillHost(int index, Duration down) {
+  Host& host = hosts_[index];
+  if (host.supervisor == nullptr || host.is_over) return;
+  Trace("host " + std::to_string(index) + " is killed");
+  host.supervisor->Kill();
+  dead_.push_back(std::move(host.supervisor));
+  world_.RunAfter(Duration::zero(), [this] { dead_.clear(); });
+  world_.RunAfter(down, [this, index] { StartHost(index); });
+}
+
+void SystemWorld::StrikeAt(MemberId member, Point point, int nth,
+                           std::function<void(SimulatedWorker&)> strike) {
+  strikes_.push_back({member, point, nth, std::move(strike)});
+}
+
+void SystemWorld::OnPoint(SimulatedWorker& worker, Point point) {
+  if (options_.trace) Trace(worker.name() + " " + std::string(PointName(point)));
+  for (size_t i = 0; i < strikes_.size(); ++i) {
+    Strike& strike = strikes_[i];
+    if (strike.member != worker.member() || strike.point != point || --strike.left > 0) continue;
+    const auto action = std::move(strike.action);
+    strikes_.erase(strikes_.begin() + static_cast<ptrdiff_t>(i));
+    return action(worker);
+  }
+}
+
+void SystemWorld::EndFaults() {
+  faults_are_over_ = true;
+  strikes_.clear();
+  fabric_.HealEverything();
+  for (int host = 0; host < shape_.hosts; ++host) {
+    if (hosts_[host].supervisor == nullptr) continue;
+    fabric_.Continue(hosts_[host].supervisor->process());
+    for (MemberId member : hosts_[host].supervisor->members()) {
+      if (SimulatedWorker* worker = this->worker(member)) fabric_.Continue(worker->process());
+    }
+  }
+  Trace("all faults are over");
+}
+
+bool SystemWorld::IsOver() {
+  if (!checker_.violation().empty()) return true;
+  bool over = true;
+  for (int index = 0; index < shape_.hosts; ++index) {
+    Host& host = hosts_[index];
+    if (host.supervisor != nullptr && host.supervisor->has_ended()) {
+      host.is_over = true;
+      host.exit_codes = host.supervisor->exit_codes();
+      for (ExitCode code : host.exit_codes) {
+        Trace("host " + std::to_string(index) + " ends with " +
+              std::to_string(static_cast<int>(code)));
+      }
+      host.supervisor.reset();
+    }
+    over = over && host.is_over;
+  }
+  return over;
+}
+
+void SystemWorld::Judge() {
+  const bool is_trained = checker_.trained() > 0;
+  if (!shape_.is_wild && !is_trained) checker_.Fail("the run didn't come to its end");
+  if (checker_.lineages() == 1) {
+    checker_.CheckLedgers(disk_, kFolder, workload_.samples, workload_.epochs, is_trained);
+  }
+  checker_.CheckWeights(UndisturbedWeights());
+}
+
+// Of one rank that nothing happens to, without anything of elastic/ but the model.
+uint64_t SystemWorld::UndisturbedWeights() const {
+  closeranks::SimulatedWorld alone(1, 1);
+  const std::shared_ptr<Communicator> communicator = alone.MakeCommunicator(0, 1);
+  elastic::ToyReplica replica(workload_.weights_seed, workload_.logical_shards);
+  elastic::ToyBatches batches(workload_.samples, workload_.batch, workload_.epochs);
+  for (StepNumber step = 1; step <= batches.steps(); ++step) {
+    const auto batch = batches.Get(step);
+    const std::vector<int64_t> ids(batch.ids.begin(), batch.ids.end());
+    const elastic::Division division{static_cast<int>(ids.size()), workload_.logical_shards};
+    const std::vector<elastic::Parts> of_ranks = elastic::DivideBatch(division, 1);
+    replica.BeginStep(step);
+    replica.BeginReduction(communicator, elastic::ShardOwners(division, of_ranks));
+    for (const elastic::Part& part : of_ranks.front()) {
+      replica.BeginPart(step, part, false);
+      replica.Compute(step, std::span(ids).subspan(part.begin, part.size()));
+      replica.EndPart();
+    }
+    replica.StartReduction();
+    CHECK(replica.FinishReduction().ok());
+    replica.Apply(step);
+  }
+  return replica.WeightsHash();
+}
+
+void SystemWorld::Trace(const std::string& what) {
+  if (!options_.trace) return;
+  std::printf("%10.3f ms  %s\n", ToMilliseconds(world_.Now().time_since_epoch()) - 3600e3,
+              what.c_str());
+}
+
+}  // namespace closeranks::simulation
