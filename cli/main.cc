@@ -5,6 +5,7 @@
 
 #include "base/exit_code.h"
 #include "base/files.h"
+#include "cli/checkpoint_command.h"
 #include "cli/count_samples_command.h"
 #include "cli/report_command.h"
 #include "cli/run_command.h"
@@ -17,7 +18,8 @@ constexpr char kUsage[] =
     "usage: closeranks COMMAND [FLAGS]\n\n"
     "  run            start workers on this host and keep them going\n"
     "  report         turn a run's records into report.json, report.html and a table\n"
-    "  count-samples  count from the ledgers which samples were lost or repeated\n\n"
+    "  count-samples  count from the ledgers which samples were lost or repeated\n"
+    "  checkpoint     list and verify a run's checkpoints\n\n"
     "closeranks COMMAND --help says more; closeranks --version says which build this is.\n";
 
 int Main(const std::vector<std::string>& words) {
@@ -30,6 +32,9 @@ int Main(const std::vector<std::string>& words) {
   }
   if (name == "count-samples") {
     return static_cast<int>(CountSamplesCommand(arguments, files, std::cout, std::cerr));
+  }
+  if (name == "checkpoint") {
+    return static_cast<int>(CheckpointCommand(arguments, files, std::cout, std::cerr));
   }
   if (name == "help" || name == "--help" || name == "-h") {
     std::cout << kUsage;

@@ -60,6 +60,9 @@ DEFINE_string(
     report, "",
     "folder for the run's records, which takes the place of an earlier run's; the program's "
     "--report is the same by default; give each host its own");
+DEFINE_bool(keep_ledgers, false,
+            "the ledgers that are in the folder of --report stay: for a run that goes on from a "
+            "checkpoint, so that the samples of all its starts can be counted");
 DEFINE_bool(progress, false, "show one line with the run's progress");
 DEFINE_double(join_timeout, 300, "seconds within which all members must have come");
 DEFINE_double(quorum_timeout, 60, "seconds to wait for a quorum of members once it is lost");
@@ -294,6 +297,7 @@ Result<launcher::Supervisor::Options> SupervisorOptions(std::vector<std::string>
   }
   ASSIGN_OR_RETURN(options.grace, Seconds("grace", FLAGS_grace, true));
   options.report_folder = FLAGS_report;
+  options.keep_ledgers = FLAGS_keep_ledgers;
   options.live_line = FLAGS_progress;
   return options;
 }

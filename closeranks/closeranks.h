@@ -6,5 +6,6 @@
 #include "closeranks/error.h"     // IWYU pragma: export
 #include "closeranks/job.h"       // IWYU pragma: export
 #include "closeranks/training.h"  // IWYU pragma: export
+#include "elastic/state.h"        // IWYU pragma: export
 
 #endif  // CLOSERANKS_CLOSERANKS_CLOSERANKS_H_

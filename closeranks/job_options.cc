@@ -1,5 +1,6 @@
 #include "closeranks/job_options.h"
 
+#include <charconv>
 #include <filesystem>
 
 #include "closeranks/command_line.h"
@@ -15,6 +16,17 @@ DEFINE_uint64(seed, 1, "of the initial weights, the order of samples and dropout
 DEFINE_int32(threads, 1, "CPU threads of libtorch in each worker");
 DEFINE_string(report, "",
               "folder for events and ledgers; by default that of 'closeranks run', if it has one");
+DEFINE_string(
+    checkpoint_folder, "",
+    "folder for checkpoints, the same on all hosts: the run can go on from them when it is "
+    "started again; empty: none are written");
+DEFINE_int64(checkpoint_every, 0,
+             "steps from one checkpoint to the next; 0: only at the end of the run, and when "
+             "SIGUSR1 asks for one");
+DEFINE_int32(keep_checkpoints, 2, "how many stay; older ones are removed");
+DEFINE_string(resume, "auto",
+              "what a start of the run goes on from: auto (the newest checkpoint that is whole, or "
+              "nothing where there is none), never, or the checkpoint of a STEP");
 DEFINE_double(timeout, 60, "seconds after which a collective gives up");
 DEFINE_string(transport, "auto",
               "how ranks talk: auto (shm on one host, tcp between hosts), tcp, or shm, "
@@ -25,6 +37,37 @@ namespace {
 
 Status Unexpected(const std::string& flag, const std::string& value, const std::string& expected) {
   return InvalidArgument("--" + flag + "=" + value + ": expected " + expected);
+}
+
+Status ReadCheckpointFlags(JobOptions& options) {
+  options.checkpoint_folder = FLAGS_checkpoint_folder;
+  if (options.checkpoint_folder.empty()) {
+    for (const char* flag : {"checkpoint_every", "keep_checkpoints", "resume"}) {
+      if (google::GetCommandLineFlagInfoOrDie(flag).is_default) continue;
+      return InvalidArgument("--" + std::string(flag) + " needs --checkpoint-folder");
+    }
+  }
+  if (FLAGS_checkpoint_every < 0) {
+    return Unexpected("checkpoint-every", std::to_string(FLAGS_checkpoint_every), "steps, or 0");
+  }
+  options.checkpoint_every = static_cast<StepNumber>(FLAGS_checkpoint_every);
+  if (FLAGS_keep_checkpoints < 1) {
+    return Unexpected("keep-checkpoints", std::to_string(FLAGS_keep_checkpoints), "1 or more");
+  }
+  options.keep_checkpoints = FLAGS_keep_checkpoints;
+  if (FLAGS_resume == "auto") return OkStatus();
+  if (FLAGS_resume == "never") {
+    options.resume.kind = elastic::Resume::Kind::kNothing;
+    return OkStatus();
+  }
+  StepNumber& step = options.resume.step;
+  const char* end = FLAGS_resume.data() + FLAGS_resume.size();
+  auto parsed = std::from_chars(FLAGS_resume.data(), end, step);
+  if (parsed.ec != std::errc() || parsed.ptr != end || step == 0) {
+    return Unexpected("resume", FLAGS_resume, "auto, never or the step of a checkpoint");
+  }
+  options.resume.kind = elastic::Resume::Kind::kStep;
+  return OkStatus();
 }
 
 }  // namespace
@@ -68,6 +111,7 @@ Result<JobOptions> ParseJobOptions(int* argc, char*** argv) {
   } else {
     return Unexpected("transport", FLAGS_transport, "auto, shm or tcp");
   }
+  RETURN_IF_ERROR(ReadCheckpointFlags(options));
   ASSIGN_OR_RETURN(options.environment, ReadEnvironment());
   options.report_folder =
       FLAGS_report.empty() ? options.environment.report_folder.value_or("") : FLAGS_report;

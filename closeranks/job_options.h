@@ -5,8 +5,10 @@
 #include <string>
 
 #include "base/clock.h"
+#include "base/member.h"
 #include "base/status.h"
 #include "closeranks/environment.h"
+#include "elastic/checkpoint/checkpointer.h"
 
 namespace closeranks {
 
@@ -17,8 +19,12 @@ struct JobOptions {
   Mode mode = Mode::kFast;
   int logical_shards = 0;  // 0 in fast mode
   uint64_t seed = 1;
-  int threads = 1;                              // of libtorch, in each worker
-  std::string report_folder;                    // empty: no events, no ledger
+  int threads = 1;                  // of libtorch, in each worker
+  std::string report_folder;        // empty: no events, no ledger
+  std::string checkpoint_folder;    // empty: no checkpoints
+  StepNumber checkpoint_every = 0;  // steps; 0: at the end, and when asked
+  int keep_checkpoints = 2;
+  elastic::Resume resume;
   Duration timeout = std::chrono::seconds(60);  // of a collective
   TransportChoice transport = TransportChoice::kAuto;
   Environment environment;

@@ -2,17 +2,12 @@
 
 #include <ATen/ATen.h>
 #include <openssl/evp.h>
-#include <torch/serialize/input-archive.h>
-#include <torch/serialize/output-archive.h>
 #include <torch/utils.h>
 
 #include <algorithm>
 #include <array>
 #include <cstdio>
-#include <cstring>
-#include <sstream>
 
-#include "base/bytes.h"
 #include "base/random.h"
 #include "closeranks/error.h"
 
@@ -31,8 +26,18 @@ std::vector<at::Tensor> Trained(const torch::nn::Module& model) {
   return parameters;
 }
 
-std::string_view BytesOf(const at::Tensor& tensor) {
-  return {static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes()};
+// In order of their names.
+std::vector<std::pair<std::string, at::Tensor>> NamedParameters(const torch::nn::Module& model) {
+  std::vector<std::pair<std::string, at::Tensor>> parameters;
+  for (const auto& item : model.named_parameters()) {
+    if (!item.value().is_contiguous()) {
+      throw Error(InvalidArgument("the parameter '" + item.key() + "' isn't contiguous"));
+    }
+    parameters.emplace_back(item.key(), item.value());
+  }
+  std::sort(parameters.begin(), parameters.end(),
+            [](const auto& a, const auto& b) { return a.first < b.first; });
+  return parameters;
 }
 
 }  // namespace
@@ -41,15 +46,12 @@ ModelReplica::ModelReplica(torch::nn::Module& model, torch::optim::Optimizer& op
                            uint64_t seed, int logical_shards)
     : optimizer_(optimizer),
       seed_(seed),
+      parameters_(NamedParameters(model)),
+      model_state_(parameters_),
+      optimizer_state_(optimizer, parameters_),
       reducer_(Trained(model), {.logical_shards = logical_shards}) {
-  for (const auto& item : model.named_parameters()) {
-    if (!item.value().is_contiguous()) {
-      throw Error(InvalidArgument("the parameter '" + item.key() + "' isn't contiguous"));
-    }
-    parameters_.emplace_back(item.key(), item.value());
-  }
-  std::sort(parameters_.begin(), parameters_.end(),
-            [](const auto& a, const auto& b) { return a.first < b.first; });
+  state_.Add("model.", model_state_);
+  state_.Add("optimizer.", optimizer_state_);
 }
 
 void ModelReplica::BeginStep(StepNumber step) { reducer_.BeginStep(step); }
@@ -86,49 +88,6 @@ std::vector<elastic::Buffer> ModelReplica::ReducedGradients(StepNumber step) {
     buffers.push_back({bytes.data(), bytes.size() / SizeOf(type), type});
   }
   return buffers;
-}
-
-std::string ModelReplica::SaveState() {
-  ByteWriter writer;
-  writer.Put(static_cast<uint32_t>(parameters_.size()));
-  for (const auto& [name, tensor] : parameters_) {
-    writer.PutString(name);
-    writer.PutString(BytesOf(tensor));
-  }
-  torch::serialize::OutputArchive archive;
-  optimizer_.save(archive);
-  std::ostringstream optimizer_state;
-  archive.save_to(optimizer_state);
-  writer.PutString(optimizer_state.str());
-  return std::move(writer).bytes();
-}
-
-Status ModelReplica::LoadState(std::string_view state) {
-  ByteReader reader(state);
-  std::vector<std::string> values(reader.GetCount(2 * sizeof(uint32_t)));
-  if (values.size() != parameters_.size()) {
-    return Internal("the received state has " + std::to_string(values.size()) +
-                    " parameters instead of " + std::to_string(parameters_.size()));
-  }
-  for (size_t i = 0; i < values.size(); ++i) {
-    std::string name = reader.GetString();
-    values[i] = reader.GetString();
-    if (name != parameters_[i].first || values[i].size() != parameters_[i].second.nbytes()) {
-      return Internal("the received state has " + std::to_string(values[i].size()) + " bytes of '" +
-                      name + "' instead of " + std::to_string(parameters_[i].second.nbytes()) +
-                      " of '" + parameters_[i].first + "'");
-    }
-  }
-  std::string optimizer_state = reader.GetString();
-  if (!reader.AtEnd()) return Internal("the received state is cut off");
-  std::istringstream stream(optimizer_state);
-  torch::serialize::InputArchive archive;
-  archive.load_from(stream);
-  optimizer_.load(archive);
-  for (size_t i = 0; i < values.size(); ++i) {
-    std::memcpy(parameters_[i].second.mutable_data_ptr(), values[i].data(), values[i].size());
-  }
-  return OkStatus();
 }
 
 uint64_t ModelReplica::WeightsHash() const {

@@ -10,8 +10,11 @@
 #include <utility>
 #include <vector>
 
+#include "closeranks/optimizer_state.h"
+#include "closeranks/tensor_state.h"
 #include "ddp/reducer.h"
 #include "elastic/replica.h"
+#include "elastic/state.h"
 
 namespace closeranks {
 
@@ -34,8 +37,11 @@ class ModelReplica final : public elastic::Replica {
   Status FinishReduction() override;
   void Apply(StepNumber step) override;
   std::vector<elastic::Buffer> ReducedGradients(StepNumber step) override;
-  std::string SaveState() override;
-  Status LoadState(std::string_view state) override;
+  // "model." and the name of each parameter, and "optimizer." and what the optimizer keeps.
+  std::vector<elastic::Piece> Pieces() override { return state_.Pieces(); }
+  Result<std::function<void()>> PrepareLoad(std::span<const elastic::Piece> pieces) override {
+    return state_.PrepareLoad(pieces);
+  }
   // The first 16 digits of WeightsSha256.
   uint64_t WeightsHash() const override;
 
@@ -48,6 +54,9 @@ class ModelReplica final : public elastic::Replica {
   torch::optim::Optimizer& optimizer_;
   uint64_t seed_;
   std::vector<std::pair<std::string, at::Tensor>> parameters_;  // by name
+  TensorState model_state_;
+  OptimizerState optimizer_state_;
+  elastic::RunState state_;  // of both
   ddp::Reducer reducer_;
 };
 

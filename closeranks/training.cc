@@ -2,16 +2,21 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <ctime>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "closeranks/checkpoint_signal.h"
 #include "closeranks/error.h"
 #include "closeranks/job.h"
 #include "closeranks/model_replica.h"
 #include "closeranks/optimizer_settings.h"
 #include "closeranks/training_observer.h"
 #include "ddp/sample_order.h"
+#include "elastic/checkpoint/background.h"
+#include "elastic/checkpoint/checkpointer.h"
 #include "elastic/step_loop.h"
 #include "elastic/worker.h"
 #include "telemetry/records.h"
@@ -88,6 +93,8 @@ class Training::Impl {
     options.report_entered = [&worker](Generation generation) { worker.ReportEntered(generation); };
     options.leaves = [&worker] { return worker.leaves(); };
     options.report_leaving = [&worker] { worker.ReportLeaving(); };
+    options.owners = owners_;
+    options.checkpointer = MakeCheckpointer(plan);
     loop_.emplace(worker.gate(), replica_, *batches_, OpenLedger(), *observer_, job_.clock(),
                   std::move(options));
     ThrowIfError(worker.Join(Configuration(plan)));
@@ -105,6 +112,18 @@ class Training::Impl {
     return false;
   }
 
+  void Register(std::string_view name, elastic::StateOwner& owner) {
+    if (loop_.has_value()) throw Error(InvalidArgument("Register comes before Steps"));
+    std::string prefix = "user." + std::string(name) + ".";
+    for (const auto& [other, registered] : owners_) {
+      if (other.starts_with(prefix) || prefix.starts_with(other)) {
+        throw Error(InvalidArgument("'" + std::string(name) + "' and '" + other +
+                                    "' can't both be registered"));
+      }
+    }
+    owners_.emplace_back(std::move(prefix), &owner);
+  }
+
   elastic::StepLoop& loop() { return *loop_; }
   Step& step() { return step_; }
 
@@ -115,6 +134,33 @@ class Training::Impl {
         files_, telemetry::LedgerPath(job_.options().report_folder, job_.worker().process())));
   }
 
+  // Null without a folder.
+  elastic::Checkpointer* MakeCheckpointer(const Plan& plan) {
+    const JobOptions& options = job_.options();
+    if (options.checkpoint_folder.empty()) return nullptr;
+    HandleCheckpointSignal();
+    background_ = std::make_unique<elastic::BackgroundThread>();
+    elastic::Checkpointer::Options checkpoints;
+    checkpoints.every = options.checkpoint_every;
+    checkpoints.keep = options.keep_checkpoints;
+    checkpoints.resume = options.resume;
+    // What the meaning of a step and of its samples rests on.
+    checkpoints.run = "samples=" + std::to_string(plan.samples) +
+                      " batch=" + std::to_string(plan.batch) +
+                      " logical_shards=" + std::to_string(options.logical_shards) +
+                      " seed=" + std::to_string(options.seed);
+    checkpoints.asked = TakeCheckpointSignal;
+    checkpoints.seconds_since_1970 = [] { return static_cast<int64_t>(std::time(nullptr)); };
+    checkpointer_.emplace(elastic::CheckpointStore(files_, options.checkpoint_folder), *background_,
+                          std::move(checkpoints));
+    return &*checkpointer_;
+  }
+
+  std::string CheckpointInterval() const {
+    if (job_.options().checkpoint_folder.empty()) return "never";
+    return std::to_string(job_.options().checkpoint_every);
+  }
+
   // What must be equal on every rank, as the handshake compares it: words that it can name.
   std::string Configuration(const Plan& plan) const {
     return "samples=" + std::to_string(plan.samples) + " batch=" + std::to_string(plan.batch) +
@@ -123,7 +169,8 @@ class Training::Impl {
            " seed=" + std::to_string(job_.options().seed) +
            " threads=" + std::to_string(job_.options().threads) +
            " transport=" + TransportName(job_.options().transport) +
-           " parameters=" + replica_.Fingerprint() + " " + optimizer_settings_;
+           " checkpoint_every=" + CheckpointInterval() + " parameters=" + replica_.Fingerprint() +
+           " " + optimizer_settings_;
   }
 
   void WriteStart(const Plan& plan) {
@@ -156,6 +203,9 @@ class Training::Impl {
   Step step_;
   std::optional<PlannedBatches> batches_;
   std::optional<TrainingObserver> observer_;
+  std::vector<std::pair<std::string, elastic::StateOwner*>> owners_;
+  std::unique_ptr<elastic::BackgroundThread> background_;
+  std::optional<elastic::Checkpointer> checkpointer_;
   std::optional<elastic::StepLoop> loop_;
 };
 
@@ -222,6 +272,10 @@ Training::Training(Job& job, torch::nn::Module& model, torch::optim::Optimizer& 
     : impl_(std::make_unique<Impl>(job, model, optimizer)) {}
 
 Training::~Training() = default;
+
+void Training::Register(std::string_view name, elastic::StateOwner& owner) {
+  impl_->Register(name, owner);
+}
 
 StepRange Training::Steps(Plan plan) {
   impl_->Begin(this, plan);

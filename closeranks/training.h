@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string_view>
 
 #include "base/member.h"
 
@@ -32,6 +33,10 @@ class Optimizer;
 }
 
 namespace closeranks {
+
+namespace elastic {
+class StateOwner;
+}
 
 class Job;
 class Training;
@@ -130,6 +135,11 @@ class Training {
   ~Training();
   Training(const Training&) = delete;
   Training& operator=(const Training&) = delete;
+
+  // State of the program's own (a schedule, a scaler, what a sampler remembers) that moves with the
+  // model: to who joins, and into checkpoints. Under a name of its own, before Steps, on every
+  // rank; `owner` outlives this.
+  void Register(std::string_view name, elastic::StateOwner& owner);
 
   // The loop ends when every step is applied on every rank. Once for each Training.
   StepRange Steps(Plan plan);

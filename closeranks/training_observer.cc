@@ -21,7 +21,8 @@ void TrainingObserver::OnWorld(const elastic::ConnectedWorld& connected, const E
   // Whoever enters a running job knows no world before; it knows only of itself that it is new.
   if (world_.size() == 0) {
     first_world_ = job_.clock().Now();
-    if (entry.resumed_from > 0) event.joined_members.push_back(job_.worker().process().member);
+    if (connected.decision->resume.applied > 0)
+      event.joined_members.push_back(job_.worker().process().member);
   } else {
     for (const MemberProcess& process : world.ranks) {
       if (world_.RankOf(process) < 0) event.joined_members.push_back(process.member);

@@ -35,6 +35,10 @@ Result<Ledger> Ledger::Open(Files& files, const std::string& path) {
   return ledger;
 }
 
+void Ledger::BeginLineage(const Lineage& lineage) {
+  lineage_ = telemetry::LineageLine(lineage.number, lineage.parent, lineage.step);
+}
+
 void Ledger::Applied(StepNumber step, Generation generation, int epoch,
                      std::span<const int64_t> ids) {
   if (file_ == nullptr) return;
@@ -43,10 +47,11 @@ void Ledger::Applied(StepNumber step, Generation generation, int epoch,
 
 Status Ledger::Stable(StepNumber step) {
   while (!unstable_.empty() && unstable_.front().step <= step) {
-    if (Status written = file_->Append(unstable_.front().text); !written.ok()) {
+    if (Status written = file_->Append(lineage_ + unstable_.front().text); !written.ok()) {
       return ResourceExhausted(written.message() +
                                "; make room there, or choose another folder for the records");
     }
+    lineage_.clear();
     unstable_.pop_front();
   }
   return OkStatus();

@@ -16,6 +16,7 @@
 #include "base/files.h"
 #include "base/member.h"
 #include "base/status.h"
+#include "elastic/lineage.h"
 
 namespace closeranks::elastic {
 
@@ -50,6 +51,8 @@ class Ledger {
   Ledger() = default;
   static Result<Ledger> Open(Files& files, const std::string& path);
 
+  // Once, before the first step, where there are checkpoints.
+  void BeginLineage(const Lineage& lineage);
   // A step that was applied here; not written yet, as it may still turn out never to have happened.
   void Applied(StepNumber step, Generation generation, int epoch, std::span<const int64_t> ids);
   // Every listed worker holds `step`: it and what is before it is written. kResourceExhausted
@@ -64,6 +67,7 @@ class Ledger {
     std::string text;
   };
   std::unique_ptr<AppendFile> file_;
+  std::string lineage_;  // to be written before the first step
   std::deque<Line> unstable_;
 };
 

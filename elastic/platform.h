@@ -28,6 +28,8 @@ class Platform {
   virtual const Clock& clock() const = 0;
   // Callable from any thread.
   virtual Random& random() = 0;
+  // What is read again while the job runs: keys and certificates.
+  virtual Files& files() = 0;
   virtual std::unique_ptr<Condition> MakeCondition() = 0;
   virtual std::unique_ptr<net::LoopThread> StartLoopThread(const std::string& name) = 0;
   virtual std::unique_ptr<collectives::DescriptorWatch> MakeDescriptorWatch() = 0;
@@ -40,8 +42,6 @@ class Platform {
   virtual std::unique_ptr<net::Network> MakeNetwork(net::Loop& loop) = 0;
   // Processes with the same one can share memory.
   virtual std::string host() const = 0;
-  // Where keys and certificates are read.
-  virtual Files& files() = 0;
   // As many as an early notice of this process's death needs; fewer where the kernel refuses.
   virtual std::vector<std::unique_ptr<Lifeline>> MakeLifelines() = 0;
   virtual telemetry::FlightRecorder::Kind flight_kind() const = 0;
@@ -54,6 +54,7 @@ class SystemPlatform final : public Platform {
 
   const Clock& clock() const override { return clock_; }
   Random& random() override { return random_; }
+  Files& files() override { return files_; }
   std::unique_ptr<Condition> MakeCondition() override;
   std::unique_ptr<net::LoopThread> StartLoopThread(const std::string& name) override;
   std::unique_ptr<collectives::DescriptorWatch> MakeDescriptorWatch() override;
@@ -62,7 +63,6 @@ class SystemPlatform final : public Platform {
   Duration spin() const override { return collectives::Engine::Options{}.spin; }
   std::unique_ptr<net::Network> MakeNetwork(net::Loop& loop) override;
   std::string host() const override;
-  Files& files() override { return files_; }
   std::vector<std::unique_ptr<Lifeline>> MakeLifelines() override;
   telemetry::FlightRecorder::Kind flight_kind() const override {
     return telemetry::FlightRecorder::Kind::kShared;

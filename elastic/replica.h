@@ -6,15 +6,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <span>
-#include <string>
-#include <string_view>
 #include <vector>
 
 #include "base/member.h"
 #include "base/status.h"
 #include "collectives/communicator.h"
 #include "elastic/parts.h"
+#include "elastic/state.h"
 
 namespace closeranks::elastic {
 
@@ -25,11 +23,10 @@ struct Buffer {
   DataType type = DataType::kFloat32;
 };
 
-// All calls come from the training thread.
-class Replica {
+// All calls come from the training thread. Its state, bit for bit, is what defines the run after a
+// step.
+class Replica : public StateOwner {
  public:
-  virtual ~Replica() = default;
-
   // The gradients of `step` are collected from now on; those of the step before are forgotten, its
   // reduced gradients are kept until the end of this step's reduction.
   virtual void BeginStep(StepNumber step) = 0;
@@ -51,11 +48,6 @@ class Replica {
   // The reduced gradients of `step`, to be sent to who is behind or to be received; the same counts
   // on every rank. Valid for the newest reduced step and for the one after it.
   virtual std::vector<Buffer> ReducedGradients(StepNumber step) = 0;
-
-  // Everything that defines the run after a step, bit for bit.
-  virtual std::string SaveState() = 0;
-  // kInternal when it doesn't fit; nothing is changed then.
-  virtual Status LoadState(std::string_view state) = 0;
 
   // Of every bit of what was trained.
   virtual uint64_t WeightsHash() const = 0;

@@ -84,7 +84,7 @@ void RunState::Add(std::string prefix, StateOwner& owner) {
             [](const auto& a, const auto& b) { return a.first > b.first; });
 }
 
-std::vector<Piece> RunState::Pieces() const {
+std::vector<Piece> RunState::Pieces() {
   std::vector<Piece> all;
   for (const auto& [prefix, owner] : owners_) {
     for (Piece& piece : owner->Pieces()) {
@@ -95,7 +95,7 @@ std::vector<Piece> RunState::Pieces() const {
   return all;
 }
 
-Status RunState::Load(std::span<const Piece> pieces) const {
+Result<std::function<void()>> RunState::PrepareLoad(std::span<const Piece> pieces) {
   std::vector<std::vector<Piece>> of_owner(owners_.size());
   for (const Piece& piece : pieces) {
     auto owner = std::find_if(owners_.begin(), owners_.end(), [&](const auto& candidate) {
@@ -117,8 +117,9 @@ Status RunState::Load(std::span<const Piece> pieces) const {
     }
     take_over.push_back(*std::move(prepared));
   }
-  for (const std::function<void()>& take : take_over) take();
-  return OkStatus();
+  return std::function<void()>([take_over = std::move(take_over), of_owner = std::move(of_owner)] {
+    for (const std::function<void()>& take : take_over) take();
+  });
 }
 
 }  // namespace closeranks::elastic

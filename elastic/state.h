@@ -77,16 +77,15 @@ class StateOwner {
 // opaque ones may have any length.
 Result<const Piece*> FindPiece(std::span<const Piece> pieces, const Piece& like);
 
-// All owners of a run's state together. They outlive it.
-class RunState {
+// Several owners as one. They outlive it.
+class RunState final : public StateOwner {
  public:
   // Its pieces are called PREFIX and then their own names. No prefix begins another one but the
   // empty one.
   void Add(std::string prefix, StateOwner& owner);
 
-  std::vector<Piece> Pieces() const;
-  // All or nothing. kMismatch says what didn't fit.
-  Status Load(std::span<const Piece> pieces) const;
+  std::vector<Piece> Pieces() override;
+  Result<std::function<void()>> PrepareLoad(std::span<const Piece> pieces) override;
 
  private:
   std::vector<std::pair<std::string, StateOwner*>> owners_;

@@ -4,9 +4,11 @@
 #include <array>
 #include <cstdio>
 #include <map>
+#include <type_traits>
 #include <utility>
 
 #include "base/random.h"
+#include "elastic/checkpoint/safetensors.h"
 #include "glog/logging.h"
 
 namespace closeranks::elastic {
@@ -33,6 +35,23 @@ Status SameWeights(const std::vector<uint64_t>& hashes) {
                   "or a random number that is set on some ranks only");
 }
 
+// What a transfer says before the state itself.
+struct TransferHead {
+  int64_t bytes = 0;   // of what follows
+  int64_t failed = 0;  // it is no state, but why there is none
+  rendezvous::WorkerState state;
+  Lineage lineage;
+};
+static_assert(std::is_trivially_copyable_v<TransferHead>);
+
+// What is summed over the ranks with each step, besides gradients and samples.
+struct StepNumbers {
+  double loss = 0;
+  double leavers = 0;  // ranks that were told to leave
+  CheckpointWord checkpoint;
+};
+constexpr size_t kStepNumbers = sizeof(StepNumbers) / sizeof(double);
+
 }  // namespace
 
 StepLoop::StepLoop(StepGate& gate, Replica& replica, BatchSource& batches, Ledger ledger,
@@ -43,7 +62,10 @@ StepLoop::StepLoop(StepGate& gate, Replica& replica, BatchSource& batches, Ledge
       ledger_(std::move(ledger)),
       observer_(observer),
       clock_(clock),
-      options_(std::move(options)) {}
+      options_(std::move(options)) {
+  run_state_.Add("", replica_);
+  for (const auto& [prefix, owner] : options_.owners) run_state_.Add(prefix, *owner);
+}
 
 Result<bool> StepLoop::NextStep() {
   // Who has the only state is still listed in the next world, and is its source.
@@ -108,6 +130,7 @@ Status StepLoop::Finish() {
                       " of " + std::to_string(batches_.steps()));
     }
     Status passed = CompareWeights();
+    if (passed.ok()) passed = TakeFinalCheckpoint();
     if (passed.ok()) {
       options_.report_done(gate_.state());
     } else if (WorldIsChanging(passed)) {
@@ -140,6 +163,24 @@ Status StepLoop::CompareWeights() {
 
 void StepLoop::SetActivity(Activity activity) {
   if (options_.flight != nullptr) options_.flight->SetActivity(activity, step_);
+}
+
+Status StepLoop::TakeFinalCheckpoint() {
+  Checkpointer* checkpointer = options_.checkpointer;
+  if (checkpointer == nullptr) return OkStatus();
+  const StepNumber step = gate_.state().applied;
+  do {
+    checkpointer->AwaitDisk();
+    StepNumbers numbers;
+    numbers.checkpoint = checkpointer->Word(step, /*at_end=*/true);
+    RETURN_IF_ERROR(
+        world_->communicator
+            ->AllReduce(&numbers, &numbers, kStepNumbers, DataType::kFloat64, Reduction::kSum)
+            .Wait());
+    RETURN_IF_ERROR(
+        checkpointer->Heard(numbers.checkpoint, step, batches_.Get(step).epoch, run_state_));
+  } while (checkpointer->busy());
+  return OkStatus();
 }
 
 bool StepLoop::WorldIsChanging(const Status& status) const {
@@ -177,18 +218,25 @@ Status StepLoop::EnterNextWorld() {
 Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoint asked) {
   SetActivity(Activity::kCatchingUp);
   world_ = std::move(world);
-  StepObserver::Entry entry{.resumed_from = world_->decision->resume.applied, .asked = asked};
+  if (options_.checkpointer != nullptr) {
+    options_.checkpointer->OnWorld(world_->world.generation, world_->rank, world_->world.size());
+  }
+  StepObserver::Entry entry{.asked = asked};
   rendezvous::WorkerState state = gate_.state();
   RankRecord mine{state, step_ == state.applied + 1 ? held_ : Parts{}};
   ASSIGN_OR_RETURN(std::vector<RankRecord> records, ExchangeRecords(*world_->communicator, mine));
   ASSIGN_OR_RETURN(CatchUpPlan plan, PlanCatchUp(*world_->decision, records));
   if (plan.AnyoneIs(Standing::kOneBehind)) RETURN_IF_ERROR(SendReducedStep(plan));
+  Status begun;
+  if (world_->decision->resume.applied == 0 && plan.source == world_->rank) begun = BeginRun();
   if (plan.AnyoneIs(Standing::kNeedsState)) {
     entry.transfer_begin = clock_.Now();
-    RETURN_IF_ERROR(SendState(plan));
+    RETURN_IF_ERROR(SendState(plan, begun));
     entry.transfer_end = clock_.Now();
   }
+  RETURN_IF_ERROR(begun);
   RETURN_IF_ERROR(PrepareStep(plan, world_->rank));
+  entry.resumed_from = gate_.state().applied;
   entry.entered = clock_.Now();
   if (options_.report_entered) options_.report_entered(world_->world.generation);
   observer_.OnWorld(*world_, entry);
@@ -235,34 +283,71 @@ Status StepLoop::SendReducedStep(const CatchUpPlan& plan) {
 }
 
 // The source's whole state goes to everyone; who needs it loads it.
-Status StepLoop::SendState(const CatchUpPlan& plan) {
+Status StepLoop::SendState(const CatchUpPlan& plan, const Status& begun) {
   Communicator& communicator = *world_->communicator;
-  bool sends = world_->rank == plan.source;
   bool needs = plan.standings[world_->rank] == Standing::kNeedsState;
   TimePoint begin = clock_.Now();
-  std::string state = sends ? replica_.SaveState() : std::string();
-  int64_t bytes = static_cast<int64_t>(state.size());
-  RETURN_IF_ERROR(communicator.Broadcast(&bytes, 1, DataType::kInt64, plan.source).Wait());
-  state.resize(static_cast<size_t>(bytes));
+  TransferHead head;
+  std::string bytes;
+  if (world_->rank == plan.source) {
+    bytes = begun.ok() ? EncodeSafetensors(run_state_.Pieces(), {}) : begun.message();
+    head = {static_cast<int64_t>(bytes.size()), !begun.ok(), gate_.state(), {}};
+    if (options_.checkpointer != nullptr) head.lineage = options_.checkpointer->lineage();
+  }
   RETURN_IF_ERROR(
-      communicator.Broadcast(state.data(), state.size(), DataType::kUint8, plan.source).Wait());
+      communicator.Broadcast(&head, sizeof(head), DataType::kUint8, plan.source).Wait());
+  bytes.resize(static_cast<size_t>(head.bytes));
+  RETURN_IF_ERROR(
+      communicator.Broadcast(bytes.data(), bytes.size(), DataType::kUint8, plan.source).Wait());
+  // It ends for all of them, instead of for one source after the other.
+  if (head.failed != 0) return begun.ok() ? InvalidArgument(bytes) : begun;
   if (!needs) return OkStatus();
+  ASSIGN_OR_RETURN(Safetensors state, DecodeSafetensors(bytes));
+  RETURN_IF_ERROR(TakeState(state.pieces, head.state, head.lineage));
+  // What was applied here on another line never happened.
+  ledger_.ForgetAfter(0);
+  observer_.OnTransfer(*world_, bytes.size(), begin, clock_.Now());
+  return OkStatus();
+}
+
+Status StepLoop::BeginRun() {
+  Checkpointer* checkpointer = options_.checkpointer;
+  // It was begun in an earlier world.
+  if (checkpointer == nullptr || checkpointer->lineage().number != 0) return OkStatus();
+  ASSIGN_OR_RETURN(Checkpointer::Beginning beginning, checkpointer->Begin());
+  if (!beginning.state.has_value()) {
+    SetLineage(beginning.lineage);
+    return OkStatus();
+  }
+  // For the agreement it is as if this generation had reduced all the steps before.
+  const StoredState& stored = *beginning.state;
+  const rendezvous::WorkerState state = {stored.manifest.step, world_->world.generation,
+                                         std::stoull(stored.id.substr(0, 16), nullptr, 16)};
+  return TakeState(stored.pieces, state, beginning.lineage);
+}
+
+Status StepLoop::TakeState(std::span<const Piece> pieces, const rendezvous::WorkerState& state,
+                           const Lineage& lineage) {
+  ASSIGN_OR_RETURN(std::function<void()> take_over, run_state_.PrepareLoad(pieces));
   if (!gate_.BeginApply(world_->world.generation)) {
     return StaleGeneration("the world changed during the transfer");
   }
-  Status loaded = replica_.LoadState(state);
-  gate_.EndApply(loaded.ok() ? world_->decision->resume : gate_.state());
-  RETURN_IF_ERROR(loaded);
-  // What was applied here on another line never happened.
-  ledger_.ForgetAfter(0);
+  take_over();
+  gate_.EndApply(state);
+  SetLineage(lineage);
   step_ = 0;
-  observer_.OnTransfer(*world_, state.size(), begin, clock_.Now());
   return OkStatus();
+}
+
+void StepLoop::SetLineage(const Lineage& lineage) {
+  if (options_.checkpointer == nullptr) return;
+  options_.checkpointer->SetLineage(lineage);
+  ledger_.BeginLineage(lineage);
 }
 
 // Divides what is missing of the step after the resumed one, of which some ranks may hold parts.
 Status StepLoop::PrepareStep(const CatchUpPlan& plan, int rank) {
-  StepNumber next = world_->decision->resume.applied + 1;
+  StepNumber next = gate_.state().applied + 1;
   if (next > batches_.steps()) return OkStatus();
   const bool is_dropped = plan.held[rank].empty() && !held_.empty();
   if (step_ != next || is_dropped) OpenStep(next);
@@ -306,16 +391,20 @@ Result<StepLoop::Outcome> StepLoop::ReduceAndApply() {
   StepSamples samples = my_samples_;
   // Everyone is to know that somebody leaves after this step. After the last all do.
   const bool leaves = step_ < batches_.steps() && Leaves();
-  std::array<double, 2> sums = {loss_, leaves ? 1.0 : 0.0};
+  StepNumbers numbers;
+  numbers.loss = loss_;
+  numbers.leavers = leaves ? 1 : 0;
+  Checkpointer* checkpointer = options_.checkpointer;
+  if (checkpointer != nullptr) numbers.checkpoint = checkpointer->Word(step_);
   Communicator& communicator = *world_->communicator;
   replica_.StartReduction();
   Work samples_work = communicator.AllReduce(samples.numbers(), samples.numbers(), samples.count(),
                                              DataType::kInt64, Reduction::kSum);
-  Work sums_work = communicator.AllReduce(sums.data(), sums.data(), sums.size(), DataType::kFloat64,
-                                          Reduction::kSum);
+  Work numbers_work =
+      communicator.AllReduce(&numbers, &numbers, kStepNumbers, DataType::kFloat64, Reduction::kSum);
   // All are waited for, whatever comes of them: their memory must not be written after this.
   Status reduced = replica_.FinishReduction();
-  for (Work* work : {&samples_work, &sums_work}) {
+  for (Work* work : {&samples_work, &numbers_work}) {
     Status status = work->Wait();
     if (reduced.ok()) reduced = status;
   }
@@ -328,10 +417,13 @@ Result<StepLoop::Outcome> StepLoop::ReduceAndApply() {
   // Everyone has contributed to this step, so everyone holds the one before.
   RETURN_IF_ERROR(ledger_.Stable(step_ - 1));
   if (!gate_.BeginApply(generation)) return Outcome::kWorldChanged;
-  global_loss_ = sums[0];
+  global_loss_ = numbers.loss;
   RETURN_IF_ERROR(ApplyReduced(step_, generation, samples));
   observer_.OnCommit({step_, epoch_, batch_, global_loss_, world_.get()});
-  if (sums[1] > 0) RETURN_IF_ERROR(HandOver(leaves));
+  if (checkpointer != nullptr) {
+    RETURN_IF_ERROR(checkpointer->Heard(numbers.checkpoint, step_, epoch_, run_state_));
+  }
+  if (numbers.leavers > 0) RETURN_IF_ERROR(HandOver(leaves));
   return Outcome::kApplied;
 }
 

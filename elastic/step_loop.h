@@ -13,14 +13,17 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/status.h"
 #include "elastic/catch_up.h"
+#include "elastic/checkpoint/checkpointer.h"
 #include "elastic/ledger.h"
 #include "elastic/parts.h"
 #include "elastic/replica.h"
+#include "elastic/state.h"
 #include "elastic/step_gate.h"
 #include "telemetry/flight_recorder.h"
 
@@ -82,6 +85,10 @@ class StepLoop {
     std::function<bool()> leaves = nullptr;
     // Tells the agent that it may go: everyone has what it has. It computes nothing any more.
     std::function<void()> report_leaving = nullptr;
+    // Besides the replica, with the prefixes of their pieces' names. They outlive the loop.
+    std::vector<std::pair<std::string, StateOwner*>> owners = {};
+    // Null: no checkpoints. Outlives the loop.
+    Checkpointer* checkpointer = nullptr;
   };
 
   // Everything outlives the loop.
@@ -127,7 +134,17 @@ class StepLoop {
   // At the end of the run. Makes the last step stable; ok when all have the same weights.
   Status CompareWeights();
   Status SendReducedStep(const CatchUpPlan& plan);
-  Status SendState(const CatchUpPlan& plan);
+  // `begun`: how the run's beginning went, where this rank is the source.
+  Status SendState(const CatchUpPlan& plan, const Status& begun);
+  // Nothing was trained yet, and this rank's state is the one that counts: it may be a
+  // checkpoint's.
+  Status BeginRun();
+  // The state of `state.applied`, from elsewhere. All or nothing.
+  Status TakeState(std::span<const Piece> pieces, const rendezvous::WorkerState& state,
+                   const Lineage& lineage);
+  void SetLineage(const Lineage& lineage);
+  // At the end of the run, with all ranks: its checkpoint. Errors are the communicator's.
+  Status TakeFinalCheckpoint();
   Status PrepareStep(const CatchUpPlan& plan, int rank);
   void OpenStep(StepNumber step);
   // By what to reduce the open step; once for each world that it is open in.
@@ -145,6 +162,7 @@ class StepLoop {
 
   StepGate& gate_;
   Replica& replica_;
+  RunState run_state_;  // the replica's and that of the other owners
   BatchSource& batches_;
   Ledger ledger_;
   StepObserver& observer_;

@@ -14,6 +14,7 @@ namespace {
 constexpr size_t kWeights = 96;
 // The reduction is in pieces, as that of a real model is.
 constexpr size_t kBuckets = 3;
+constexpr size_t kTensors = 6;
 
 }  // namespace
 
@@ -100,16 +101,26 @@ std::vector<Buffer> ToyReplica::ReducedGradients(StepNumber step) {
   return {{Reduced(step).data(), kWeights, DataType::kFloat32}};
 }
 
-std::string ToyReplica::SaveState() {
-  return {reinterpret_cast<const char*>(weights_.data()), weights_.size() * sizeof(float)};
+std::vector<Piece> ToyReplica::Pieces() {
+  std::vector<Piece> pieces;
+  for (size_t i = 0; i < kTensors; ++i) {
+    const size_t bytes = kWeights / kTensors * sizeof(float);
+    pieces.push_back({"weights." + std::to_string(i),
+                      ElementType::kFloat32,
+                      {kWeights / kTensors},
+                      {reinterpret_cast<const char*>(weights_.data()) + i * bytes, bytes}});
+  }
+  return pieces;
 }
 
-Status ToyReplica::LoadState(std::string_view state) {
-  if (state.size() != weights_.size() * sizeof(float)) {
-    return Internal("a state of " + std::to_string(state.size()) + " bytes");
+Result<std::function<void()>> ToyReplica::PrepareLoad(std::span<const Piece> pieces) {
+  std::string loaded;
+  for (const Piece& own : Pieces()) {
+    ASSIGN_OR_RETURN(const Piece* piece, FindPiece(pieces, own));
+    loaded += piece->bytes;
   }
-  std::memcpy(weights_.data(), state.data(), state.size());
-  return OkStatus();
+  return std::function<void()>(
+      [this, loaded] { std::memcpy(weights_.data(), loaded.data(), loaded.size()); });
 }
 
 uint64_t ToyReplica::WeightsHash() const {

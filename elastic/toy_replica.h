@@ -3,11 +3,11 @@
 #define CLOSERANKS_ELASTIC_TOY_REPLICA_H_
 
 #include <array>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "collectives/work.h"
@@ -36,8 +36,8 @@ class ToyReplica : public Replica {
   Status FinishReduction() override;
   void Apply(StepNumber step) override;
   std::vector<Buffer> ReducedGradients(StepNumber step) override;
-  std::string SaveState() override;
-  Status LoadState(std::string_view state) override;
+  std::vector<Piece> Pieces() override;
+  Result<std::function<void()>> PrepareLoad(std::span<const Piece> pieces) override;
   uint64_t WeightsHash() const override;
 
   // WeightsHash as 16 hexadecimal digits.

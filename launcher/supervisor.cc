@@ -108,7 +108,7 @@ Status Supervisor::Prepare() {
   options_.host.credentials = credentials_.get();
   if (!options_.report_folder.empty()) {
     const std::string& folder = options_.report_folder;
-    auto prepared = telemetry::PrepareReportFolder(files_, folder);
+    auto prepared = telemetry::PrepareReportFolder(files_, folder, options_.keep_ledgers);
     if (!prepared.ok()) return ReportStatus(folder, prepared.status());
     report_lock_ = *std::move(prepared);
     auto events =

@@ -47,6 +47,7 @@ class Supervisor {
     RestartPolicy::Options restarts;
     std::optional<Fault> fault;
     std::string report_folder;  // empty: no events are written
+    bool keep_ledgers = false;  // of the run's earlier starts
     bool live_line = false;
     // From asking a worker to leave, or from the end of its member's part, to SIGKILL.
     Duration grace = std::chrono::seconds(10);

@@ -30,7 +30,7 @@ std::string LedgerPath(const std::string& folder, const MemberProcess& process) 
   return folder + "/ledger." + ProcessName(process) + ".txt";
 }
 
-Result<UniqueFd> PrepareReportFolder(Files& files, const std::string& folder) {
+Result<UniqueFd> PrepareReportFolder(Files& files, const std::string& folder, bool keep_ledgers) {
   RETURN_IF_ERROR(files.MakeFolder(folder));
   ASSIGN_OR_RETURN(UniqueFd lock, files.Lock(folder + "/run.lock"));
   ASSIGN_OR_RETURN(std::vector<std::string> names, files.List(folder));
@@ -38,6 +38,7 @@ Result<UniqueFd> PrepareReportFolder(Files& files, const std::string& folder) {
   for (const std::string& name : names) {
     if (!IsRecord(name)) continue;
     had_records = true;
+    if (keep_ledgers && name.starts_with("ledger.")) continue;
     RETURN_IF_ERROR(files.Remove(folder + "/" + name));
   }
   if (had_records) {
@@ -57,6 +58,11 @@ std::string LedgerLine(StepNumber step, Generation generation, int epoch,
   }
   line += '\n';
   return line;
+}
+
+std::string LineageLine(int64_t number, int64_t parent, StepNumber from_step) {
+  return "lineage " + std::to_string(number) + " of " + std::to_string(parent) + " from " +
+         std::to_string(from_step) + "\n";
 }
 
 }  // namespace closeranks::telemetry

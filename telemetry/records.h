@@ -19,7 +19,9 @@
 // A ledger line is `step generation epoch id id id ...`, decimal, one space between them: every
 // sample of that step's whole batch (not just this worker's part), written once the step is stable.
 // The generation is the one that reduced the step, so all ledgers that hold a step have the same
-// line.
+// line. Where there are checkpoints, a line `lineage NUMBER of PARENT from STEP` stands before the
+// steps of a ledger: of all ledgers in a folder those of the greatest number count, of its parent
+// the steps up to STEP, and so on; all others never happened.
 //
 // Steps count from 1 for the life of the job, epochs from 1, ranks and members from 0.
 #ifndef CLOSERANKS_TELEMETRY_RECORDS_H_
@@ -49,12 +51,16 @@ std::string LedgerPath(const std::string& folder, const MemberProcess& process);
 // above, and where there were any, what was made from them (report.json and report.html). Leaves
 // everything else. To be called once, by the launcher, before the first worker starts, and the lock
 // to be kept until the last has ended. kAborted, and nothing is removed, while another run has the
-// folder.
-Result<UniqueFd> PrepareReportFolder(Files& files, const std::string& folder);
+// folder. `keep_ledgers`: this is a further start of the run that left them.
+Result<UniqueFd> PrepareReportFolder(Files& files, const std::string& folder,
+                                     bool keep_ledgers = false);
 
 // A line of a ledger, with its newline.
 std::string LedgerLine(StepNumber step, Generation generation, int epoch,
                        std::span<const int64_t> samples);
+
+// The line of a lineage, with its newline.
+std::string LineageLine(int64_t number, int64_t parent, StepNumber from_step);
 
 // Each is written with log.Write(ToRecord(event)). What stands in a line is said once, for writing
 // and for reading: kName, and ForEachField, which calls field(name, member) for each.

@@ -66,6 +66,19 @@ TEST(Records, PreparingTheFolderRemovesAnOlderRunAndNothingElse) {
             (std::vector<std::string>{"events.2026.jsonl", "events.md", "mine.txt", "run.lock"}));
 }
 
+TEST(Records, AFurtherStartOfARunKeepsItsLedgers) {
+  SystemFiles files;
+  std::string folder = NewFolder("further");
+  ASSERT_TRUE(PrepareReportFolder(files, folder).ok());
+  for (const std::string& path :
+       {WorkerEventsPath(folder, kProcess), LedgerPath(folder, kProcess)}) {
+    ASSERT_TRUE(files.CreateExclusively(path, "x").ok());
+  }
+  ASSERT_TRUE(PrepareReportFolder(files, folder, /*keep_ledgers=*/true).ok());
+  EXPECT_TRUE(files.Read(LedgerPath(folder, kProcess)).ok());
+  EXPECT_FALSE(files.Read(WorkerEventsPath(folder, kProcess)).ok());
+}
+
 TEST(Records, AFolderThatHeldNoRunKeepsItsReports) {
   SystemFiles files;
   std::string folder = NewFolder("users");

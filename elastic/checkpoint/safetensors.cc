@@ -140,9 +140,9 @@ Result<uint64_t> SafetensorsHeadBytes(std::string_view prefix) {
   return kSafetensorsPrefix + length;
 }
 
-Result<Safetensors> DecodeSafetensorsHead(std::string_view head, uint64_t file_bytes) {
+Result<Safetensors> DecodeSafetensorsHead(std::string_view head) {
   ASSIGN_OR_RETURN(const uint64_t head_bytes, SafetensorsHeadBytes(head));
-  if (head.size() < head_bytes || file_bytes < head_bytes) return Bad("its header is cut off");
+  if (head.size() < head_bytes) return Bad("its header is cut off");
   std::string_view text = head.substr(kSafetensorsPrefix, head_bytes - kSafetensorsPrefix);
   if (!text.starts_with('{')) return Bad("its header doesn't begin with {");
   std::string twice;
@@ -160,19 +160,21 @@ Result<Safetensors> DecodeSafetensorsHead(std::string_view head, uint64_t file_b
     end = entry.end;
     decoded.pieces.push_back(std::move(entry.piece));
   }
-  if (end != file_bytes - head_bytes) {
-    return Bad("its data has " + std::to_string(file_bytes - head_bytes) + " bytes, its tensors " +
-               std::to_string(end));
-  }
   return decoded;
 }
 
 Result<Safetensors> DecodeSafetensors(std::string_view bytes) {
-  ASSIGN_OR_RETURN(Safetensors decoded, DecodeSafetensorsHead(bytes, bytes.size()));
-  size_t offset = static_cast<size_t>(*SafetensorsHeadBytes(bytes));
+  ASSIGN_OR_RETURN(Safetensors decoded, DecodeSafetensorsHead(bytes));
+  const std::string_view data = bytes.substr(*SafetensorsHeadBytes(bytes));
+  uint64_t end = 0;
   for (Piece& piece : decoded.pieces) {
-    piece.bytes = bytes.substr(offset, static_cast<size_t>(*TensorBytes(piece.type, piece.shape)));
-    offset += piece.bytes.size();
+    const uint64_t begin = end;
+    end += *TensorBytes(piece.type, piece.shape);
+    if (end <= data.size()) piece.bytes = data.substr(begin, end - begin);
+  }
+  if (end != data.size()) {
+    return Bad("its data has " + std::to_string(data.size()) + " bytes, its tensors " +
+               std::to_string(end));
   }
   return decoded;
 }

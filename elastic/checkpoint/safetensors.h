@@ -39,8 +39,8 @@ Result<uint64_t> SafetensorsHeadBytes(std::string_view prefix);
 // Survives any bytes. Their pieces point into `bytes`. kInvalidArgument says what is wrong: with
 // lengths, offsets that leave gaps, overlap or don't fit dtype and shape, names that come twice.
 Result<Safetensors> DecodeSafetensors(std::string_view bytes);
-// The same from the head alone, for a file of `file_bytes`: the pieces have no bytes.
-Result<Safetensors> DecodeSafetensorsHead(std::string_view head, uint64_t file_bytes);
+// The same from the head alone: the pieces have no bytes, and that the data is as long isn't seen.
+Result<Safetensors> DecodeSafetensorsHead(std::string_view head);
 
 }  // namespace closeranks::elastic
 

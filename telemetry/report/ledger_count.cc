@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
+#include <functional>
 #include <map>
 #include <string_view>
 #include <utility>
@@ -34,6 +35,14 @@ struct Listing {
 
 using Steps = std::map<StepNumber, std::vector<Listing>>;
 
+// A ledger as it was read, and the start of the run that it belongs to.
+struct Ledger {
+  int64_t lineage = 0;
+  int64_t parent = 0;
+  StepNumber from_step = 0;
+  std::vector<Line> lines;
+};
+
 // Reads a number and the space after it, where `text` has one.
 template <typename T>
 bool TakeNumber(std::string_view& text, T& number) {
@@ -60,26 +69,71 @@ bool ParseLine(std::string_view text, Line& line) {
   return true;
 }
 
-// Adds the lines of ledger number `index` to `steps`; true in `torn` when the last one was cut.
-Status ReadLedger(std::string_view text, const std::string& path, size_t index, Steps& steps,
-                  bool& torn) {
+// "lineage NUMBER of PARENT from STEP"
+bool ParseLineage(std::string_view text, Ledger& ledger) {
+  auto take = [&](std::string_view word, auto& number) {
+    if (!text.starts_with(word)) return false;
+    text.remove_prefix(word.size());
+    return TakeNumber(text, number);
+  };
+  return take("lineage ", ledger.lineage) && take("of ", ledger.parent) &&
+         take("from ", ledger.from_step) && text.empty() && ledger.lineage > ledger.parent &&
+         ledger.parent >= 0;
+}
+
+// True in `torn` when the last line was cut.
+Result<Ledger> ReadLedger(std::string_view text, const std::string& path, bool& torn) {
+  Ledger ledger;
   for (int number = 1; !text.empty(); ++number) {
     size_t end = text.find('\n');
     if (end == std::string_view::npos) {
       torn = true;
-      return OkStatus();
+      break;
     }
     Line line;
-    if (!ParseLine(text.substr(0, end), line)) {
+    const std::string_view written = text.substr(0, end);
+    const bool is_lineage = number == 1 && ParseLineage(written, ledger);
+    if (!is_lineage && !ParseLine(written, line)) {
       return InvalidArgument(path + ":" + std::to_string(number) +
                              ": not a ledger line (step generation epoch id id ...)");
     }
-    std::vector<Listing>& listings = steps[line.step];
-    if (listings.empty() || listings.back().ledger != index) listings.push_back({index, {}});
-    listings.back().lines.push_back(std::move(line));
+    if (!is_lineage) ledger.lines.push_back(std::move(line));
     text.remove_prefix(end + 1);
   }
-  return OkStatus();
+  return ledger;
+}
+
+// Up to which step each lineage counts; those that aren't in it never happened.
+std::map<int64_t, StepNumber> NewestLine(const std::vector<Ledger>& ledgers) {
+  std::map<int64_t, const Ledger*, std::greater<>> lineages;
+  for (const Ledger& ledger : ledgers) lineages[ledger.lineage] = &ledger;
+  std::map<int64_t, StepNumber> line;
+  if (!lineages.empty()) line[lineages.begin()->first] = kLastPossibleStep;
+  for (const auto& [number, ledger] : lineages) {
+    auto child = line.find(number);
+    if (child == line.end() || number == 0) continue;
+    line[ledger->parent] = std::min(child->second, ledger->from_step);
+  }
+  return line;
+}
+
+// The lines that count, by step.
+Steps ByStep(std::vector<Ledger> ledgers, int64_t& void_lines) {
+  const std::map<int64_t, StepNumber> newest = NewestLine(ledgers);
+  Steps steps;
+  for (size_t i = 0; i < ledgers.size(); ++i) {
+    auto counted = newest.find(ledgers[i].lineage);
+    for (Line& line : ledgers[i].lines) {
+      if (counted == newest.end() || line.step > counted->second) {
+        ++void_lines;
+        continue;
+      }
+      std::vector<Listing>& listings = steps[line.step];
+      if (listings.empty() || listings.back().ledger != i) listings.push_back({i, {}});
+      listings.back().lines.push_back(std::move(line));
+    }
+  }
+  return steps;
 }
 
 // Adds up listings, step after step.
@@ -240,16 +294,23 @@ Result<LedgerCount> CountLedgers(Files& files, const std::string& folder,
   count.expected = expected;
   count.samples_expected = expected.samples * expected.epochs;
   ASSIGN_OR_RETURN(std::vector<std::string> names, files.List(folder));
-  Steps steps;
+  std::vector<Ledger> ledgers;
+  int64_t newest_lineage = 0;
   for (const std::string& name : names) {
     if (!name.starts_with("ledger.") || !name.ends_with(".txt")) continue;
     ASSIGN_OR_RETURN(std::string text, files.Read(folder + "/" + name));
     bool torn = false;
-    RETURN_IF_ERROR(ReadLedger(text, folder + "/" + name, count.ledgers.size(), steps, torn));
+    ASSIGN_OR_RETURN(Ledger ledger, ReadLedger(text, folder + "/" + name, torn));
+    ledgers.push_back(std::move(ledger));
     if (torn) count.torn.push_back(name);
     count.ledgers.push_back(name);
   }
   if (count.ledgers.empty()) return Unavailable("no ledger (ledger.*.txt) in " + folder);
+  for (const Ledger& ledger : ledgers) {
+    if (ledger.lineage > newest_lineage) count.resumed_from = ledger.from_step;
+    newest_lineage = std::max(newest_lineage, ledger.lineage);
+  }
+  const Steps steps = ByStep(std::move(ledgers), count.void_lines);
   FindMissing(steps, count);
   Tally tally(count);
   for (const auto& [step, listings] : steps) tally.Add(listings);
@@ -293,6 +354,10 @@ std::string LedgerCountText(const LedgerCount& count) {
   if (count.conflicts.size() > kExamples) {
     text += "... and " + std::to_string(count.conflicts.size() - kExamples) + " more conflicts\n";
   }
+  if (count.void_lines > 0) {
+    text += "lines that never happened, as the run went on from a checkpoint before them: " +
+            std::to_string(count.void_lines) + "\n";
+  }
   for (const std::string& name : count.torn) text += "torn last line ignored: " + name + "\n";
   return text;
 }
@@ -305,6 +370,8 @@ std::string LedgerCountJson(const LedgerCount& count) {
                                  {"samples_out_of_range", count.out_of_range},
                                  {"last_step", count.last_step},
                                  {"missing_steps", count.missing_steps},
+                                 {"void_lines", count.void_lines},
+                                 {"resumed_from", count.resumed_from},
                                  {"ledgers", count.ledgers}};
   auto& epochs = json["epochs"] = nlohmann::ordered_json::array();
   for (const EpochCount& row : count.epochs) {

@@ -39,6 +39,9 @@ struct EpochCount {
 struct LedgerCount {
   LedgerExpectation expected;
   std::vector<std::string> ledgers;  // names of the files that were read
+  // Lines that never happened, as a later start of the run went on from a step before them.
+  int64_t void_lines = 0;
+  StepNumber resumed_from = 0;  // the step that the newest start went on from; 0: from nothing
   StepNumber last_step = 0;
   int64_t samples_expected = 0;  // samples x epochs
   int64_t samples_consumed = 0;

@@ -1,6 +1,7 @@
 #include "telemetry/report/ledger_count.h"
 
 #include <string>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "telemetry/records.h"
@@ -149,6 +150,72 @@ TEST_F(LedgerCounting, ImpossibleExpectationsAreRefused) {
   EXPECT_FALSE(CountLedgers(files_, folder_, {.samples = 0, .epochs = 1}).ok());
   EXPECT_FALSE(CountLedgers(files_, folder_, {.samples = 1, .epochs = -1}).ok());
   EXPECT_FALSE(CountLedgers(files_, folder_, {.samples = int64_t{1} << 62, .epochs = 1000}).ok());
+}
+
+// Ledgers of several starts of one run, with 2 samples in a step.
+class SeveralStarts : public testing::Test {
+ protected:
+  SeveralStarts() : folder_(NewFolder("starts")) { EXPECT_TRUE(files_.MakeFolder(folder_).ok()); }
+  ~SeveralStarts() override {
+    const std::vector<std::string> names = files_.List(folder_).value();
+    for (const std::string& name : names) {
+      EXPECT_TRUE(files_.Remove(folder_ + "/" + name).ok());
+    }
+  }
+
+  // Of steps [first, last], whose samples are those of the undisturbed run.
+  void Write(MemberId member, const std::string& lineage, StepNumber first, StepNumber last) {
+    std::string text = lineage;
+    for (StepNumber step = first; step <= last; ++step) {
+      const auto id = static_cast<int64_t>(step - 1) * 2;
+      text += LedgerLine(step, 1, 1, std::vector<int64_t>{id, id + 1});
+    }
+    const MemberProcess process{member, {static_cast<uint64_t>(++written_) << 32, 1}};
+    EXPECT_TRUE(files_.Replace(LedgerPath(folder_, process), text).ok());
+  }
+  Result<LedgerCount> Count() {
+    return CountLedgers(files_, folder_, {.samples = 12, .epochs = 1});
+  }
+
+  SystemFiles files_;
+  const std::string folder_;
+  int written_ = 0;
+};
+
+TEST_F(SeveralStarts, StepsThatALaterStartDidAgainCountOnce) {
+  Write(0, LineageLine(1, 0, 0), 1, 5);
+  Write(1, LineageLine(1, 0, 0), 1, 4);
+  // Lost before it came to a checkpoint of its own.
+  Write(0, LineageLine(2, 1, 3), 4, 6);
+  Write(0, LineageLine(3, 1, 2), 3, 6);
+  Write(1, "", 1, 0);  // came too late for any step
+  LedgerCount count = Count().value();
+  EXPECT_TRUE(count.Sound()) << LedgerCountText(count);
+  EXPECT_TRUE(count.conflicts.empty());
+  EXPECT_EQ(count.void_lines, 3 + 2 + 3);
+  EXPECT_EQ(count.resumed_from, 2u);
+  EXPECT_EQ(count.last_step, 6u);
+}
+
+TEST_F(SeveralStarts, WhatNoStartDidIsMissing) {
+  Write(0, LineageLine(1, 0, 0), 1, 3);
+  Write(0, LineageLine(2, 1, 4), 5, 6);
+  LedgerCount count = Count().value();
+  EXPECT_EQ(count.missing_steps, 1);
+  EXPECT_EQ(count.samples_lost, 2);
+}
+
+TEST_F(SeveralStarts, AStartFromNothingVoidsEverythingBefore) {
+  Write(0, LineageLine(1, 0, 0), 1, 6);
+  Write(0, LineageLine(2, 0, 0), 1, 6);
+  LedgerCount count = Count().value();
+  EXPECT_TRUE(count.Sound());
+  EXPECT_EQ(count.void_lines, 6);
+}
+
+TEST_F(SeveralStarts, ALineageIsTheFirstLineOrAnError) {
+  Write(0, LedgerLine(1, 1, 1, std::vector<int64_t>{0, 1}) + LineageLine(1, 0, 0), 2, 3);
+  EXPECT_EQ(Count().status().code(), StatusCode::kInvalidArgument);
 }
 
 }  // namespace

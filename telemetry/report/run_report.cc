@@ -147,6 +147,11 @@ void TakeNotes(const RunEvents& events, RunReport& report) {
     report.notes.push_back("the last line of " + name +
                            " is cut off and ignored: its writer was killed, or the disk was full");
   }
+  if (report.ledger.resumed_from > 0) {
+    report.notes.push_back("the run went on from its checkpoint of step " +
+                           std::to_string(report.ledger.resumed_from) +
+                           "; of the steps before, only the samples are in these records");
+  }
   if (!report.ledger.conflicts.empty()) {
     const LedgerConflict& first = report.ledger.conflicts.front();
     report.notes.push_back("ledgers disagree about steps (" +
@@ -168,7 +173,8 @@ void TakeNotes(const RunEvents& events, RunReport& report) {
 }  // namespace
 
 bool RunReport::Sound() const {
-  return ledger.Sound() && weights_agree && workers_at_end > 0 && steps == planned_steps;
+  return ledger.Sound() && weights_agree && workers_at_end > 0 &&
+         ledger.resumed_from + steps == planned_steps;
 }
 
 Result<RunReport> MakeRunReport(const RunEvents& events, const LedgerCount& ledger) {

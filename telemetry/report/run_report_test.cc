@@ -134,6 +134,22 @@ TEST_F(Report, HasTheRunsNumbers) {
   EXPECT_TRUE(report.Sound());
 }
 
+TEST_F(Report, ARunThatWentOnFromACheckpointIsSoundAndSaysSo) {
+  Write();
+  // These are the records of the second start; of the first there are 3 more steps to be done.
+  for (int process : {0, 1, 2, 3}) {
+    const std::string path = LedgerPath(folder_, SyntheticProcess(process));
+    std::string ledger = files_.Read(path).value();
+    ASSERT_TRUE(files_.Replace(path, LineageLine(2, 1, 3) + ledger).ok());
+    EditFile(files_, WorkerEventsPath(folder_, SyntheticProcess(process)), R"("steps":6)",
+             R"("steps":9)");
+  }
+  RunReport report = Read().value();
+  EXPECT_TRUE(report.Sound()) << Verdict(report);
+  EXPECT_EQ(report.notes.at(0).find("the run went on from its checkpoint of step 3"), 0u);
+  EXPECT_EQ(Verdict(report).find("were done"), std::string::npos) << Verdict(report);
+}
+
 TEST_F(Report, SaysInOneLineWhatHappened) {
   Write();
   EXPECT_EQ(Verdict(Read().value()),

@@ -115,9 +115,13 @@ std::string Verdict(const RunReport& report) {
   }
   if (!report.weights_agree) text += " The workers ended with different weights.";
   if (report.workers_at_end == 0) text += " No worker reached the end.";
-  if (report.steps != report.planned_steps && report.members_elsewhere.empty()) {
+  if (report.ledger.resumed_from + report.steps != report.planned_steps &&
+      report.members_elsewhere.empty()) {
     text += " Only " + FormatCount(static_cast<int64_t>(report.steps)) + " of " +
-            FormatCount(static_cast<int64_t>(report.planned_steps)) + " steps were done.";
+            FormatCount(static_cast<int64_t>(report.planned_steps)) + " steps were done" +
+            (report.ledger.resumed_from > 0
+                 ? ", besides " + std::to_string(report.ledger.resumed_from) + " of earlier starts."
+                 : ".");
   }
   return text;
 }

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <csignal>
@@ -19,6 +20,7 @@
 #include "base/random.h"
 #include "base/unique_fd.h"
 #include "closeranks/environment.h"
+#include "elastic/checkpoint/checkpointer.h"
 #include "elastic/leave_signal.h"
 #include "elastic/toy_replica.h"
 #include "elastic/worker.h"
@@ -37,6 +39,11 @@ DEFINE_int32(shards, 0, "logical shards of exact mode; 0: fast mode");
 DEFINE_bool(tcp, false, "no shared memory");
 DEFINE_double(agent_timeout, 30, "seconds after which a silent supervisor is given up");
 DEFINE_string(report, "", "folder for events and ledgers");
+DEFINE_string(checkpoint_folder, "", "");
+DEFINE_uint64(checkpoint_every, 0, "steps");
+DEFINE_int32(keep_checkpoints, 2, "");
+DEFINE_bool(await_disk, false, "what a checkpoint has to write is written before the next step");
+DEFINE_bool(resume, true, "go on from the newest checkpoint");
 DEFINE_string(full_disk, "", "MEMBER,...: no room for the ledgers of these");
 DEFINE_string(configuration, "", "what the handshake compares");
 DEFINE_string(build, "", "what the handshake compares");
@@ -168,13 +175,13 @@ class FaultyReplica final : public elastic::ToyReplica {
     ToyReplica::Apply(step);
     if (step == 3 && self_ == FLAGS_strays) ToyReplica::Apply(step);
   }
-  std::string SaveState() override {
+  std::vector<elastic::Piece> Pieces() override {
     faults_.At("save", 0);
-    return ToyReplica::SaveState();
+    return ToyReplica::Pieces();
   }
-  Status LoadState(std::string_view state) override {
+  Result<std::function<void()>> PrepareLoad(std::span<const elastic::Piece> pieces) override {
     faults_.At("load", 0);
-    return ToyReplica::LoadState(state);
+    return ToyReplica::PrepareLoad(pieces);
   }
 
  private:
@@ -186,8 +193,9 @@ class FaultyReplica final : public elastic::ToyReplica {
 
 class Observer final : public elastic::StepObserver {
  public:
-  Observer(elastic::Worker& worker, telemetry::EventLog& events, Faults& faults, StepNumber steps)
-      : worker_(worker), events_(events), faults_(faults), steps_(steps) {}
+  Observer(elastic::Worker& worker, telemetry::EventLog& events, Faults& faults, StepNumber steps,
+           elastic::Background& background)
+      : worker_(worker), events_(events), faults_(faults), steps_(steps), background_(background) {}
 
   void OnWorld(const elastic::ConnectedWorld& connected, const Entry& entry) override {
     telemetry::WorldEvent event;
@@ -207,7 +215,11 @@ class Observer final : public elastic::StepObserver {
         ToRecord(telemetry::TransferEvent{connected.world.generation, worker_.process().member,
                                           static_cast<int64_t>(bytes), begin, end}));
   }
-  void OnStepBegin(const StepInfo& info) override { Tell(info, false); }
+  void OnStepBegin(const StepInfo& info) override {
+    while (FLAGS_await_disk && !background_.AwaitIdle()) {
+    }
+    Tell(info, false);
+  }
   void OnCommit(const StepInfo& info) override {
     events_.Write(ToRecord(telemetry::CommitEvent{info.step, info.epoch, info.loss,
                                                   info.world->world.generation,
@@ -229,9 +241,13 @@ class Observer final : public elastic::StepObserver {
   telemetry::EventLog& events_;
   Faults& faults_;
   StepNumber steps_;
+  elastic::Background& background_;
 };
 
+std::atomic<bool> checkpoint_asked{false};
+
 void TellSignal(int signal) {
+  if (signal == SIGUSR1) checkpoint_asked = true;
   const std::string_view text = signal == SIGUSR1 ? "got SIGUSR1\n" : "got SIGUSR2\n";
   [[maybe_unused]] ssize_t written = write(STDERR_FILENO, text.data(), text.size());
 }
@@ -276,7 +292,8 @@ Status Train(const Environment& environment, const elastic::LeaveSignal& leave_s
   }
   elastic::ToyBatches batches(FLAGS_samples, FLAGS_batch, FLAGS_epochs);
   FaultyReplica replica(faults, hold, worker->process().member, batches.steps());
-  Observer observer(*worker, *events, faults, batches.steps());
+  elastic::BackgroundThread background;
+  Observer observer(*worker, *events, faults, batches.steps(), background);
   elastic::StepLoop::Options loop_options;
   loop_options.logical_shards = FLAGS_shards;
   loop_options.report_failure = [&](Generation generation, const Status& why) {
@@ -287,6 +304,14 @@ Status Train(const Environment& environment, const elastic::LeaveSignal& leave_s
   loop_options.report_entered = [&](Generation generation) { worker->ReportEntered(generation); };
   loop_options.leaves = [&] { return worker->leaves(); };
   loop_options.report_leaving = [&] { worker->ReportLeaving(); };
+  elastic::Checkpointer checkpointer(
+      elastic::CheckpointStore(files, FLAGS_checkpoint_folder), background,
+      {.every = FLAGS_checkpoint_every,
+       .keep = FLAGS_keep_checkpoints,
+       .resume = {FLAGS_resume ? elastic::Resume::Kind::kNewest : elastic::Resume::Kind::kNothing},
+       .run = "seed=" + std::to_string(FLAGS_seed) + " batch=" + std::to_string(FLAGS_batch),
+       .asked = [] { return checkpoint_asked.exchange(false); }});
+  if (!FLAGS_checkpoint_folder.empty()) loop_options.checkpointer = &checkpointer;
   elastic::StepLoop loop(worker->gate(), replica, batches, std::move(ledger), observer, clock,
                          std::move(loop_options));
   faults.At("join", 0);

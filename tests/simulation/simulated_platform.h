@@ -77,17 +77,19 @@ class SimulatedWatch final : public collectives::DescriptorWatch {
 
 class SimulatedPlatform final : public elastic::Platform {
  public:
-  SimulatedPlatform(net::SimulatedFabric& fabric, net::SimulatedProcess& process, std::string host,
-                    Files& files, uint64_t seed)
+  // All by reference outlives it.
+  SimulatedPlatform(net::SimulatedFabric& fabric, net::SimulatedProcess& process, Files& files,
+                    std::string host, uint64_t seed)
       : fabric_(fabric),
         process_(process),
-        host_(std::move(host)),
         files_(files),
+        host_(std::move(host)),
         clock_(process),
         random_(seed) {}
 
   const Clock& clock() const override { return clock_; }
   Random& random() override { return random_; }
+  Files& files() override { return files_; }
   std::unique_ptr<Condition> MakeCondition() override {
     return std::make_unique<SimulatedCondition>(process_);
   }
@@ -98,7 +100,6 @@ class SimulatedPlatform final : public elastic::Platform {
     return std::make_unique<net::SimulatedNetwork>(fabric_, process_, host_);
   }
   std::string host() const override { return host_; }
-  Files& files() override { return files_; }
   std::unique_ptr<collectives::DescriptorWatch> MakeDescriptorWatch() override;
   // The watch made last drives its engine, which this is to be.
   std::unique_ptr<collectives::ProgressThread> StartProgressThread(
@@ -113,8 +114,8 @@ class SimulatedPlatform final : public elastic::Platform {
  private:
   net::SimulatedFabric& fabric_;
   net::SimulatedProcess& process_;
-  const std::string host_;
   Files& files_;
+  const std::string host_;
   ProcessClock clock_;
   SeededRandom random_;
   SimulatedWatch* newest_watch_ = nullptr;

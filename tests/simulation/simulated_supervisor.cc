@@ -29,9 +29,10 @@ SimulatedSupervisor::SimulatedSupervisor(SimulatedWorker::Surroundings surroundi
       loop_(surroundings_.fabric, process_),
       random_(process_.world().random().Next()) {
   for (MemberId member : members_) slots_[member];
-  credentials_ = rendezvous::Credentials::Open(loop_, surroundings_.disk,
-                                               {.keys = {"the key of a simulated job"}})
-                     .value();
+  auto credentials = rendezvous::Credentials::Open(loop_, surroundings_.disk,
+                                                   {.keys = {"the key of a simulated job"}});
+  CHECK(credentials.ok()) << credentials.status();
+  credentials_ = *std::move(credentials);
   options.credentials = credentials_.get();
   auto agents = rendezvous::AgentHost::Open(loop_, network_, random_, std::move(options),
                                             [this](MemberId member) { return OwnerOf(member); });

@@ -14,6 +14,7 @@
 #include "net/simulated_loop.h"
 #include "net/simulated_network.h"
 #include "rendezvous/agent_host.h"
+#include "rendezvous/credentials.h"
 #include "tests/simulation/simulated_worker.h"
 
 namespace closeranks::simulation {

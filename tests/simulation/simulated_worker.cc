@@ -123,13 +123,13 @@ class SimulatedWorker::Model final : public elastic::ToyReplica {
     worker_.At(Point::kApplying);
     ToyReplica::Apply(step);
   }
-  std::string SaveState() override {
+  std::vector<elastic::Piece> Pieces() override {
     worker_.At(Point::kSavesState);
-    return ToyReplica::SaveState();
+    return ToyReplica::Pieces();
   }
-  Status LoadState(std::string_view state) override {
+  Result<std::function<void()>> PrepareLoad(std::span<const elastic::Piece> pieces) override {
     worker_.At(Point::kLoadsState);
-    return ToyReplica::LoadState(state);
+    return ToyReplica::PrepareLoad(pieces);
   }
 
  private:
@@ -148,9 +148,8 @@ SimulatedWorker::SimulatedWorker(Surroundings surroundings, std::string host, Me
       name_("worker " + std::to_string(member) + "." + std::to_string(start)),
       process_(surroundings_.fabric.world()),
       network_(surroundings_.fabric, process_, host),
-      platform_(surroundings_.fabric, process_, host, surroundings_.disk,
-                process_.world().random().Next()),
       files_(std::make_unique<ProcessFiles>(surroundings_.disk, process_)),
+      platform_(surroundings_.fabric, process_, *files_, host, process_.world().random().Next()),
       thread_(process_, [this, on_exit = std::move(on_exit)] {
         const ExitCode code = Main();
         process_.RunAfter(Duration::zero(), [on_exit, code] { on_exit(code); });

@@ -102,8 +102,8 @@ class SimulatedWorker final : private elastic::StepObserver {
   const std::string name_;
   net::SimulatedProcess process_;
   net::SimulatedNetwork network_;
-  SimulatedPlatform platform_;
   std::unique_ptr<Files> files_;
+  SimulatedPlatform platform_;
   std::unique_ptr<net::Socket> agent_end_;
   std::unique_ptr<net::Socket> worker_end_;
   std::unique_ptr<Model> model_;

@@ -1,0 +1,193 @@
+#include "elastic/checkpoint/checkpointer.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "glog/logging.h"
+
+namespace closeranks::elastic {
+namespace {
+
+// A piece of the state as it was.
+struct Copy {
+  Piece piece;  // its bytes are those below
+  std::string bytes;
+};
+
+std::vector<Copy> CopyShare(std::span<const Piece> pieces, std::span<const int> writers, int rank) {
+  std::vector<Copy> share;
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    if (writers[i] == rank) share.push_back({pieces[i], std::string(pieces[i].bytes)});
+  }
+  return share;
+}
+
+std::vector<Piece> Pieces(const std::vector<Copy>& share) {
+  std::vector<Piece> pieces;
+  for (const Copy& copy : share) {
+    pieces.push_back(copy.piece);
+    pieces.back().bytes = copy.bytes;
+  }
+  return pieces;
+}
+
+CheckpointName NameOf(const Manifest& manifest) {
+  return {manifest.lineage.number, manifest.step, manifest.generation};
+}
+
+void WarnOf(const Manifest& manifest, const Status& why) {
+  LOG(WARNING) << "the checkpoint of step " << manifest.step
+               << " is given up, and the training goes on without it: " << why.message();
+}
+
+}  // namespace
+
+std::vector<int> DivideOverRanks(std::span<const Piece> pieces, int ranks) {
+  auto weight = [&](size_t i) { return pieces[i].IsOpaque() ? 0 : pieces[i].bytes.size(); };
+  std::vector<size_t> order(pieces.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return weight(a) > weight(b); });
+  std::vector<size_t> load(static_cast<size_t>(ranks), 0);
+  std::vector<int> writers(pieces.size());
+  for (size_t i : order) {
+    auto least = std::min_element(load.begin(), load.end());
+    *least += weight(i);
+    writers[i] = static_cast<int>(least - load.begin());
+  }
+  return writers;
+}
+
+Checkpointer::Checkpointer(CheckpointStore store, Background& background, Options options)
+    : store_(std::move(store)), background_(background), options_(std::move(options)) {}
+
+Result<Checkpointer::Beginning> Checkpointer::Begin() const {
+  const Resume& resume = options_.resume;
+  std::vector<CheckpointName> candidates;
+  if (resume.kind != Resume::Kind::kNothing) {
+    ASSIGN_OR_RETURN(candidates, store_.Candidates());
+  }
+  if (resume.kind == Resume::Kind::kStep) {
+    std::erase_if(candidates, [&](const CheckpointName& name) { return name.step != resume.step; });
+    if (candidates.empty()) {
+      return InvalidArgument("there is no checkpoint of step " + std::to_string(resume.step) +
+                             " in " + store_.folder() + " ('closeranks checkpoint ls' lists them)");
+    }
+  }
+  Status why;
+  for (const CheckpointName& name : candidates) {
+    auto stored = store_.Read(name);
+    if (!stored.ok()) {
+      why = stored.status();
+      LOG(WARNING) << "the checkpoint " << name.ToString()
+                   << " can't be used, so the one before it is tried: " << why.message();
+      continue;
+    }
+    if (stored->manifest.run != options_.run) {
+      return InvalidArgument("the checkpoint " + name.ToString() + " in " + store_.folder() +
+                             " is of another run: its has " + stored->manifest.run +
+                             ", this one has " + options_.run);
+    }
+    ASSIGN_OR_RETURN(Lineage lineage, store_.BeginLineage(name.lineage, name.step));
+    LOG(INFO) << "goes on from step " << name.step << ", the checkpoint " << name.ToString();
+    return Beginning{lineage, *std::move(stored)};
+  }
+  if (!candidates.empty()) {
+    return InvalidArgument("none of the " + std::to_string(candidates.size()) + " checkpoints in " +
+                           store_.folder() + " can be used (" + why.message() +
+                           "); --resume=never begins from nothing");
+  }
+  ASSIGN_OR_RETURN(Lineage lineage, store_.BeginLineage(0, 0));
+  return Beginning{lineage, std::nullopt};
+}
+
+void Checkpointer::OnWorld(Generation generation, int rank, int size) {
+  wished_ |= due_ || attempt_ != nullptr;
+  due_ = false;
+  attempt_.reset();
+  newest_attempt_ = 0;
+  generation_ = generation;
+  rank_ = rank;
+  size_ = size;
+}
+
+CheckpointWord Checkpointer::Word(StepNumber step, bool at_end) {
+  if (options_.asked && options_.asked()) wished_ = true;
+  CheckpointWord word;
+  const bool is_periodic = options_.every > 0 && step % options_.every == 0;
+  word.wanted = wished_ || (at_end ? newest_attempt_ != step : is_periodic) ? 1 : 0;
+  if (attempt_ == nullptr) return word;
+  word.written = attempt_->written ? 1 : 0;
+  word.failed = attempt_->failed ? 1 : 0;
+  word.committed = attempt_->committed ? 1 : 0;
+  word.superseded = attempt_->superseded ? 1 : 0;
+  return word;
+}
+
+Status Checkpointer::Heard(const CheckpointWord& sum, StepNumber step, int epoch,
+                           StateOwner& state) {
+  if (attempt_ != nullptr) {
+    if (sum.superseded > 0) {
+      return StaleGeneration("another start of this run has taken over its checkpoints in " +
+                             store_.folder() + ", so what this one trains is void");
+    }
+    if (sum.committed > 0 || sum.failed > 0) {
+      attempt_.reset();
+    } else if (sum.written == size_ && rank_ == 0 && !attempt_->commit_begun) {
+      StartCommit();
+    }
+  }
+  if (sum.wanted > 0) {
+    due_ = true;
+    wished_ = false;
+  }
+  if (due_ && attempt_ == nullptr) Start(step, epoch, state);
+  return OkStatus();
+}
+
+void Checkpointer::Start(StepNumber step, int epoch, StateOwner& state) {
+  due_ = false;
+  newest_attempt_ = step;
+  attempt_ = std::make_shared<Attempt>();
+  Manifest& manifest = attempt_->manifest;
+  manifest.lineage = lineage_;
+  manifest.step = step;
+  manifest.epoch = epoch;
+  manifest.generation = generation_;
+  manifest.world = size_;
+  manifest.run = options_.run;
+  const std::vector<Piece> pieces = state.Pieces();
+  for (const Piece& piece : pieces) attempt_->names.push_back(piece.name);
+  auto share = std::make_shared<const std::vector<Copy>>(
+      CopyShare(pieces, DivideOverRanks(pieces, size_), rank_));
+  background_.Start([store = store_, attempt = attempt_, share, rank = rank_]() {
+    const Manifest& manifest = attempt->manifest;
+    Status written = store.WriteShard(NameOf(manifest), rank, manifest.world, Pieces(*share));
+    if (!written.ok()) WarnOf(manifest, written);
+    (written.ok() ? attempt->written : attempt->failed) = true;
+  });
+}
+
+void Checkpointer::StartCommit() {
+  attempt_->commit_begun = true;
+  background_.Start([store = store_, attempt = attempt_, keep = options_.keep,
+                     now = options_.seconds_since_1970]() {
+    Manifest manifest = attempt->manifest;
+    if (now) manifest.written_at = now();
+    Status committed = store.Commit(manifest, attempt->names);
+    if (committed.code() == StatusCode::kStaleGeneration) {
+      LOG(ERROR) << committed.message();
+      attempt->superseded = true;
+    } else if (!committed.ok()) {
+      WarnOf(manifest, committed);
+      attempt->failed = true;
+    } else {
+      Status removed = store.RemoveOld(keep);
+      LOG_IF(WARNING, !removed.ok()) << "an old checkpoint stays: " << removed.message();
+      attempt->committed = true;
+    }
+  });
+}
+
+}  // namespace closeranks::elastic

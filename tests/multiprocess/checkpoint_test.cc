@@ -1,0 +1,177 @@
+// Jobs of real processes that go on from their checkpoints: what a run comes to doesn't depend on
+// how often it was started, and every sample still counts once.
+#include <signal.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "base/files.h"
+#include "elastic/checkpoint/store.h"
+#include "gtest/gtest.h"
+#include "tests/multiprocess/job_process.h"
+
+namespace closeranks {
+namespace {
+
+using elastic::CheckpointName;
+using testing_job::CountLines;
+using testing_job::ExpectNoProcessLeft;
+using testing_job::ExpectTrained;
+using testing_job::JobProcess;
+using testing_job::RunFlags;
+using testing_job::Words;
+
+constexpr StepNumber kLast = 20;
+
+class CheckpointedJob : public testing::Test {
+ protected:
+  // A start of the run with `n` workers.
+  Words Flags(int n, const Words& worker) const {
+    Words all = {"--checkpoint_folder=" + checkpoints_, "--await_disk"};
+    all.insert(all.end(), worker.begin(), worker.end());
+    return RunFlags(folder_, n, {}, all);
+  }
+  // Kills the supervisor, and with it all workers, when they are in step `step`.
+  void TrainUntilKilledIn(StepNumber step, int n, Words worker) {
+    testing_job::Barrier barrier(folder_, "barrier." + std::to_string(starts_++));
+    worker.push_back("--pause_step=" + std::to_string(step));
+    worker.push_back("--pause_at=" + barrier.path());
+    JobProcess job(Flags(n, worker));
+    for (int i = 0; i < n; ++i) ASSERT_TRUE(job.WaitForOutput("pauses"));
+    job.Signal(SIGKILL);
+    EXPECT_EQ(job.Wait(), -SIGKILL) << job.output();
+    ExpectNoProcessLeft(folder_);
+  }
+  // To its good end; the hash of the weights.
+  std::string TrainToTheEnd(int n, const Words& worker) {
+    JobProcess job(Flags(n, worker));
+    EXPECT_EQ(job.Wait(), 0) << job.output();
+    ExpectNoProcessLeft(folder_);
+    output_ = job.output();
+    return ExpectTrained(folder_, n);
+  }
+  std::vector<StepNumber> Steps() {
+    std::vector<StepNumber> steps;
+    auto whole = store_.Whole();
+    EXPECT_TRUE(whole.ok()) << whole.status();
+    for (const CheckpointName& name : *whole) {
+      EXPECT_TRUE(store_.Read(name).ok()) << store_.Read(name).status();
+      steps.push_back(name.step);
+    }
+    return steps;
+  }
+
+  testing_job::ReportFolder folder_;
+  const std::string checkpoints_ = folder_.path() + "/checkpoints";
+  SystemFiles files_;
+  elastic::CheckpointStore store_{files_, checkpoints_};
+  std::string output_;  // of the last that came to its end
+  int starts_ = 0;
+};
+
+// Of an undisturbed run without checkpoints.
+std::string Undisturbed(const Words& worker) {
+  testing_job::ReportFolder folder;
+  JobProcess job(RunFlags(folder, 1, {}, worker));
+  EXPECT_EQ(job.Wait(), 0) << job.output();
+  return ExpectTrained(folder, 1);
+}
+
+using CheckpointSteps = std::vector<StepNumber>;
+
+TEST_F(CheckpointedJob, KilledAsAWholeAndStartedWithOtherNumbersOfRanksComesToTheSameBits) {
+  const Words exact = {"--shards=12", "--checkpoint_every=3"};
+  TrainUntilKilledIn(11, 4, exact);
+  EXPECT_EQ(Steps(), (CheckpointSteps{6, 9}));
+  TrainUntilKilledIn(15, 2, exact);
+  EXPECT_EQ(Steps(), (CheckpointSteps{9, 12}));
+  const std::string hash = TrainToTheEnd(3, exact);
+  EXPECT_EQ(CountLines(output_, "goes on from step 12"), 1) << output_;
+  EXPECT_EQ(hash, Undisturbed({"--shards=12"}));
+  EXPECT_EQ(Steps(), (CheckpointSteps{18, kLast}));
+}
+
+TEST_F(CheckpointedJob, LosesNoSampleInFastModeEither) {
+  TrainUntilKilledIn(8, 3, {"--checkpoint_every=2"});
+  EXPECT_EQ(TrainToTheEnd(4, {"--checkpoint_every=2"}), Undisturbed({}));
+}
+
+TEST_F(CheckpointedJob, WhoIsKilledInTheMiddleOfACheckpointCostsNothingElse) {
+  for (const char* fault : {"0:commit:kill:4", "1:save:kill:0", "0:part:kill:5", "2:part:kill:4"}) {
+    SCOPED_TRACE(fault);
+    std::filesystem::remove_all(checkpoints_);
+    testing_job::ReportFolder folder;
+    Words worker = {"--checkpoint_folder=" + checkpoints_, "--checkpoint_every=3",
+                    std::string("--faults=") + fault};
+    JobProcess job(RunFlags(folder, 3, {}, worker));
+    EXPECT_EQ(job.Wait(), 0) << job.output();
+    EXPECT_EQ(ExpectTrained(folder), Undisturbed({}));
+    EXPECT_EQ(Steps().back(), kLast);
+  }
+}
+
+TEST_F(CheckpointedJob, ACorruptOneIsPassedOverAndSaidWhy) {
+  TrainUntilKilledIn(11, 2, {"--checkpoint_every=3"});
+  const std::string newest = checkpoints_ + "/" + store_.Whole()->back().ToString();
+  {
+    std::fstream shard(newest + "/shard-00002-of-00002.safetensors",
+                       std::ios::in | std::ios::out | std::ios::binary);
+    shard.seekp(-1, std::ios::end);
+    shard.put('\x55');
+  }
+  EXPECT_EQ(TrainToTheEnd(2, {"--checkpoint_every=3"}), Undisturbed({}));
+  EXPECT_EQ(CountLines(output_, "its checksum is another"), 1) << output_;
+  EXPECT_EQ(CountLines(output_, "goes on from step 6"), 1) << output_;
+}
+
+TEST_F(CheckpointedJob, AFolderThatIsGoneCostsTheCheckpointsAndOneWarningEach) {
+  testing_job::Barrier barrier(folder_);
+  JobProcess job(
+      Flags(2, {"--checkpoint_every=8", "--pause_step=7", "--pause_at=" + barrier.path()}));
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(job.WaitForOutput("pauses"));
+  std::filesystem::remove_all(checkpoints_);
+  std::ofstream(checkpoints_) << "a file is in its place";
+  barrier.Open();
+  EXPECT_EQ(job.Wait(), 0) << job.output();
+  EXPECT_EQ(ExpectTrained(folder_, 2), Undisturbed({}));
+  // Of steps 8, 16 and the last.
+  EXPECT_EQ(CountLines(job.output(), "is given up, and the training goes on"), 2 * 3)
+      << job.output();
+}
+
+TEST_F(CheckpointedJob, WhoAsksGetsACheckpoint) {
+  testing_job::Barrier barrier(folder_);
+  JobProcess job(Flags(2, {"--tells_signals=1", "--keep_checkpoints=5", "--pause_step=7",
+                           "--pause_at=" + barrier.path()}));
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(job.WaitForOutput("pauses"));
+  job.Signal(SIGUSR1);
+  ASSERT_TRUE(job.WaitForOutput("[1] got SIGUSR1"));
+  barrier.Open();
+  EXPECT_EQ(job.Wait(), 0) << job.output();
+  EXPECT_EQ(Steps(), (CheckpointSteps{7, kLast}));
+}
+
+TEST_F(CheckpointedJob, AFinishedRunIsFinished) {
+  const std::string hash = TrainToTheEnd(2, {});
+  EXPECT_EQ(Steps(), (CheckpointSteps{kLast}));
+  JobProcess again(Flags(3, {}));
+  EXPECT_EQ(again.Wait(), 0) << again.output();
+  EXPECT_EQ(CountLines(again.output(), "trained to " + hash), 3) << again.output();
+  EXPECT_EQ(ExpectTrained(folder_), hash);
+}
+
+TEST_F(CheckpointedJob, AnotherRunsCheckpointsAreRefusedByAll) {
+  TrainUntilKilledIn(6, 2, {"--checkpoint_every=2"});
+  JobProcess job(Flags(3, {"--seed=2"}));
+  EXPECT_EQ(job.Wait(), 2) << job.output();
+  EXPECT_GE(CountLines(job.output(), "its has seed=1 batch=12, this one has seed=2 batch=12"), 3)
+      << job.output();
+  ExpectNoProcessLeft(folder_);
+  JobProcess anew(Flags(3, {"--seed=2", "--noresume"}));
+  EXPECT_EQ(anew.Wait(), 0) << anew.output();
+}
+
+}  // namespace
+}  // namespace closeranks
