@@ -165,6 +165,40 @@ TEST_F(DnsResolverTest, AnAnswerThatIsTooLongForADatagramComesByTcp) {
   EXPECT_TRUE(servers_[0]->questions().back().over_tcp);
 }
 
+TEST_F(DnsResolverTest, AnAnswerThatIsCutShortAndNeverComesByTcpIsAnError) {
+  Start({[](const Question& question) {
+    std::vector<std::string> many;
+    for (int i = 1; i <= 200; ++i) many.push_back("10.0.1." + std::to_string(i));
+    Reply reply = Addresses(many);
+    reply.is_silent = question.over_tcp;
+    return reply;
+  }});
+  const Answer answer = Ask("trainer.jobs.");
+  EXPECT_EQ(answer.status().code(), StatusCode::kUnavailable) << "a part was taken for all";
+  EXPECT_TRUE(servers_[0]->questions().back().over_tcp);
+}
+
+TEST_F(DnsResolverTest, AServiceThatHasOnlyIp6IsFound) {
+  Start({[](const Question& question) {
+    if (question.type != Type::kSrv) return Addresses({"fd00::1", "fd00::2"});
+    Reply reply;
+    reply.services = {{"a.trainer", 29400}};
+    return reply;
+  }});
+  EXPECT_EQ(Sorted(Ask("trainer.jobs.").value()), At({"fd00::1", "fd00::2"}));
+  EXPECT_EQ(Sorted(AskService("trainer.", "rendezvous").value()),
+            At({"fd00::1", "fd00::2"}, 29400));
+}
+
+TEST_F(DnsResolverTest, ALateAnswerCountsIfItComesWithinTheServersTime) {
+  Start({[](const Question&) {
+    Reply reply = Addresses({"10.0.0.1"});
+    reply.delay = std::chrono::milliseconds(50);
+    return reply;
+  }});
+  EXPECT_EQ(Ask("trainer.jobs.").value(), At({"10.0.0.1"}));
+}
+
 TEST_F(DnsResolverTest, ASlowAnswerHoldsUpNoOther) {
   Start({[](const Question& question) {
     Reply reply = Addresses({"10.0.0.1"});

@@ -1,6 +1,8 @@
 #include "net/front_door.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <map>
 #include <string>
 #include <utility>
 
@@ -9,7 +11,10 @@
 namespace closeranks::net {
 
 FrontDoor::FrontDoor(Loop& loop, Options options, Route route)
-    : loop_(loop), options_(options), route_(std::make_shared<Route>(std::move(route))) {}
+    : loop_(loop),
+      options_(options),
+      route_(std::make_shared<Route>(std::move(route))),
+      calls_(options.calls) {}
 
 FrontDoor::~FrontDoor() {
   while (!pending_.empty()) TakeOut(pending_.begin());
@@ -30,8 +35,13 @@ Result<std::unique_ptr<FrontDoor>> FrontDoor::Open(Loop& loop, Network& network,
 
 void FrontDoor::OnAccept(std::unique_ptr<Socket> socket, const Address& peer) {
   ++counts_.accepted;
+  if (!calls_.Take(peer, loop_.Now())) {
+    ++counts_.too_often;
+    LOG_EVERY_N(WARNING, 1000) << "front door: " << peer << " calls too often";
+    return;
+  }
   if (pending_.size() >= options_.max_pending) {
-    Drop(pending_.begin(), counts_.crowded_out, ResourceExhausted("too many wait"));
+    Drop(OldestOfTheBusiestCaller(), counts_.crowded_out, ResourceExhausted("too many wait"));
   }
   const Place place = pending_.emplace(pending_.end());
   place->socket = std::move(socket);
@@ -41,6 +51,17 @@ void FrontDoor::OnAccept(std::unique_ptr<Socket> socket, const Address& peer) {
   if (!status.ok()) return Drop(place, counts_.crowded_out, status);
   place->limit = loop_.RunAfter(options_.preamble_limit, [this, place] {
     Drop(place, counts_.too_slow, Timeout("no preamble in time"));
+  });
+}
+
+FrontDoor::Place FrontDoor::OldestOfTheBusiestCaller() {
+  std::map<std::string, size_t> waiting;
+  for (const Pending& pending : pending_) ++waiting[CallerName(pending.peer)];
+  const auto busiest = std::max_element(
+      waiting.begin(), waiting.end(),
+      [](const auto& one, const auto& other) { return one.second < other.second; });
+  return std::find_if(pending_.begin(), pending_.end(), [&](const Pending& pending) {
+    return CallerName(pending.peer) == busiest->first;
   });
 }
 

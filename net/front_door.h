@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "net/address.h"
+#include "net/call_limit.h"
 #include "net/loop.h"
 #include "net/network.h"
 #include "net/preamble.h"
@@ -28,8 +29,11 @@ class FrontDoor {
     uint64_t job_hash = 0;
     // For the whole preamble, from the moment a connection is accepted.
     Duration preamble_limit = std::chrono::seconds(5);
-    // Beyond it the connection that has waited longest goes: those of ours speak at once.
+    // Beyond it somebody goes: of the caller that has the most, the one that has waited longest,
+    // as those of ours speak at once.
     size_t max_pending = 256;
+    // Of each caller: what it does beyond it is closed at once. Ours call again.
+    CallLimit::Options calls = {};
   };
   struct Counts {
     uint64_t accepted = 0;
@@ -39,6 +43,7 @@ class FrontDoor {
     uint64_t closed_early = 0;  // dropped: ended or failed within the preamble
     uint64_t too_slow = 0;      // dropped: over preamble_limit
     uint64_t crowded_out = 0;   // dropped: over max_pending
+    uint64_t too_often = 0;     // dropped: over the limit of calls
   };
   // `socket` has been read to the end of the preamble and not a byte further. A membership
   // connection may be of another job: that is for the handshake to say. May destroy the door.
@@ -75,11 +80,14 @@ class FrontDoor {
   void Decide(Place place);
   void Drop(Place place, uint64_t& count, const Status& why);
   Pending TakeOut(Place place);
+  // Who goes when there is no room for one more.
+  Place OldestOfTheBusiestCaller();
 
   Loop& loop_;
   const Options options_;
   std::shared_ptr<Route> route_;
   std::unique_ptr<Listener> listener_;
+  CallLimit calls_;
   std::list<Pending> pending_;  // the oldest first
   Counts counts_;
 };

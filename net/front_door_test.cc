@@ -37,9 +37,11 @@ class FrontDoorTest : public testing::Test {
     door_ = *std::move(door);
   }
 
-  // A connection that the door has accepted.
-  UniqueFd Connect() {
+  // A connection that the door has accepted, from another address of this machine.
+  UniqueFd Connect(const std::string& from = "127.0.0.1") {
     UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    SocketAddress own = ToSocketAddress(Address::Ip(from, 0)).value();
+    PCHECK(bind(fd.get(), own.get(), own.length) == 0);
     SocketAddress target = ToSocketAddress(door_->address()).value();
     PCHECK(connect(fd.get(), target.get(), target.length) == 0);
     const uint64_t before = door_->counts().accepted;
@@ -139,6 +141,35 @@ TEST_F(FrontDoorTest, ACrowdOfIdlersKeepsNobodyOut) {
   UniqueFd ours = Connect();
   Send(ours, EncodePreamble(To(0)));
   PollUntilOne(door_->counts().routed);
+}
+
+TEST_F(FrontDoorTest, ACrowdFromOneAddressKeepsNobodyElseWaitingOut) {
+  Open({.max_pending = 3});
+  UniqueFd ours = Connect("127.0.0.2");
+  std::vector<UniqueFd> idlers;
+  for (int i = 0; i < 10; ++i) idlers.push_back(Connect());
+  EXPECT_EQ(door_->counts().crowded_out, 8u);
+  Send(ours, EncodePreamble(To(0)));
+  PollUntilOne(door_->counts().routed);
+}
+
+TEST_F(FrontDoorTest, WhoCallsTooOftenHasToWaitAndOthersDont) {
+  Open({.calls = {.burst = 5, .per_second = 1}});
+  std::vector<UniqueFd> calls;
+  for (int i = 0; i < 20; ++i) calls.push_back(Connect());
+  EXPECT_EQ(door_->counts().too_often, 15u);
+  EXPECT_EQ(door_->pending(), 5u);
+  char byte;
+  EXPECT_EQ(recv(calls.back().get(), &byte, 1, 0), 0) << "it is closed at once";
+  UniqueFd other = Connect("127.0.0.2");
+  Send(other, EncodePreamble(To(0)));
+  PollUntilOne(door_->counts().routed);
+  // Ours behind the same address gets through with one of its next calls.
+  clock_.Advance(std::chrono::seconds(1));
+  UniqueFd ours = Connect();
+  Send(ours, EncodePreamble(To(1)));
+  while (routed_.size() < 2) loop_.PollOnce(Duration::max());
+  EXPECT_EQ(routed_[1], To(1));
 }
 
 TEST_F(FrontDoorTest, MayBeDestroyedByWhoIsRouted) {

@@ -243,6 +243,7 @@ void SimulatedResolver::ResolveService(const std::string& service, const std::st
 
 void SimulatedResolver::AnswerLater(const std::string& name,
                                     std::function<std::vector<Address>()> find, Callback callback) {
+  if (on_question_) on_question_();
   const uint64_t id = next_question_++;
   const Duration wait =
       process_.world().DrawBetween(std::chrono::milliseconds(1), std::chrono::milliseconds(5));

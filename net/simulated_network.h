@@ -3,6 +3,7 @@
 #define CLOSERANKS_NET_SIMULATED_NETWORK_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -87,6 +88,9 @@ class SimulatedResolver final : public Resolver {
       : process_(process), names_(names) {}
   ~SimulatedResolver() override;
 
+  // Called with each question.
+  void set_on_question(std::function<void()> on_question) { on_question_ = std::move(on_question); }
+
   // A literal that isn't in the table resolves to itself. Takes 1 to 5 ms.
   void Resolve(const Address& address, Callback callback) override;
   void ResolveService(const std::string& service, const std::string& port,
@@ -98,6 +102,7 @@ class SimulatedResolver final : public Resolver {
 
   SimulatedProcess& process_;
   const Names& names_;
+  std::function<void()> on_question_;
   uint64_t next_question_ = 1;
   std::map<uint64_t, TimerId> questions_;
 };

@@ -20,6 +20,11 @@ Result<std::unique_ptr<AgentHost>> AgentHost::Open(
   door.job_hash = net::HashJobName(host->options_.job);
   // One half before they say whom they want, the other one while they prove who they are.
   door.max_pending = host->options_.max_strangers / 2;
+  // With a new world every worker may call each of those here, from behind a single address.
+  const double most = static_cast<double>(host->options_.members.size()) *
+                      static_cast<double>(host->options_.starting_members);
+  door.calls.burst = std::max(door.calls.burst, 4 * most);
+  door.calls.per_second = std::max(door.calls.per_second, most / 2);
   ASSIGN_OR_RETURN(host->door_,
                    net::FrontDoor::Open(loop, network, host->options_.listen, door,
                                         [raw](const net::Preamble& preamble,

@@ -66,7 +66,9 @@ void PeerLinks::BeginSearches() {
       search.wanted = &peer;
     }
   } else if (!where.service.empty()) {
-    searches_.emplace_back().source = MakeServiceSource(*options_.resolver, where);
+    Search& search = searches_.emplace_back();
+    search.source = MakeServiceSource(*options_.resolver, where);
+    search.least_pause = options_.least_service_pause;
   } else {
     searches_.emplace_back().source =
         MakeFolderSource(loop_, std::make_shared<SystemFiles>(), where.folder,
@@ -74,7 +76,8 @@ void PeerLinks::BeginSearches() {
                          options_.advertised);
   }
   for (Search& search : searches_) {
-    search.pause = options_.least_pause;
+    if (search.least_pause == Duration{}) search.least_pause = options_.least_pause;
+    search.pause = search.least_pause;
     Look(search);
   }
 }
@@ -272,7 +275,7 @@ void PeerLinks::OnIntroduced(Result<Acquaintance> result, Search* search,
     AddLine(*peer, supervisor.incarnation, search != nullptr, std::move(result->connection));
   }
   if (search == nullptr) return;
-  search->pause = options_.least_pause;
+  search->pause = search->least_pause;
   search->trouble = search->refusal = OkStatus();
   CallEnded(*search, address);
 }

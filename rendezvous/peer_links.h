@@ -41,6 +41,8 @@ class PeerLinks {
     Duration handshake_limit = std::chrono::seconds(5);
     size_t max_introductions = 256;                        // callers beyond it are dropped
     Duration least_pause = std::chrono::milliseconds(50);  // between attempts to connect
+    // The same where DNS servers are asked each time, by all hosts.
+    Duration least_service_pause = std::chrono::milliseconds(400);
     Duration most_pause = std::chrono::seconds(2);
   };
   struct Owner {
@@ -98,6 +100,7 @@ class PeerLinks {
     Peer* wanted = nullptr;          // null: every peer that there is no line to
     bool is_looking = false;         // the source was asked
     std::set<net::Address> calling;  // there was no answer of these yet
+    Duration least_pause{};
     Duration pause{};
     net::TimerId retry = net::kNoTimer;
     Status trouble;  // why it didn't lead to a line; ok: nothing is known, or it did

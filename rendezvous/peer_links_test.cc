@@ -69,7 +69,7 @@ class PeerLinksTest : public testing::Test {
     options.whereabouts.service = "trainer.jobs.";
     options.whereabouts.port = port_name_.empty() ? std::to_string(port_) : port_name_;
     options.resolver = &resolver_;
-    options.least_pause = std::chrono::milliseconds(5);
+    options.least_service_pause = std::chrono::milliseconds(5);
     options.most_pause = std::chrono::milliseconds(50);
     host.links = std::make_unique<PeerLinks>(
         loop_, host.network, random_, options,

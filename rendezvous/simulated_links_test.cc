@@ -1,6 +1,8 @@
 // The port and the links between supervisors as they ship, over a simulated network.
+#include <algorithm>
 #include <chrono>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -31,7 +33,8 @@ struct Hosts {
     std::unique_ptr<PeerLinks> links;
   };
 
-  explicit Hosts(uint64_t seed) : world(seed), fabric(world) {
+  explicit Hosts(uint64_t seed, bool by_service = false)
+      : by_service(by_service), world(seed), fabric(world) {
     for (int index = 0; index < kHosts; ++index) Open(index);
   }
 
@@ -58,14 +61,23 @@ struct Hosts {
     for (int other = 0; other < kHosts; ++other) {
       if (other == index) continue;
       options.peers.push_back({other});
+      if (by_service) continue;
       options.whereabouts.hosts.push_back(AddressOf(other));
       host.names[AddressOf(other).host] = {AddressOf(other).host};
+    }
+    if (by_service) {
+      options.whereabouts.service = "trainer";
+      options.whereabouts.port = std::to_string(AddressOf(index).port);
     }
     options.resolver = &host.resolver;
     host.links = std::make_unique<PeerLinks>(
         host.loop, host.network, world.random(), options,
         PeerLinks::Owner{[](MemberId, const Message&) {}, [](const MemberProcess&) {},
                          [](const MemberProcess&) {}, [](const Status&) { FAIL(); }});
+  }
+  bool AreAnyLinked() const {
+    return std::any_of(hosts.begin(), hosts.end(),
+                       [](const auto& host) { return host->links->HasLinks(); });
   }
   bool AreAllLinked() const {
     for (const auto& host : hosts) {
@@ -74,6 +86,7 @@ struct Hosts {
     return true;
   }
 
+  const bool by_service;
   SystemFiles files;
   net::SimulatedWorld world;
   net::SimulatedFabric fabric;
@@ -111,6 +124,48 @@ TEST(SimulatedLinks, WhateverTheNetworkDidTheLinksComeBack) {
         job.world.RunUntilTrue([&] { return job.AreAllLinked(); }, std::chrono::seconds(30)))
         << "seed " << seed;
   }
+}
+
+// Names that appear late, at one replica of the server before the other, beside stale ones.
+TEST(SimulatedLinks, AServiceWhoseNamesComeLateAndDisagreeIsFoundSoonAfterThey) {
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    Hosts job(seed, /*by_service=*/true);
+    job.world.RunFor(std::chrono::seconds(30));  // a negative answer that is cached
+    EXPECT_FALSE(job.AreAnyLinked());
+    for (int index = 0; index < kHosts; ++index) {
+      std::vector<std::string>& said = job.hosts[index]->names["trainer"];
+      said = {"gone", Hosts::AddressOf(index).host, "gone-too", Hosts::AddressOf(index).host};
+      if (index == 0) said.push_back(Hosts::AddressOf(1).host);
+    }
+    // Host 2 is known to nobody but itself yet.
+    EXPECT_FALSE(
+        job.world.RunUntilTrue([&] { return job.AreAllLinked(); }, std::chrono::seconds(30)));
+    job.hosts[2]->names["trainer"].push_back(Hosts::AddressOf(0).host);
+    job.hosts[1]->names["trainer"].push_back(Hosts::AddressOf(2).host);
+    // A silent address holds up a round for as long as connecting may take.
+    EXPECT_TRUE(
+        job.world.RunUntilTrue([&] { return job.AreAllLinked(); }, std::chrono::seconds(15)))
+        << "seed " << seed;
+  }
+}
+
+TEST(SimulatedLinks, DnsServersAreAskedAgainAfterDrawnPauses) {
+  Hosts job(5, /*by_service=*/true);
+  std::vector<Duration> pauses;
+  TimePoint last{};
+  job.hosts[0]->resolver.set_on_question([&] {
+    if (last != TimePoint{}) pauses.push_back(job.world.Now() - last);
+    last = job.world.Now();
+  });
+  job.world.RunFor(std::chrono::minutes(1));
+  ASSERT_GT(pauses.size(), 20u);
+  for (const Duration pause : pauses) {
+    EXPECT_GE(pause, std::chrono::milliseconds(200));
+    // And what the answer takes.
+    EXPECT_LE(pause, std::chrono::milliseconds(2000 + 5));
+  }
+  const std::set<Duration> different(pauses.begin(), pauses.end());
+  EXPECT_EQ(different.size(), pauses.size());
 }
 
 TEST(SimulatedLinks, ASeedTellsTheSameStory) {
