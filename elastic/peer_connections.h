@@ -96,6 +96,10 @@ class PeerConnections {
                  bool same_host, std::function<void(const Status&)> done);
   Status OnIntroduced(Result<rendezvous::Acquaintance> result, bool same_host);
   void DropUnlisted(const World& world);
+  // Gives a connection up, whether it is there or not: the other side sees its end, although a
+  // communicator of an earlier world may still hold the transport. It would wait for a call from
+  // here, or never call again, if it thought the connection good.
+  void Drop(const MemberProcess& peer);
   void EndIfConnected();
   void EndAttempt(Result<std::vector<SharedTransport>> result);
 
