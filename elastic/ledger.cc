@@ -1,5 +1,7 @@
 #include "elastic/ledger.h"
 
+#include <utility>
+
 #include "base/random.h"
 #include "telemetry/records.h"
 
@@ -36,6 +38,7 @@ Result<Ledger> Ledger::Open(Files& files, const std::string& path) {
 }
 
 void Ledger::BeginLineage(const Lineage& lineage) {
+  if (std::exchange(has_lineage_, true)) return;
   lineage_ = telemetry::LineageLine(lineage.number, lineage.parent, lineage.step);
 }
 

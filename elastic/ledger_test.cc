@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "base/simulated_files.h"
 #include "gtest/gtest.h"
 
 namespace closeranks::elastic {
@@ -40,6 +41,19 @@ TEST(Ledger, OnlyStableStepsAreWritten) {
   }
   EXPECT_EQ(*files.Read(path), "1 1 0 4 5\n2 2 0 7\n");
   EXPECT_TRUE(files.Remove(path).ok());
+}
+
+TEST(Ledger, AStateThatIsReceivedAgainRepeatsNothing) {
+  SimulatedFiles files;
+  auto ledger = Ledger::Open(files, "ledger");
+  ASSERT_TRUE(ledger.ok());
+  for (int received = 0; received < 2; ++received) {
+    ledger->BeginLineage({1, 0, 0});
+    ledger->ForgetAfter(0);
+    ledger->Applied(1, 1, 0, std::vector<int64_t>{4});
+    EXPECT_TRUE(ledger->Stable(1).ok());
+  }
+  EXPECT_EQ(*files.Read("ledger"), "lineage 1 of 0 from 0\n1 1 0 4\n");
 }
 
 TEST(Ledger, AFullDiskIsNamedWithItsRemedy) {

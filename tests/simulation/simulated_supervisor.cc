@@ -83,6 +83,14 @@ void SimulatedSupervisor::StartWorker(MemberId member) {
       std::make_unique<net::Link>(loop_, slot.worker->TakeAgentEnd()));
 }
 
+void SimulatedSupervisor::TellToLeave(MemberId member, Duration grace) {
+  const int start = slots_.at(member).starts - 1;
+  agents_->agent(member)->AskWorkerToLeave(grace);
+  process_.RunAfter(grace, [this, member, start] {
+    if (start == slots_.at(member).starts - 1) KillWorker(member);
+  });
+}
+
 void SimulatedSupervisor::KillWorker(MemberId member) {
   Slot& slot = slots_.at(member);
   if (slot.worker == nullptr || !slot.worker->is_alive()) return;
@@ -102,7 +110,7 @@ void SimulatedSupervisor::OnExit(MemberId member, int start, std::optional<ExitC
   rendezvous::Agent& agent = *agents_->agent(member);
   agent.WorkerReaped();
   slot.worker.reset();
-  const bool early = !slot.ending.has_value() &&
+  const bool early = !slot.ending.has_value() && !agent.worker_leaves() &&
                      (agent.worker_left_early() || (!job_ended_ && !agent.worker_was_told()));
   const bool is_hopeless = code.has_value() && !FindExitCode(static_cast<int>(*code)).restart;
   if (early && !is_hopeless && !job_ended_ && slot.starts < kMostStarts) {
