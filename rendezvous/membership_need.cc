@@ -104,7 +104,6 @@ std::optional<std::string> Membership::FindLoss() const {
 
 // What a listed member asks for.
 std::optional<std::string> Membership::FindWish() const {
-  if (WantsGeneration()) return "the own worker reported a broken link";
   if (const auto& wants = tally_.Of(Tally::kWantsGeneration); !wants.empty()) {
     return Name(*wants.begin()) + "'s worker reported a broken link";
   }

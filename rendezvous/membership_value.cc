@@ -248,7 +248,15 @@ DecisionRef ObligedValue(const std::vector<Answer>& voters) {
       highest = &*accepted;
     }
   }
-  return highest == nullptr ? nullptr : highest->value;
+  if (highest == nullptr) return nullptr;
+  // Of a start that ends in a mismatch nothing can follow, so it needs no vote's protection: who
+  // came since would be obliged to it again and again, and never learn it.
+  const Decision& value = *highest->value;
+  const bool ends_at_once = value.generation == 1 && value.job_ended();
+  const bool all_are_listed = std::all_of(voters.begin(), voters.end(), [&](const Answer& voter) {
+    return value.FindSupervisor(voter.from) != nullptr;
+  });
+  return ends_at_once && !all_are_listed ? nullptr : highest->value;
 }
 
 Choice FirstValue(const std::vector<Answer>& answers, const Incarnation& lineage) {

@@ -108,6 +108,20 @@ TEST(FirstValue, WorkersThatDifferAreTheEndAndBothAreNamed) {
   EXPECT_FALSE(alike.value->job_ended());
 }
 
+TEST(ObligedValue, AStartThatEndsInAMismatchBindsOnlyThoseWhoAreAllListedInIt) {
+  Answer zero = StarterOf(0, "x=1"), one = StarterOf(1, "x=2");
+  const DecisionRef ended = FirstValue({zero, one}, {9, 9}).value;
+  zero.promise.accepted = AcceptedValue{{1, 0, Supervisor(0)}, ended};
+  EXPECT_EQ(ObligedValue({zero, one}), ended);
+  Answer successor = StarterOf(1, "x=1");
+  successor.from.incarnation = {1, 77};
+  EXPECT_EQ(ObligedValue({zero, successor}), nullptr);
+
+  const DecisionRef begun = FirstValue({zero, StarterOf(1, "x=1")}, {9, 9}).value;
+  zero.promise.accepted->value = begun;
+  EXPECT_EQ(ObligedValue({zero, successor}), begun) << "it may have been decided, and trained on";
+}
+
 TEST(FirstValue, AWitnessHasNoTermsToDifferIn) {
   Answer witness = StarterOf(0, "");
   witness.promise.agent.worker = {};

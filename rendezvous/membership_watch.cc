@@ -101,7 +101,7 @@ void Membership::Reassess(MemberId member) {
   }
   if (listed == nullptr) return;
   Tally::Facts facts;
-  facts[Tally::kUnreachable] = peer->counted_on && SeemsGone(*listed);
+  facts[Tally::kUnreachable] = (peer->counted_on || is_watcher_) && SeemsGone(*listed);
   if (is_listed) {
     facts[Tally::kStored] =
         peer->lineage == decision_->lineage && peer->generation >= decision_->generation;
@@ -111,7 +111,6 @@ void Membership::Reassess(MemberId member) {
           !listed->worker.IsNone() && peer->status->agent.worker != listed->worker;
     }
     if (const StatusMessage* status = StatusOf(member)) {
-      facts[Tally::kWantsGeneration] = status->wants_generation;
       facts[Tally::kPromisedNext] = status->promised_next;
       facts |= FactsOf(*listed, status->agent);
     }
@@ -130,6 +129,7 @@ void Membership::ReassessExpired() {
 Tally::Facts Membership::FactsOf(const ListedMember& listed, const AgentReport& report) {
   const bool has_worker = !listed.worker.IsNone();
   Tally::Facts facts;
+  facts[Tally::kWantsGeneration] = report.wants_generation;
   facts[Tally::kDone] = !has_worker || report.done;
   facts[Tally::kLeaves] = report.leaving;
   facts[Tally::kGoes] = report.leaving || (!has_worker && report.witness);
@@ -211,6 +211,7 @@ AgentReport Membership::ReportSelf() const {
   report.leaving = leaving_;
   report.entered = decision_ != nullptr && worker_.entered == decision_->generation;
   report.done = worker_.done;
+  report.wants_generation = decision_ != nullptr && reported_broken_in_ == decision_->generation;
   return report;
 }
 
@@ -233,19 +234,12 @@ std::vector<MemberId> Membership::Lacks() const {
   return {lacks.begin(), lacks.end()};
 }
 
-bool Membership::WantsGeneration() const {
-  return decision_ != nullptr && reported_broken_in_ == decision_->generation;
-}
-
 void Membership::SendStatusWhenDue() {
   // Soon, but not at once: one loss is seldom alone.
   if (std::exchange(lacks_changed_, false)) {
     news_due_ = std::min(news_due_, now_ + options_.heartbeat_interval / 8);
   }
-  if (ReportSelf() != last_report_ || WantsGeneration() != last_wants_generation_ ||
-      now_ >= news_due_) {
-    SendNews();
-  }
+  if (ReportSelf() != last_report_ || now_ >= news_due_) SendNews();
   if (now_ >= next_heartbeat_) SendHeartbeat();
 }
 
@@ -254,7 +248,6 @@ void Membership::SendStatusTo(const MemberProcess& to) {
   status.sequence = ++status_sequence_;
   status.agent = ReportSelf();
   status.agent.lacks = Lacks();
-  status.wants_generation = WantsGeneration();
   status.promised_next = !acceptor_.promised().IsNone();
   status.installed = installed_;
   status.watches =
@@ -273,14 +266,12 @@ void Membership::SendNews() {
     SendStatusTo(decision_ == nullptr && peer != nullptr ? peer->process : process);
   }
   last_report_ = ReportSelf();
-  last_wants_generation_ = WantsGeneration();
   news_due_ = kNever;
 }
 
 void Membership::SendHeartbeat() {
   next_heartbeat_ = now_ + options_.heartbeat_interval;
   last_report_ = ReportSelf();
-  last_wants_generation_ = WantsGeneration();
   news_due_ = kNever;
   std::set<MemberProcess> to(circle_.begin(), circle_.end());
   for (const auto& [member, peer] : peers_.all()) {
