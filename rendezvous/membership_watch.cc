@@ -154,12 +154,14 @@ bool Membership::NoteSender(const Message& message) {
   // A process that this one displaces, or is displaced by.
   if (message.from.member == options_.self) return false;
   const Peer* place = peers_.Find(message.from.member);
-  const bool is_new = place == nullptr || place->process != message.from || !place->was_heard;
+  const Peer* known = peers_.Find(message.from);
+  const bool is_new = known == nullptr || !known->was_heard;
+  const bool had_place = place != nullptr && place->process == message.from;
   const bool place_is_listed = place != nullptr && decision_ != nullptr &&
                                decision_->FindSupervisor(place->process) != nullptr;
-  Peer* peer = peers_.Heard(message.from, now_, place_is_listed);
-  if (peer == nullptr) return false;
-  if (!is_new && peer->lineage == message.lineage && peer->generation >= message.generation &&
+  Peer* peer = &peers_.Heard(message.from, now_, place_is_listed);
+  if (!is_new && had_place && peer->lineage == message.lineage &&
+      peer->generation >= message.generation &&
       !tally_.Of(Tally::kUnreachable).contains(message.from.member)) {
     return false;
   }
@@ -181,8 +183,8 @@ bool Membership::NoteSender(const Message& message) {
 
 // True when it is to be answered: it begins to count on this one.
 bool Membership::NoteStatus(const Message& message, const StatusMessage& status) {
-  Peer* peer = peers_.Find(message.from.member);
-  if (peer == nullptr || peer->process != message.from) return false;
+  Peer* peer = peers_.Find(message.from);
+  if (peer == nullptr) return false;
   if (peer->status.has_value() && status.sequence <= peer->status->sequence) return false;
   const bool begins_to_watch =
       status.watches && (!peer->status.has_value() || !peer->status->watches);
@@ -198,9 +200,8 @@ bool Membership::NoteStatus(const Message& message, const StatusMessage& status)
   peer->status_lineage = message.lineage;
   peer->status_generation = message.generation;
   if (is_news) Reassess(message.from.member);
-  if (decision_ != nullptr && status.installed && StatusOf(message.from.member) != nullptr) {
-    installed_ = true;
-  }
+  const bool is_listed = decision_ != nullptr && decision_->FindSupervisor(message.from) != nullptr;
+  if (is_listed && status.installed && SpokeInThisGeneration(*peer)) installed_ = true;
   return begins_to_watch;
 }
 
@@ -277,6 +278,9 @@ void Membership::SendHeartbeat() {
   for (const auto& [member, peer] : peers_.all()) {
     const bool is_watched = peer.status.has_value() && peer.status->watches;
     if (is_watcher_ || (is_watched && peers_.IsAlive(peer, now_))) to.insert(peer.process);
+  }
+  for (const auto& [member, twin] : peers_.twins()) {
+    if (is_watcher_ && peers_.IsAlive(twin, now_)) to.insert(twin.process);
   }
   if (!is_watcher_) AddOthersInTurn(to);
   if (decision_ == nullptr) {
