@@ -208,6 +208,11 @@ void Agent::Drain() {
     if (*outputs.outcome == Outcome::kStateLost) {
       last_reason_ = "every worker that had it is gone, as is told above";
     }
+    if (*outputs.outcome == Outcome::kReplaced) {
+      last_reason_ = "a newer process of this member is in the job since generation " +
+                     std::to_string(membership_.decision()->generation) +
+                     "; if that isn't meant to be, give each --host-index once";
+    }
     if (*outputs.outcome == Outcome::kMismatched) last_reason_ = membership_.decision()->mismatch;
     Ended ended{code, std::string(OutcomeName(*outputs.outcome)) + ": " + last_reason_, {}};
     if (*outputs.outcome == Outcome::kEnded) ended.state = membership_.decision()->resume;

@@ -75,7 +75,8 @@ Result<std::unique_ptr<AgentHost>> AgentHost::Open(
 
 // What the supervisors of one job must agree on.
 std::string AgentHost::Configuration() const {
-  return "members=" + std::to_string(options_.starting_members);
+  return "members=" + std::to_string(options_.starting_members) +
+         " watchers=" + std::to_string(options_.membership.watchers);
 }
 
 Agent::Owner AgentHost::Wrap(MemberId member, Agent::Owner owner) {

@@ -11,7 +11,7 @@ namespace closeranks::rendezvous {
 namespace {
 
 // Raised with every change of the format. The handshake compares builds before it comes to this.
-constexpr uint8_t kVersion = 3;
+constexpr uint8_t kVersion = 4;
 
 constexpr std::array<std::string_view, 8> kKindNames = {"Status", "Prepare",  "Promise", "Reject",
                                                         "Accept", "Accepted", "Decided", "Loss"};
@@ -56,7 +56,6 @@ class Decoder {
         StatusMessage body;
         body.sequence = reader_.Get<uint64_t>();
         body.agent = ReadReport();
-        body.wants_generation = ReadFlag();
         body.promised_next = ReadFlag();
         body.installed = ReadFlag();
         body.watches = ReadFlag();
@@ -130,6 +129,7 @@ class Decoder {
     report.leaving = ReadFlag();
     report.entered = ReadFlag();
     report.done = ReadFlag();
+    report.wants_generation = ReadFlag();
     report.lacks.resize(reader_.GetCount(sizeof(MemberId)));
     for (MemberId& member : report.lacks) member = reader_.Get<MemberId>();
     if (!std::is_sorted(report.lacks.begin(), report.lacks.end())) {
@@ -162,6 +162,7 @@ void Put(ByteWriter& writer, const AgentReport& report) {
   PutFlag(writer, report.leaving);
   PutFlag(writer, report.entered);
   PutFlag(writer, report.done);
+  PutFlag(writer, report.wants_generation);
   writer.Put(static_cast<uint32_t>(report.lacks.size()));
   for (MemberId member : report.lacks) writer.Put(member);
 }
@@ -169,7 +170,6 @@ void Put(ByteWriter& writer, const AgentReport& report) {
 void PutBody(ByteWriter& writer, const StatusMessage& body) {
   writer.Put(body.sequence);
   Put(writer, body.agent);
-  PutFlag(writer, body.wants_generation);
   PutFlag(writer, body.promised_next);
   PutFlag(writer, body.installed);
   PutFlag(writer, body.watches);

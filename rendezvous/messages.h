@@ -38,6 +38,8 @@ struct AgentReport {
   bool leaving = false;
   bool entered = false;  // the worker was installed in the sender's generation, and has caught up
   bool done = false;     // the worker has applied the job's last step
+  // The worker reported a broken link in the sender's generation.
+  bool wants_generation = false;
   // Ascending: listed members that it counts on hearing (see membership_watch.cc) and has no link
   // to that works both ways.
   std::vector<MemberId> lacks;
@@ -48,8 +50,6 @@ struct AgentReport {
 struct StatusMessage {
   uint64_t sequence = 0;  // counts what this agent sent, so that a late one is known to be late
   AgentReport agent;
-  // The worker reported a broken link in this generation.
-  bool wants_generation = false;
   // The sender promised a ballot for the generation after this one: there is no way back from that.
   bool promised_next = false;
   // The sender knows that a quorum of its generation's voters has stored it.

@@ -1,6 +1,10 @@
 #include "rendezvous/messages.h"
 
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -19,12 +23,12 @@ DecisionRef MakeDecision() {
   return decision;
 }
 
-AgentReport MakeReport() { return {{3, 1}, false, true, true, false, {1, 2, 9}}; }
+AgentReport MakeReport() { return {{3, 1}, false, true, true, false, true, {1, 2, 9}}; }
 
 std::vector<Message> OneOfEachKind() {
   const Ballot ballot{3, 1, {2, 2}};
   std::vector<MessageBody> bodies;
-  bodies.push_back(StatusMessage{5, MakeReport(), true, true, true, false, true});
+  bodies.push_back(StatusMessage{5, MakeReport(), true, true, false, true});
   bodies.emplace_back(PrepareMessage{ballot});
   bodies.push_back(PromiseMessage{ballot,
                                   AcceptedValue{{2, 0, {2, 1}}, MakeDecision()},
@@ -54,6 +58,20 @@ TEST(Messages, EveryKindSurvivesTheWire) {
     EXPECT_EQ(decoded->generation, message.generation);
     EXPECT_EQ(KindName(*decoded), KindName(message));
     EXPECT_EQ(Encode(*decoded), bytes);
+  }
+}
+
+// A message that doesn't fit is written to the test's outputs, to be put into the corpus.
+TEST(Messages, TheFuzzersCorpusHasOneOfEachKindInTodaysFormat) {
+  for (const Message& message : OneOfEachKind()) {
+    const std::string name(KindName(message));
+    std::ifstream in("rendezvous/messages_corpus/" + name, std::ios::binary);
+    const std::string bytes{std::istreambuf_iterator<char>(in), {}};
+    EXPECT_TRUE(bytes == Encode(message)) << name;
+    const char* outputs = std::getenv("TEST_UNDECLARED_OUTPUTS_DIR");
+    if (outputs != nullptr && bytes != Encode(message)) {
+      std::ofstream(std::string(outputs) + "/" + name, std::ios::binary) << Encode(message);
+    }
   }
 }
 

@@ -190,5 +190,25 @@ TEST(SeveralHosts, WhoWasReplacedWhileItWasStoppedEndsWithItsCode) {
   ExpectNoProcessLeft(folder, 4);
 }
 
+TEST(SeveralHosts, WhoIsStartedASecondTimeReplacesTheFirstWhichLivesAndIsToldWhy) {
+  ReportFolder folder;
+  Hosts hosts(folder, 3, 1);
+  Barrier barrier(folder);
+  const Words worker = {"--tcp", "--pause_step=5", "--pause_at=" + barrier.path()};
+  Jobs jobs = StartAll(hosts, 3, {}, worker);
+  for (auto& job : jobs) ASSERT_TRUE(job->WaitForOutput("pauses"));
+  JobProcess second(hosts.Flags(
+      2, {"--listen=" + testing_job::UniqueAddress(), "--report=" + folder.OfSupervisor(3)},
+      worker));
+  ASSERT_TRUE(jobs[2]->WaitForOutput("replaced: a newer process of this member"));
+  barrier.Open();
+  EXPECT_EQ(jobs[2]->Wait(), 81) << jobs[2]->output();
+  EXPECT_EQ(second.Wait(), 0) << second.output();
+  EXPECT_EQ(jobs[0]->Wait(), 0) << jobs[0]->output();
+  EXPECT_EQ(jobs[1]->Wait(), 0) << jobs[1]->output();
+  EXPECT_EQ(ExpectTrained(folder, 3), Undisturbed());
+  ExpectNoProcessLeft(folder, 4);
+}
+
 }  // namespace
 }  // namespace closeranks
