@@ -139,9 +139,8 @@ Status Worker::Join(const std::string& configuration) {
                              std::to_string(terms.bytes()) + " bytes, expected at most " +
                              std::to_string(rendezvous::kMaxTermsBytes));
     }
-    ASSIGN_OR_RETURN(credentials_,
-                     rendezvous::Credentials::Open(loop_thread_->loop(), platform_.files(),
-                                                   welcome_.security));
+    ASSIGN_OR_RETURN(credentials_, rendezvous::Credentials::Open(
+                                       loop_thread_->loop(), platform_.files(), welcome_.security));
     options.credentials = credentials_.get();
     options.shared_memory = options_.shared_memory;
     options.only_shared_memory = options_.only_shared_memory;
@@ -195,6 +194,8 @@ void Worker::WatchLeaveSignal() {
   Status watched = loop_thread_->loop().Watch(fd, {.readable = true}, [this, fd](net::Ready) {
     loop_thread_->loop().Unwatch(fd);
     OnToldToLeave();
+    // It hasn't asked to be let in: nobody waits for what it does, which may take long.
+    if (network_ == nullptr) options_.leave_signal->EndProcess();
   });
   LOG_IF(WARNING, !watched.ok()) << "SIGTERM is noticed between steps only: " << watched;
 }
