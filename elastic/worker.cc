@@ -194,6 +194,8 @@ void Worker::WatchLeaveSignal() {
   Status watched = loop_thread_->loop().Watch(fd, {.readable = true}, [this, fd](net::Ready) {
     loop_thread_->loop().Unwatch(fd);
     OnToldToLeave();
+    // It hasn't asked to be let in: nobody waits for what it does, which may take long.
+    if (network_ == nullptr) options_.leave_signal->EndProcess();
   });
   LOG_IF(WARNING, !watched.ok()) << "SIGTERM is noticed between steps only: " << watched;
 }

@@ -245,10 +245,13 @@ void Supervisor::StopAll(int signal) {
 }
 
 // By a message rather than by the signal: a terminal's Ctrl-C reaches the workers too, and twice is
-// once too often.
+// once too often. Who hasn't asked to be let in has nothing to hand over, and ends by the signal.
 void Supervisor::AskToLeave(Slot& slot, int signal) {
-  rendezvous::Agent& agent = *host_->agent(slot.member);
-  agent.has_worker() ? agent.AskWorkerToLeave(options_.grace) : slot.child->Signal(signal);
+  if (slot.asked_in) {
+    host_->agent(slot.member)->AskWorkerToLeave(options_.grace);
+  } else {
+    slot.child->Signal(signal);
+  }
 }
 
 }  // namespace closeranks::launcher

@@ -156,6 +156,18 @@ TEST(Leaving, BeforeTheStartEndsTheStart) {
   }
 }
 
+// Whatever its program still does: the grace period is longer than the test's patience.
+TEST(Leaving, WhoHasntAskedToBeLetInGoesAtOnce) {
+  for (int signal : {SIGTERM, SIGINT}) {
+    ReportFolder folder;
+    JobProcess job(RunFlags(folder, 3, {"--grace=3600"}, {"--faults=1:join:hang:0"}));
+    ASSERT_TRUE(job.WaitForOutput("hangs"));
+    job.Signal(signal);
+    EXPECT_EQ(job.Wait(), kLeft) << job.output();
+    ExpectNoProcessLeft(folder);
+  }
+}
+
 TEST(Leaving, TheLastOneEndsTheJob) {
   ReportFolder folder;
   JobProcess job(RunFlags(folder, 1, {}, {"--faults=0:part:term:5"}));
