@@ -14,30 +14,40 @@
 namespace closeranks {
 namespace {
 
-// In the model's own order, which is that of construction.
-std::vector<at::Tensor> Trained(const torch::nn::Module& model) {
-  if (auto buffers = model.named_buffers(); !buffers.is_empty()) {
-    throw Error(InvalidArgument("the model has the buffer '" + buffers.front().key() +
-                                "', and buffers (BatchNorm's running statistics, say) aren't kept "
-                                "equal over ranks yet: use a layer without, such as GroupNorm"));
+using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+
+// In order of their names. `what` they are, for an error.
+NamedTensors Sorted(const torch::OrderedDict<std::string, at::Tensor>& tensors,
+                    const std::string& what) {
+  NamedTensors sorted;
+  for (const auto& item : tensors) {
+    const at::Tensor& tensor = item.value();
+    if (!tensor.is_contiguous() || !tensor.device().is_cpu() || tensor.is_complex()) {
+      throw Error(InvalidArgument("the " + what + " '" + item.key() +
+                                  "' isn't contiguous real numbers in the CPU's memory"));
+    }
+    sorted.emplace_back(item.key(), tensor);
   }
-  std::vector<at::Tensor> parameters = model.parameters();
-  if (parameters.empty()) throw Error(InvalidArgument("the model has no parameters"));
-  return parameters;
+  std::sort(sorted.begin(), sorted.end(),
+            [](const auto& a, const auto& b) { return a.first < b.first; });
+  return sorted;
 }
 
-// In order of their names.
-std::vector<std::pair<std::string, at::Tensor>> NamedParameters(const torch::nn::Module& model) {
-  std::vector<std::pair<std::string, at::Tensor>> parameters;
-  for (const auto& item : model.named_parameters()) {
-    if (!item.value().is_contiguous()) {
-      throw Error(InvalidArgument("the parameter '" + item.key() + "' isn't contiguous"));
-    }
-    parameters.emplace_back(item.key(), item.value());
-  }
-  std::sort(parameters.begin(), parameters.end(),
+NamedTensors Trained(const torch::nn::Module& model) {
+  NamedTensors trained = Sorted(model.named_parameters(), "parameter");
+  for (auto& buffer : Sorted(model.named_buffers(), "buffer")) trained.push_back(std::move(buffer));
+  std::sort(trained.begin(), trained.end(),
             [](const auto& a, const auto& b) { return a.first < b.first; });
-  return parameters;
+  return trained;
+}
+
+// In the model's own order, which is that of construction, and the buffers' carrier before them: by
+// its place it is reduced last.
+std::vector<at::Tensor> Reduced(const torch::nn::Module& model, const at::Tensor& carrier) {
+  std::vector<at::Tensor> reduced = model.parameters();
+  if (reduced.empty()) throw Error(InvalidArgument("the model has no parameters"));
+  if (carrier.defined()) reduced.insert(reduced.begin(), carrier);
+  return reduced;
 }
 
 }  // namespace
@@ -46,10 +56,12 @@ ModelReplica::ModelReplica(torch::nn::Module& model, torch::optim::Optimizer& op
                            uint64_t seed, int logical_shards)
     : optimizer_(optimizer),
       seed_(seed),
-      parameters_(NamedParameters(model)),
-      model_state_(parameters_),
+      parameters_(Sorted(model.named_parameters(), "parameter")),
+      trained_(Trained(model)),
+      model_state_(trained_),
       optimizer_state_(optimizer, parameters_),
-      reducer_(Trained(model), {.logical_shards = logical_shards}) {
+      buffers_(model.buffers()),
+      reducer_(Reduced(model, buffers_.carrier()), {.logical_shards = logical_shards}) {
   state_.Add("model.", model_state_);
   state_.Add("optimizer.", optimizer_state_);
 }
@@ -61,14 +73,22 @@ void ModelReplica::BeginReduction(std::shared_ptr<Communicator> communicator,
   reducer_.BeginReduction(std::move(communicator), std::move(shard_owners));
 }
 
-void ModelReplica::BeginPart(StepNumber step, const elastic::Part& part, bool last) {
+void ModelReplica::PreparePart(StepNumber step, const elastic::Part& part) {
   uint64_t where = part.shard >= 0 ? static_cast<uint64_t>(part.shard)
                                    : uint64_t{1} << 32 | static_cast<uint64_t>(part.begin);
   torch::manual_seed(MixBits(MixBits(MixBits(seed_) + step) + where));
+  buffers_.BeginPart();
+}
+
+void ModelReplica::BeginPart(StepNumber /*step*/, const elastic::Part& part, bool last) {
+  part_samples_ = part.size();
   reducer_.BeginPart(part.shard, last);
 }
 
-void ModelReplica::EndPart() { reducer_.EndPart(); }
+void ModelReplica::EndPart() {
+  buffers_.EndPart(part_samples_);
+  reducer_.EndPart();
+}
 
 void ModelReplica::StartReduction() { reducer_.StartAll(); }
 
@@ -78,6 +98,7 @@ void ModelReplica::Apply(StepNumber step) {
   // After a catch-up the gradients came from a peer, and nobody has pointed .grad at them yet.
   reducer_.AdoptReduced(step);
   optimizer_.step();
+  buffers_.Apply();
 }
 
 std::vector<elastic::Buffer> ModelReplica::ReducedGradients(StepNumber step) {
@@ -97,7 +118,7 @@ uint64_t ModelReplica::WeightsHash() const {
 std::string ModelReplica::WeightsSha256() const {
   std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
   CHECK(EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1);
-  for (const auto& [name, tensor] : parameters_) {
+  for (const auto& [name, tensor] : trained_) {
     EVP_DigestUpdate(context.get(), name.data(), name.size());
     EVP_DigestUpdate(context.get(), tensor.const_data_ptr(), tensor.nbytes());
   }

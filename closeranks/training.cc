@@ -248,6 +248,8 @@ size_t Step::SkipEmpty(size_t index) {
 void Step::Present(size_t index) {
   shard_.training_ = training_;
   shard_.index_ = index;
+  elastic::StepLoop& loop = training_->impl_->loop();
+  if (index < loop.todo().size()) loop.PreparePart(index);
 }
 
 StepNumber Step::number() const { return training_->impl_->loop().step(); }

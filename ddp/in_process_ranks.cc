@@ -20,12 +20,13 @@ namespace closeranks::ddp {
 // Where the ranks come together for each operation.
 class InProcessRanks::Meeting : public std::enable_shared_from_this<Meeting> {
  public:
-  using Nodes = std::map<ShardRun, const float*>;
+  using Nodes = std::map<ShardRun, const void*>;
 
   explicit Meeting(int size) : size_(size) {}
 
   // One rank's part in operation `sequence`: its inputs as nodes of the tree over `shards`.
-  Work Join(uint64_t sequence, const Nodes& inputs, int shards, float* output, size_t count) {
+  Work Join(uint64_t sequence, const Nodes& inputs, int shards, void* output, size_t count,
+            DataType type) {
     std::lock_guard lock(mutex_);
     Operation& operation = operations_[sequence];
     CHECK(operation.outputs.empty() || operation.count == count) << "the ranks are out of step";
@@ -33,9 +34,12 @@ class InProcessRanks::Meeting : public std::enable_shared_from_this<Meeting> {
     operation.inputs.insert(inputs.begin(), inputs.end());
     operation.outputs.push_back(output);
     if (static_cast<int>(operation.outputs.size()) == size_ && health_.ok()) {
-      std::vector<float> sum(count);
-      for (size_t i = 0; i < count; ++i) sum[i] = Sum(operation.inputs, {0, shards}, i);
-      for (float* to : operation.outputs) std::ranges::copy(sum, to);
+      if (type == DataType::kFloat32) {
+        SumAll<float>(operation, shards);
+      } else {
+        CHECK(type == DataType::kFloat64);
+        SumAll<double>(operation, shards);
+      }
       operation.done = true;
       changed_.notify_all();
     }
@@ -69,7 +73,7 @@ class InProcessRanks::Meeting : public std::enable_shared_from_this<Meeting> {
  private:
   struct Operation {
     Nodes inputs;
-    std::vector<float*> outputs;
+    std::vector<void*> outputs;
     size_t count = 0;
     bool done = false;
   };
@@ -82,11 +86,21 @@ class InProcessRanks::Meeting : public std::enable_shared_from_this<Meeting> {
     const uint64_t sequence;
   };
 
-  static float Sum(const Nodes& nodes, ShardRun run, size_t i) {
-    if (const auto node = nodes.find(run); node != nodes.end()) return node->second[i];
+  template <typename T>
+  static void SumAll(const Operation& operation, int shards) {
+    std::vector<T> sum(operation.count);
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] = Sum<T>(operation.inputs, {0, shards}, i);
+    for (void* to : operation.outputs) std::ranges::copy(sum, static_cast<T*>(to));
+  }
+
+  template <typename T>
+  static T Sum(const Nodes& nodes, ShardRun run, size_t i) {
+    if (const auto node = nodes.find(run); node != nodes.end()) {
+      return static_cast<const T*>(node->second)[i];
+    }
     CHECK_GT(run.length(), 1) << "nobody contributed shard " << run.begin;
     const auto [left, right] = ShardTree::Children(run);
-    return Sum(nodes, left, i) + Sum(nodes, right, i);
+    return Sum<T>(nodes, left, i) + Sum<T>(nodes, right, i);
   }
 
   const int size_;
@@ -105,21 +119,20 @@ class InProcessRanks::RankBackend final : public collectives::Backend {
 
   Work AllReduce(const collectives::Ticket& ticket, const void* input, void* output, size_t count,
                  DataType type, Reduction reduction) override {
-    CHECK(type == DataType::kFloat32 && reduction == Reduction::kSum);
-    const Meeting::Nodes mine = {{{rank_, rank_ + 1}, static_cast<const float*>(input)}};
-    return meeting_->Join(ticket.sequence, mine, size_, static_cast<float*>(output), count);
+    CHECK(reduction == Reduction::kSum);
+    const Meeting::Nodes mine = {{{rank_, rank_ + 1}, input}};
+    return meeting_->Join(ticket.sequence, mine, size_, output, count, type);
   }
   Work AllReduceShards(const collectives::Ticket& ticket,
                        std::span<const ShardContribution> contributions,
                        std::span<const int> owners, void* output, size_t count,
                        DataType type) override {
-    CHECK(type == DataType::kFloat32);
     Meeting::Nodes mine;
     for (const ShardContribution& contribution : contributions) {
-      mine.emplace(contribution.run, static_cast<const float*>(contribution.data));
+      mine.emplace(contribution.run, contribution.data);
     }
-    return meeting_->Join(ticket.sequence, mine, static_cast<int>(owners.size()),
-                          static_cast<float*>(output), count);
+    return meeting_->Join(ticket.sequence, mine, static_cast<int>(owners.size()), output, count,
+                          type);
   }
   Work Broadcast(const collectives::Ticket&, void*, size_t, DataType, int) override {
     return Refuse();

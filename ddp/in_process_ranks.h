@@ -10,8 +10,8 @@
 namespace closeranks::ddp {
 
 // Communicators of ranks 0 to size - 1, each to be used by one thread; they may outlive this
-// object. They sum float32, in order of rank or in the fixed tree; the rank that comes last does
-// the work. An abort of one ends the operations of all.
+// object. They sum float32 and float64, in order of rank or in the fixed tree; the rank that comes
+// last does the work. An abort of one ends the operations of all.
 class InProcessRanks {
  public:
   explicit InProcessRanks(int size);

@@ -34,8 +34,11 @@ class Replica : public StateOwner {
   // within a step when the world has changed: what was collected stays.
   virtual void BeginReduction(std::shared_ptr<Communicator> communicator,
                               std::vector<int> shard_owners) = 0;
-  // What is computed from now on belongs to `part`; `last`: nothing follows it in this step here,
-  // so the reduction may begin while it is computed.
+  // `part` is about to be computed: what that draws on besides its samples (random numbers, a
+  // model's buffers) is to be as on any rank. Not called for a part without samples.
+  virtual void PreparePart(StepNumber, const Part&) {}
+  // The gradients that come from now on belong to `part`; `last`: nothing follows it in this step
+  // here, so the reduction may begin while it is computed.
   virtual void BeginPart(StepNumber step, const Part& part, bool last) = 0;
   virtual void EndPart() = 0;
   // Starts what is left of the reduction; what it starts precedes whatever the caller starts next.
