@@ -134,7 +134,7 @@ Status StepLoop::Finish() {
     if (passed.ok()) passed = TakeFinalCheckpoint();
     if (passed.ok()) {
       options_.report_done(gate_.state());
-    } else if (WorldIsChanging(passed)) {
+    } else if (WorldIsChanging(passed) && !IsSuperseded()) {
       options_.report_failure(world_->world.generation, passed);
     } else {
       return passed;
@@ -178,6 +178,11 @@ Status StepLoop::TakeFinalCheckpoint() {
         checkpointer->Heard(numbers.checkpoint, step, batches_.Get(step).epoch, run_state_));
   } while (checkpointer->busy());
   return OkStatus();
+}
+
+// Another start of the run took over, and no other world makes that good.
+bool StepLoop::IsSuperseded() const {
+  return options_.checkpointer != nullptr && options_.checkpointer->superseded();
 }
 
 void StepLoop::SetActivity(Activity activity) {

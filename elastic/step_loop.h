@@ -163,6 +163,7 @@ class StepLoop {
   // Computes nothing any more.
   void Go();
   // True when the error means that the world is changing, not that the run is broken.
+  bool IsSuperseded() const;
   bool WorldIsChanging(const Status& status) const;
 
   StepGate& gate_;

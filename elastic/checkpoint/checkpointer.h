@@ -83,6 +83,8 @@ class Checkpointer {
   // The sum, on every rank, once `step` is applied and `state` is the one after it.
   // kStaleGeneration when another start took over: this run's further steps are void.
   Status Heard(const CheckpointWord& sum, StepNumber step, int epoch, StateOwner& state);
+  // Heard() has said so.
+  bool superseded() const { return superseded_; }
   // Of a checkpoint that was begun and is neither committed nor given up. The same on every rank.
   bool busy() const { return attempt_ != nullptr; }
   // For about a second.
@@ -108,6 +110,7 @@ class Checkpointer {
   Background& background_;
   Options options_;
   Lineage lineage_;
+  bool superseded_ = false;
   Generation generation_ = 0;
   int rank_ = -1;
   int size_ = 0;

@@ -266,11 +266,13 @@ void MembershipWorld::ReplacePod() {
   });
 }
 
-// Somebody starts a member that lives, again. Not before the first generation, as with ReplacePod.
+// Somebody starts a listed member that lives, again. Of two that were never listed neither is
+// newer.
 void MembershipWorld::StartTwin(int index) {
   Pod& pod = *pods_[index];
   if (replaced_a_pod_ || character_.members < 3 || !pod.reachable_by_name || pod.leaving ||
-      pod.membership->decision() == nullptr || !pod.membership->installed()) {
+      pod.membership->decision() == nullptr || !pod.membership->installed() ||
+      pod.membership->decision()->FindSupervisor(pod.process) == nullptr) {
     return;
   }
   replaced_a_pod_ = true;
