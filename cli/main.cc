@@ -7,6 +7,7 @@
 #include "base/files.h"
 #include "cli/checkpoint_command.h"
 #include "cli/count_samples_command.h"
+#include "cli/explain_command.h"
 #include "cli/report_command.h"
 #include "cli/run_command.h"
 #include "closeranks/version.h"
@@ -18,6 +19,7 @@ constexpr char kUsage[] =
     "usage: closeranks COMMAND [FLAGS]\n\n"
     "  run            start workers on this host and keep them going\n"
     "  report         turn a run's records into report.json, report.html and a table\n"
+    "  explain        say who a run waits for, at what and since when\n"
     "  count-samples  count from the ledgers which samples were lost or repeated\n"
     "  checkpoint     list and verify a run's checkpoints\n\n"
     "closeranks COMMAND --help says more; closeranks --version says which build this is.\n";
@@ -29,6 +31,9 @@ int Main(const std::vector<std::string>& words) {
   if (name == "run") return RunCommand(arguments, files, std::cerr);
   if (name == "report") {
     return static_cast<int>(ReportCommand(arguments, files, std::cout, std::cerr));
+  }
+  if (name == "explain") {
+    return static_cast<int>(ExplainCommand(arguments, files, std::cout, std::cerr));
   }
   if (name == "count-samples") {
     return static_cast<int>(CountSamplesCommand(arguments, files, std::cout, std::cerr));

@@ -1,13 +1,11 @@
 #include "elastic/step_loop.h"
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
-#include <map>
 #include <type_traits>
 #include <utility>
 
 #include "base/random.h"
+#include "elastic/audit.h"
 #include "elastic/checkpoint/safetensors.h"
 #include "glog/logging.h"
 
@@ -18,18 +16,8 @@ using telemetry::Activity;
 
 // `hashes` are the ranks' own. kMismatch says which ranks have which.
 Status SameWeights(const std::vector<uint64_t>& hashes) {
-  std::map<uint64_t, std::string> ranks;
-  for (size_t rank = 0; rank < hashes.size(); ++rank) {
-    std::string& list = ranks[hashes[rank]];
-    list += (list.empty() ? "" : ",") + std::to_string(rank);
-  }
-  if (ranks.size() == 1) return OkStatus();
-  std::string text;
-  for (const auto& [hash, list] : ranks) {
-    std::array<char, 17> digits;
-    std::snprintf(digits.data(), digits.size(), "%016llx", static_cast<unsigned long long>(hash));
-    text += (text.empty() ? "" : ", ") + std::string("rank ") + list + " has " + digits.data();
-  }
+  const std::string text = WhoHasWhat(hashes);
+  if (text.empty()) return OkStatus();
   return Mismatch("the ranks were trained to different weights: " + text +
                   "; an update must be the same everywhere: look for a learning rate, an option "
                   "or a random number that is set on some ranks only");
@@ -49,6 +37,7 @@ static_assert(std::is_trivially_copyable_v<TransferHead>);
 struct StepNumbers {
   double loss = 0;
   double leavers = 0;
+  Pace pace = {};
   CheckpointWord checkpoint = {};
 };
 constexpr size_t kStepNumbers = sizeof(StepNumbers) / sizeof(double);
@@ -84,6 +73,7 @@ Result<bool> StepLoop::NextStep() {
   BeginReduction();
   observer_.OnStepBegin({step_, epoch_, batch_, global_loss_, world_.get()});
   SetActivity(Activity::kComputing);
+  handed_out_ = clock_.Now();
   return true;
 }
 
@@ -106,10 +96,17 @@ void StepLoop::EndPart(size_t index, double mean_loss) {
 }
 
 Status StepLoop::Commit() {
+  NotePace();
   todo_.clear();
   const Status committed = ReduceUntilApplied();
   SetActivity(Activity::kBetween);
   return committed;
+}
+
+void StepLoop::NotePace() {
+  paced_samples_ = 0;
+  for (const Part& part : todo_) paced_samples_ += part.size();
+  pace_ = Pace::Of(paced_samples_, clock_.Now() - handed_out_);
 }
 
 Status StepLoop::ReduceUntilApplied() {
@@ -417,7 +414,7 @@ Result<StepLoop::Outcome> StepLoop::ReduceAndApply() {
   StepSamples samples = my_samples_;
   // Everyone is to know that somebody leaves after this step. After the last all do.
   const bool leaves = step_ < batches_.steps() && Leaves();
-  StepNumbers numbers{.loss = loss_, .leavers = leaves ? 1.0 : 0.0};
+  StepNumbers numbers{.loss = loss_, .leavers = leaves ? 1.0 : 0.0, .pace = pace_};
   Checkpointer* checkpointer = options_.checkpointer;
   if (checkpointer != nullptr) numbers.checkpoint = checkpointer->Word(step_);
   Communicator& communicator = *world_->communicator;
@@ -444,6 +441,9 @@ Result<StepLoop::Outcome> StepLoop::ReduceAndApply() {
   global_loss_ = numbers.loss;
   RETURN_IF_ERROR(ApplyReduced(step_, generation, samples));
   observer_.OnCommit({step_, epoch_, batch_, global_loss_, world_.get()});
+  const auto slowness = straggler_watch_.Heard(pace_, paced_samples_, numbers.pace);
+  if (slowness.has_value() && options_.report_slow) options_.report_slow(step_, *slowness);
+  if (options_.audit_every > 0 && step_ % options_.audit_every == 0) RETURN_IF_ERROR(AuditState());
   if (checkpointer != nullptr) {
     RETURN_IF_ERROR(checkpointer->Heard(numbers.checkpoint, step_, epoch_, run_state_));
   }
@@ -451,6 +451,15 @@ Result<StepLoop::Outcome> StepLoop::ReduceAndApply() {
     RETURN_IF_ERROR(HandOver(leaves, /*all_leave=*/numbers.leavers == communicator.size()));
   }
   return Outcome::kApplied;
+}
+
+Status StepLoop::AuditState() {
+  Status audited = Audit(*world_->communicator, run_state_);
+  if (audited.ok() || !WorldIsChanging(audited)) {
+    return audited.WithContext("after step " + std::to_string(gate_.state().applied));
+  }
+  options_.report_failure(world_->world.generation, audited);
+  return OkStatus();
 }
 
 // A world without the leaver goes on from the greatest step of those who stay: had one of them not

@@ -25,6 +25,7 @@
 #include "elastic/replica.h"
 #include "elastic/state.h"
 #include "elastic/step_gate.h"
+#include "elastic/straggler.h"
 #include "telemetry/flight_recorder.h"
 
 namespace closeranks::elastic {
@@ -89,6 +90,10 @@ class StepLoop {
     std::function<bool()> leaves = nullptr;
     // Tells the agent that it may go: everyone has what it has. It computes nothing any more.
     std::function<void()> report_leaving = nullptr;
+    // Compares the state of all ranks after every so many steps, the same on each; 0: never.
+    StepNumber audit_every = 0;
+    // This rank computes so many times as long as the others. Null: nobody wants to know.
+    std::function<void(StepNumber step, double slowness)> report_slow = nullptr;
   };
 
   // Everything outlives the loop.
@@ -154,6 +159,8 @@ class StepLoop {
   // By what to reduce the open step; once for each world that it is open in.
   void BeginReduction();
   Result<Outcome> ReduceAndApply();
+  Status AuditState();
+  void NotePace();
   // Bookkeeping after an update: the history's hash, the ledger.
   Status ApplyReduced(StepNumber step, Generation generation, const StepSamples& samples);
   // Some rank leaves after the step that was just applied, and maybe this one. Where all leave,
@@ -190,6 +197,10 @@ class StepLoop {
   std::vector<int> shard_owners_;
   double loss_ = 0.0;  // of the held parts, weighted by their share of the batch
   StepSamples my_samples_;
+  TimePoint handed_out_{};
+  int paced_samples_ = 0;
+  Pace pace_;
+  StragglerWatch straggler_watch_;
 
   // The newest applied step's samples, for who is one behind.
   StepSamples applied_samples_;

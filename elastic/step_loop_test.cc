@@ -35,6 +35,7 @@ struct Hooks {
   std::function<void(StepNumber)> committed = [](StepNumber) {};
   // True: applies it as no other rank does.
   std::function<bool(StepNumber)> strays = [](StepNumber) { return false; };
+  StepNumber audit_every = 0;
 };
 
 class HookedReplica final : public ToyReplica {
@@ -190,7 +191,8 @@ Rank::Rank(Job& job, MemberId member, int shards, Hooks hooks)
       loop(gate, replica, batches, Ledger(), *this, clock,
            {.logical_shards = shards,
             .report_failure = [](Generation, const Status&) {},
-            .report_done = [&job, member](rendezvous::WorkerState) { job.OnDone(member); }}),
+            .report_done = [&job, member](rendezvous::WorkerState) { job.OnDone(member); },
+            .audit_every = hooks_.audit_every}),
       thread([this] { result = Train(); }) {}
 
 Rank::~Rank() {
@@ -330,6 +332,29 @@ TEST_P(StepLoopTest, AJoinerReceivesTheState) {
   EXPECT_LE(entry.asked, entry.transfer_begin);
   EXPECT_LT(entry.transfer_begin, entry.transfer_end);
   EXPECT_LE(entry.transfer_end, entry.entered);
+}
+
+TEST_P(StepLoopTest, AnAuditFindsNothingWhereNothingDiffers) {
+  Job job(shards());
+  for (MemberId member = 0; member < 3; ++member) job.Add(member, {.audit_every = 1});
+  job.Agree({0, 1, 2});
+  ExpectTrained(job, {0, 1, 2}, shards());
+}
+
+TEST_P(StepLoopTest, AnAuditEndsEveryRankWhereOneDiffers) {
+  Job job(shards());
+  job.Add(0, {.audit_every = 3});
+  job.Add(1, {.strays = [](StepNumber step) { return step == 4; }, .audit_every = 3});
+  job.Add(2, {.audit_every = 3});
+  job.Agree({0, 1, 2});
+  for (MemberId member = 0; member < 3; ++member) {
+    Rank& rank = job.rank(member);
+    const Status ended = rank.Join();
+    EXPECT_EQ(ended.code(), StatusCode::kMismatch) << ended;
+    EXPECT_EQ(ended.message().find("after step 6: the ranks' state differs: weights.0 (F32 ["), 0u)
+        << ended;
+    EXPECT_EQ(rank.gate.state().applied, 6u);
+  }
 }
 
 TEST_P(StepLoopTest, RanksThatEndWithDifferentWeightsAllSayWhichTheyAre) {

@@ -59,6 +59,9 @@ class AgentHostTest : public testing::Test {
           owner.on_ready = [] {};
           owner.on_failing = [](const std::string&) {};
           owner.on_lifeline = [](std::unique_ptr<net::Socket>) {};
+          owner.on_flight_memory = [](std::unique_ptr<net::Socket>) {};
+          owner.on_timeout = [] {};
+          owner.on_notice = [](const Notice&) {};
           owner.on_outcome = [raw](const Agent::Ending& end) { raw->endings.push_back(end); };
           return owner;
         },

@@ -13,8 +13,8 @@ namespace {
 // Raised with every change of the format. The handshake compares builds before it comes to this.
 constexpr uint8_t kVersion = 4;
 
-constexpr std::array<std::string_view, 8> kKindNames = {"Status", "Prepare",  "Promise", "Reject",
-                                                        "Accept", "Accepted", "Decided", "Loss"};
+constexpr std::array<std::string_view, 9> kKindNames = {
+    "Status", "Prepare", "Promise", "Reject", "Accept", "Accepted", "Decided", "Loss", "Notice"};
 static_assert(kKindNames.size() == std::variant_size_v<MessageBody>);
 
 // Reads one message; what is well formed but senseless is noted in `status_`.
@@ -99,9 +99,15 @@ class Decoder {
       case 6:
         message.body = DecidedMessage{ReadDecision()};
         return;
-      default: {
+      case 7: {
         LossMessage body{reader_.GetString()};
         if (body.cause.size() > kMaxCauseBytes) status_ = InvalidArgument("its cause is too long");
+        message.body = std::move(body);
+        return;
+      }
+      default: {
+        NoticeMessage body{reader_.GetString()};
+        if (body.text.size() > kMaxNoticeBytes) status_ = InvalidArgument("its text is too long");
         message.body = std::move(body);
         return;
       }
@@ -207,6 +213,8 @@ void PutBody(ByteWriter& writer, const AcceptedMessage& body) { Put(writer, body
 void PutBody(ByteWriter& writer, const DecidedMessage& body) { Encode(*body.decision, writer); }
 
 void PutBody(ByteWriter& writer, const LossMessage& body) { writer.PutString(body.cause); }
+
+void PutBody(ByteWriter& writer, const NoticeMessage& body) { writer.PutString(body.text); }
 
 }  // namespace
 

@@ -20,6 +20,8 @@
 namespace closeranks::rendezvous {
 
 inline constexpr size_t kMaxCauseBytes = 1024;
+// A stack has many lines.
+inline constexpr size_t kMaxNoticeBytes = 16384;
 
 // A proposer's attempt. Rounds start at 1; {0, ...} is before any. The incarnation keeps apart the
 // attempts of two processes of one member, which can both try to make generation 1.
@@ -110,8 +112,15 @@ struct LossMessage {
   bool operator==(const LossMessage&) const = default;
 };
 
-using MessageBody = std::variant<StatusMessage, PrepareMessage, PromiseMessage, RejectMessage,
-                                 AcceptMessage, AcceptedMessage, DecidedMessage, LossMessage>;
+// What the sender's worker has noticed about itself, which is no loss: for people too.
+struct NoticeMessage {
+  std::string text;  // at most kMaxNoticeBytes
+  bool operator==(const NoticeMessage&) const = default;
+};
+
+using MessageBody =
+    std::variant<StatusMessage, PrepareMessage, PromiseMessage, RejectMessage, AcceptMessage,
+                 AcceptedMessage, DecidedMessage, LossMessage, NoticeMessage>;
 
 struct Message {
   MemberProcess from;         // incarnation: the supervisor's

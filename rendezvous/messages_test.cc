@@ -40,6 +40,7 @@ std::vector<Message> OneOfEachKind() {
   bodies.emplace_back(AcceptedMessage{ballot});
   bodies.push_back(DecidedMessage{MakeDecision()});
   bodies.push_back(LossMessage{"killed"});
+  bodies.push_back(NoticeMessage{"is slow"});
   std::vector<Message> messages;
   for (MessageBody& body : bodies) {
     messages.push_back({{1, {2, 2}}, {2, 1}, {1, 1}, 1, std::move(body)});

@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "telemetry/report/format_number.h"
 #include "telemetry/report/world_history.h"
 
 namespace closeranks::telemetry {
@@ -146,6 +147,14 @@ void TakeNotes(const RunEvents& events, RunReport& report) {
   for (const std::string& name : torn) {
     report.notes.push_back("the last line of " + name +
                            " is cut off and ignored: its writer was killed, or the disk was full");
+  }
+  for (const WorkerEvents& worker : events.workers) {
+    for (const Timed<SlowEvent>& slow : worker.slow) {
+      report.notes.push_back("member " + std::to_string(worker.member) + " took " +
+                             FormatFixed(slow.event.factor, 2) +
+                             " times as long as the others for a sample, as of step " +
+                             std::to_string(slow.event.step));
+    }
   }
   if (report.ledger.resumed_from > 0) {
     report.notes.push_back("the run went on from its checkpoint of step " +

@@ -63,6 +63,9 @@ rendezvous::Agent::Owner SimulatedSupervisor::OwnerOf(MemberId member) {
   owner.on_hello = [](const rendezvous::Hello&) {};
   owner.on_ready = [] {};
   owner.on_lifeline = [](auto&&) {};
+  owner.on_flight_memory = [](std::unique_ptr<net::Socket>) {};
+  owner.on_timeout = [] {};
+  owner.on_notice = [](const rendezvous::Notice&) {};
   owner.on_outcome = [this, member](const rendezvous::Agent::Ending& ending) {
     OnEnding(member, ending);
   };
