@@ -50,8 +50,9 @@ def page(record):
     with_phases = [row for row in rows if row.get("phases")]
     lines = ["# Recovery", "",
              "From a strike to the first survivor's next completed step (in a bare loop: "
-             "all-reduce of 1 MiB) in the world", "that was made after it, with 4 ranks; each strike is a "
-             "start of its own, and systems alternate. Milliseconds.", "",
+             "all-reduce of 1 MiB) in the world",
+             "that was made after it, with 4 ranks; each strike is a start of its own, and systems "
+             "alternate. Milliseconds.", "",
              "| system | fault | strikes | without a next step | p50 | p99 |",
              "|---|---|---|---|---|---|"]
     for row in rows:

@@ -250,7 +250,10 @@ class Torchrun(Peer):
                         f"--nproc_per_node={RANKS // agents}", "--rdzv_backend=c10d",
                         f"--rdzv_endpoint=127.0.0.1:{port}", "--max_restarts=3", *flags,
                         PEERS / "torchrun_loop.py", folder], "torchrun.log",
-                       env={**os.environ, "OMP_NUM_THREADS": "1"})
+                       # Sharing the agents' store, its default, a new start finds the addresses of
+                       # the one before in it, and gloo can't connect.
+                       env={**os.environ, "OMP_NUM_THREADS": "1",
+                            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"})
 
 
 class Torchft(Peer):
