@@ -15,6 +15,7 @@ std::string EncodeRecord(const RankRecord& record) {
   writer.Put(record.state.reduced_in);
   writer.Put(record.state.hash);
   writer.PutString(EncodeParts(record.held));
+  writer.Put(static_cast<uint8_t>(record.keeps_step));
   return std::move(writer).bytes();
 }
 
@@ -25,6 +26,7 @@ Result<RankRecord> DecodeRecord(std::string_view bytes) {
   record.state.reduced_in = reader.Get<Generation>();
   record.state.hash = reader.Get<uint64_t>();
   std::string parts = reader.GetString();
+  record.keeps_step = reader.Get<uint8_t>() != 0;
   if (reader.failed()) return Internal("a malformed record of a rank");
   ASSIGN_OR_RETURN(record.held, DecodeParts(parts));
   return record;
@@ -67,6 +69,9 @@ Result<CatchUpPlan> PlanCatchUp(const rendezvous::Decision& decision,
     if (state == decision.resume) {
       standing = Standing::kCurrent;
       if (plan.source < 0) plan.source = static_cast<int>(rank);
+      if (plan.step_source < 0 && records[rank].keeps_step) {
+        plan.step_source = static_cast<int>(rank);
+      }
     } else if (state.applied > 0 && state.applied + 1 == decision.resume.applied &&
                decision.NeededBy(state) == rendezvous::CatchUp::kMissingSteps) {
       // Before its first step a newcomer looks like a survivor, but has an initialisation of its
@@ -88,6 +93,10 @@ Result<CatchUpPlan> PlanCatchUp(const rendezvous::Decision& decision,
       plan.standings[rank] = Standing::kNeedsState;
       plan.held[rank].clear();
     }
+  }
+  if (plan.step_source < 0) {
+    std::replace(plan.standings.begin(), plan.standings.end(), Standing::kOneBehind,
+                 Standing::kNeedsState);
   }
   DropRepeated(&plan.held);
   return plan;

@@ -16,6 +16,9 @@ namespace closeranks::elastic {
 struct RankRecord {
   rendezvous::WorkerState state;
   Parts held;  // computed parts of step state.applied + 1
+  // The reduced gradients of step state.applied are kept here: who received its state whole has
+  // none.
+  bool keeps_step = false;
 };
 
 // Every rank's record, by rank. Blocks; errors are the communicator's.
@@ -30,6 +33,7 @@ enum class Standing {
 struct CatchUpPlan {
   std::vector<Standing> standings;  // by rank
   int source = -1;                  // the lowest rank that is current
+  int step_source = -1;             // the lowest one that also keeps the step; -1: there is none
   std::vector<Parts> held;          // of the step after the resumed one, by rank; disjoint
   bool AnyoneIs(Standing standing) const;
 };

@@ -41,7 +41,7 @@ void Ledger::BeginLineage(const Lineage& lineage) {
 
 void Ledger::Applied(StepNumber step, Generation generation, int epoch,
                      std::span<const int64_t> ids) {
-  if (file_ == nullptr) return;
+  if (file_ == nullptr || step <= written_) return;
   unstable_.push_back({step, telemetry::LedgerLine(step, generation, epoch, ids)});
 }
 
@@ -52,6 +52,7 @@ Status Ledger::Stable(StepNumber step) {
                                "; make room there, or choose another folder for the records");
     }
     lineage_.clear();
+    written_ = unstable_.front().step;
     unstable_.pop_front();
   }
   return OkStatus();

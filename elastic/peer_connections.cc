@@ -213,7 +213,7 @@ Status PeerConnections::OnIntroduced(Result<rendezvous::Acquaintance> result, bo
   }
   const MemberProcess peer = result->peer.process;
   // Who calls again has lost the connection before, even if that can't be seen here yet.
-  connections_.erase(peer);
+  Drop(peer);
   const TimePoint since = loop_.Now();
   bool shared = same_host && options_.shared_memory;
   Result<std::unique_ptr<collectives::Transport>> transport = Unavailable("none yet");
@@ -239,10 +239,20 @@ Status PeerConnections::OnIntroduced(Result<rendezvous::Acquaintance> result, bo
 // generation that this worker has yet to learn of.
 void PeerConnections::DropUnlisted(const World& world) {
   for (const MemberProcess& process : world_.ranks) {
-    if (world.RankOf(process) >= 0) continue;
-    connections_.erase(process);
+    if (world.RankOf(process) < 0) Drop(process);
   }
-  std::erase_if(connections_, [](const auto& entry) { return entry.second.is_lost; });
+  std::vector<MemberProcess> lost;
+  for (const auto& [process, connection] : connections_) {
+    if (connection.is_lost) lost.push_back(process);
+  }
+  for (const MemberProcess& process : lost) Drop(process);
+}
+
+void PeerConnections::Drop(const MemberProcess& peer) {
+  const auto found = connections_.find(peer);
+  if (found == connections_.end()) return;
+  engine_.Discard(*found->second.transport);
+  connections_.erase(found);
 }
 
 void PeerConnections::EndIfConnected() {

@@ -31,11 +31,11 @@ class PeerConnections {
   struct Options {
     rendezvous::Identity self;
     rendezvous::Credentials* credentials = nullptr;  // outlives it
-    std::string host;  // of this process: those who have the same share memory
-    bool shared_memory = true;                       // with peers of this host
-    bool only_shared_memory = false;                 // --transport=shm: other hosts are refused
-    std::string data_address;                        // of the pod's port, for the contact card
-    Duration limit = std::chrono::seconds(10);       // for connecting to one generation's peers
+    std::string host;                 // of this process: those who have the same share memory
+    bool shared_memory = true;        // with peers of this host
+    bool only_shared_memory = false;  // --transport=shm: other hosts are refused
+    std::string data_address;         // of the pod's port, for the contact card
+    Duration limit = std::chrono::seconds(10);  // for connecting to one generation's peers
   };
   // Detached from the engine when the last owner goes: the communicators of a world that is over
   // may still be held by the training thread.
@@ -96,6 +96,10 @@ class PeerConnections {
                  bool same_host, std::function<void(const Status&)> done);
   Status OnIntroduced(Result<rendezvous::Acquaintance> result, bool same_host);
   void DropUnlisted(const World& world);
+  // Gives a connection up, whether it is there or not: the other side sees its end, although a
+  // communicator of an earlier world may still hold the transport. It would wait for a call from
+  // here, or never call again, if it thought the connection good.
+  void Drop(const MemberProcess& peer);
   void EndIfConnected();
   void EndAttempt(Result<std::vector<SharedTransport>> result);
 

@@ -122,6 +122,31 @@ TEST_F(PeerConnectionsTest, AMismatchBeforeTheFirstWorldIsFinalWhicheverWorldIsC
   }
 }
 
+TEST_F(PeerConnectionsTest, WhoWasLeftOutComesBackWhileTheOldWorldIsStillHeld) {
+  auto low = Open(0), high = Open(1);
+  Transports held;
+  low->connections->Connect(Of(1, {low.get(), high.get()}), [&](Result<Transports> result) {
+    ASSERT_TRUE(result.ok()) << result.status();
+    held = *std::move(result);
+  });
+  Connect(*high, Of(1, {low.get(), high.get()}));
+  PollUntilQuiet();
+  ASSERT_EQ(held.size(), 2u);
+  Connect(*low, Of(2, {low.get()}));
+  // The higher one calls, and so has to see that its connection is none any more.
+  high->engine.SetOnPeerLost([&](const MemberProcess& peer, const Status&) {
+    high->connections->OnPeerLost(peer, clock_.Now());
+  });
+  // A transport that polls memory looks at its socket only now and then.
+  for (int i = 0; i < 100; ++i) high->engine.PollOnce();
+  const rendezvous::Decision both = Of(3, {low.get(), high.get()});
+  Connect(*low, both);
+  Connect(*high, both);
+  PollUntilQuiet();
+  ASSERT_TRUE(low->connected.has_value());
+  EXPECT_TRUE(low->connected->ok()) << *low->connected;
+}
+
 TEST_F(PeerConnectionsTest, WhoWasInAWorldGoesOnWithoutOneThatDiffers) {
   auto low = Open(0), odd = Open(1, "batch=2");
   Connect(*low, Of(1, {low.get()}));

@@ -37,8 +37,9 @@ Status SameWeights(const std::vector<uint64_t>& hashes) {
 
 // What a transfer says before the state itself.
 struct TransferHead {
-  int64_t bytes = 0;   // of what follows
-  int64_t failed = 0;  // it is no state, but why there is none
+  int64_t bytes = 0;    // of what follows
+  int64_t failed = 0;   // it is no state, but why there is none
+  int64_t samples = 0;  // numbers of the samples of its step; 0: they are recorded already
   rendezvous::WorkerState state;
   Lineage lineage;
 };
@@ -223,7 +224,7 @@ Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoi
   }
   StepObserver::Entry entry{.asked = asked};
   rendezvous::WorkerState state = gate_.state();
-  RankRecord mine{state, step_ == state.applied + 1 ? held_ : Parts{}};
+  RankRecord mine{state, step_ == state.applied + 1 ? held_ : Parts{}, kept_step_ == state.applied};
   ASSIGN_OR_RETURN(std::vector<RankRecord> records, ExchangeRecords(*world_->communicator, mine));
   ASSIGN_OR_RETURN(CatchUpPlan plan, PlanCatchUp(*world_->decision, records));
   if (plan.AnyoneIs(Standing::kOneBehind)) RETURN_IF_ERROR(SendReducedStep(plan));
@@ -248,11 +249,13 @@ Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoi
   return OkStatus();
 }
 
-// The source's reduced gradients of the resumed step go to everyone; who is behind applies them.
+// A current rank's reduced gradients of the resumed step go to everyone; who is behind applies
+// them.
 Status StepLoop::SendReducedStep(const CatchUpPlan& plan) {
   Communicator& communicator = *world_->communicator;
   const rendezvous::WorkerState& resume = world_->decision->resume;
-  bool sends = world_->rank == plan.source;
+  const int source = plan.step_source;
+  bool sends = world_->rank == source;
   bool behind = plan.standings[world_->rank] == Standing::kOneBehind;
   std::vector<Work> works;
   std::vector<std::string> discarded;
@@ -262,13 +265,13 @@ Status StepLoop::SendReducedStep(const CatchUpPlan& plan) {
       discarded.emplace_back(buffer.count * SizeOf(buffer.type), '\0');
       data = discarded.back().data();
     }
-    works.push_back(communicator.Broadcast(data, buffer.count, buffer.type, plan.source));
+    works.push_back(communicator.Broadcast(data, buffer.count, buffer.type, source));
   }
   BatchSource::Batch batch = batches_.Get(resume.applied);
   StepSamples samples(static_cast<int>(batch.ids.size()));
   if (sends) samples = applied_samples_;
   works.push_back(
-      communicator.Broadcast(samples.numbers(), samples.count(), DataType::kInt64, plan.source));
+      communicator.Broadcast(samples.numbers(), samples.count(), DataType::kInt64, source));
   Status result;
   for (Work& work : works) {
     Status status = work.Wait();
@@ -291,7 +294,11 @@ Status StepLoop::SendState(const CatchUpPlan& plan, const Status& begun) {
   std::string bytes;
   if (world_->rank == plan.source) {
     bytes = begun.ok() ? EncodeSafetensors(run_state_.Pieces(), {}) : begun.message();
-    head = {static_cast<int64_t>(bytes.size()), !begun.ok(), gate_.state(), {}};
+    head = {static_cast<int64_t>(bytes.size()),
+            !begun.ok(),
+            static_cast<int64_t>(applied_samples_.count()),
+            gate_.state(),
+            {}};
     if (options_.checkpointer != nullptr) head.lineage = options_.checkpointer->lineage();
   }
   RETURN_IF_ERROR(
@@ -299,6 +306,12 @@ Status StepLoop::SendState(const CatchUpPlan& plan, const Status& begun) {
   bytes.resize(static_cast<size_t>(head.bytes));
   RETURN_IF_ERROR(
       communicator.Broadcast(bytes.data(), bytes.size(), DataType::kUint8, plan.source).Wait());
+  // Its step may not be stable yet, and then who receives it may be the one that writes it down.
+  StepSamples samples(static_cast<int>(head.samples / 2));
+  if (world_->rank == plan.source) samples = applied_samples_;
+  RETURN_IF_ERROR(
+      communicator.Broadcast(samples.numbers(), samples.count(), DataType::kInt64, plan.source)
+          .Wait());
   // It ends for all of them, instead of for one source after the other.
   if (head.failed != 0) return begun.ok() ? InvalidArgument(bytes) : begun;
   if (!needs) return OkStatus();
@@ -306,6 +319,12 @@ Status StepLoop::SendState(const CatchUpPlan& plan, const Status& begun) {
   RETURN_IF_ERROR(TakeState(state.pieces, head.state, head.lineage));
   // What was applied here on another line never happened.
   ledger_.ForgetAfter(0);
+  applied_samples_ = samples;
+  if (samples.count() > 0) {
+    ASSIGN_OR_RETURN(std::vector<int64_t> ids, samples.Ids());
+    ledger_.Applied(head.state.applied, head.state.reduced_in,
+                    batches_.Get(head.state.applied).epoch, ids);
+  }
   observer_.OnTransfer(*world_, bytes.size(), begin, clock_.Now());
   return OkStatus();
 }
@@ -336,6 +355,8 @@ Status StepLoop::TakeState(std::span<const Piece> pieces, const rendezvous::Work
   gate_.EndApply(state);
   SetLineage(lineage);
   step_ = 0;
+  kept_step_ = 0;
+  applied_samples_ = StepSamples();
   return OkStatus();
 }
 
@@ -459,6 +480,7 @@ Status StepLoop::ApplyReduced(StepNumber step, Generation generation, const Step
   SetActivity(Activity::kApplying);
   replica_.Apply(step);
   applied_samples_ = samples;
+  kept_step_ = step;
   state.applied = step;
   state.reduced_in = generation;
   state.hash = MixBits(MixBits(state.hash ^ step) ^ MixBits(generation) ^ samples.Hash());

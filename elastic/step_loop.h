@@ -189,6 +189,8 @@ class StepLoop {
 
   // The newest applied step's samples, for who is one behind.
   StepSamples applied_samples_;
+  // The step whose reduced gradients the replica keeps; 0: none.
+  StepNumber kept_step_ = 0;
   double global_loss_ = 0.0;
 };
 
