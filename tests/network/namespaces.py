@@ -13,6 +13,8 @@ import subprocess
 
 MTU = 1280
 PR_SET_PDEATHSIG = 1
+# Where a plain user's PATH doesn't lead.
+os.environ["PATH"] += ":/usr/sbin:/sbin"
 
 
 def why_not():
