@@ -26,7 +26,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Name -> flags of the loop. The work takes some 20 ms of a step, as the example's training does.
 LOOPS = {
-    "steps with computation, then 1 MiB": ["--steps=150", "--work=5000"],
+    "steps with computation, then 1 MiB": ["--steps=100", "--work=2000"],
     "all-reduces of 1 MiB alone": ["--steps=3000"],
 }
 LINE = re.compile(r"steps took ([\d.]+) s, ([\d.]+) s of CPU, of ([\d.]+) s of CPU in all")
