@@ -21,6 +21,7 @@ import pathlib
 import platform
 import random
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -199,7 +200,7 @@ def main():
     strikes, left_out = measure(options, Peers(options.peers, options.torch_python))
     record = {"commit": commit, "date": datetime.date.today().isoformat(),
               "machine": f"{os.cpu_count()} cores of {cpu}, Linux {kernel}",
-              "command": " ".join(["benchmarks/recovery.py", *sys.argv[1:]]),
+              "command": shlex.join(["benchmarks/recovery.py", *sys.argv[1:]]),
               "rows": recovery_page.summary(strikes), "left_out": left_out, "strikes": strikes}
     options.json.write_text(json.dumps(record, indent=1) + "\n")
     options.json.with_suffix(".md").write_text(recovery_page.page(record))

@@ -24,7 +24,6 @@ PEERS = ROOT / "benchmarks/peers"
 KILL_WORKER = "kill a worker"
 KILL_HOST = "kill a supervisor and its worker"
 STOP_WORKER = "stop a worker"
-STOP_HOST = "stop a supervisor and its worker"
 BLACKHOLE_HOST = "blackhole a host"
 
 
@@ -67,7 +66,7 @@ class Job:
 
     def strike(self, fault, victim):
         """Strikes; returns when, in nanoseconds of CLOCK_MONOTONIC."""
-        number = signal.SIGSTOP if fault in (STOP_WORKER, STOP_HOST) else signal.SIGKILL
+        number = signal.SIGSTOP if fault == STOP_WORKER else signal.SIGKILL
         pids = self.victims(fault, victim)
         begin = time.monotonic_ns()
         for pid in pids:
@@ -233,27 +232,25 @@ class Ulfm(Peer):
 
 
 class Torchrun(Peer):
-    """One agent for each worker, or one for all; the quickest settings it has."""
+    """One agent of all workers, with its defaults or the quickest settings it has."""
 
     spares_victim = False
 
-    def __init__(self, folder, python, agents=1, tuned=False):
+    def __init__(self, folder, python, tuned=False):
         super().__init__(folder)
         port = free_port()
         flags = []
         if tuned:
             flags = ["--rdzv_conf", "last_call_timeout=1,keep_alive_interval=1,"
                      "keep_alive_max_attempt=2", "--monitor_interval=0.1"]
-        for _ in range(agents):
-            self.start([python, "-m", "torch.distributed.run",
-                        f"--nnodes={max(1, agents - 1)}:{agents}",
-                        f"--nproc_per_node={RANKS // agents}", "--rdzv_backend=c10d",
-                        f"--rdzv_endpoint=127.0.0.1:{port}", "--max_restarts=3", *flags,
-                        PEERS / "torchrun_loop.py", folder], "torchrun.log",
-                       # Sharing the agents' store, its default, a new start finds the addresses of
-                       # the one before in it, and gloo can't connect.
-                       env={**os.environ, "OMP_NUM_THREADS": "1",
-                            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"})
+        self.start([python, "-m", "torch.distributed.run", "--nnodes=1",
+                    f"--nproc_per_node={RANKS}", "--rdzv_backend=c10d",
+                    f"--rdzv_endpoint=127.0.0.1:{port}", "--max_restarts=3", *flags,
+                    PEERS / "torchrun_loop.py", folder], "torchrun.log",
+                   # Sharing the agent's store, its default, a new start finds the addresses of the
+                   # one before in it, and gloo can't connect.
+                   env={**os.environ, "OMP_NUM_THREADS": "1",
+                        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"})
 
 
 class Torchft(Peer):
