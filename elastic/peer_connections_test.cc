@@ -162,6 +162,38 @@ TEST_F(PeerConnectionsTest, WhoWasInAWorldGoesOnWithoutOneThatDiffers) {
   EXPECT_TRUE(low->connected->ok());
 }
 
+TEST_F(PeerConnectionsTest, WhoMissedAWorldConnectsAnew) {
+  auto low = Open(0), high = Open(1);
+  Connect(*low, Of(1, {low.get(), high.get()}));
+  Connect(*high, Of(1, {low.get(), high.get()}));
+  PollUntilQuiet();
+  // Behind a cut link: the lower one's side of the connection closes, and the other never hears.
+  Connect(*low, Of(2, {low.get()}));
+  ASSERT_TRUE(low->connected.has_value() && low->connected->ok());
+  Connect(*low, Of(3, {low.get(), high.get()}));
+  Connect(*high, Of(3, {low.get(), high.get()}));
+  PollUntilQuiet();
+  for (const auto& peer : {&low, &high}) {
+    ASSERT_TRUE((*peer)->connected.has_value());
+    EXPECT_TRUE((*peer)->connected->ok()) << *(*peer)->connected;
+  }
+}
+
+TEST_F(PeerConnectionsTest, WhoIsCalledBeforeItLearnsOfTheWorldTakesThatConnection) {
+  auto low = Open(0), high = Open(1);
+  Connect(*low, Of(1, {low.get(), high.get()}));
+  Connect(*high, Of(1, {low.get(), high.get()}));
+  PollUntilQuiet();
+  Connect(*high, Of(2, {high.get()}));
+  Connect(*high, Of(3, {low.get(), high.get()}));
+  PollUntilQuiet();
+  ASSERT_TRUE(high->connected.has_value());
+  // At once: the call was for this world, although this one missed the second.
+  Connect(*low, Of(3, {low.get(), high.get()}));
+  ASSERT_TRUE(low->connected.has_value());
+  EXPECT_TRUE(low->connected->ok()) << *low->connected;
+}
+
 TEST(PeerConnections, OnlySharedMemoryIsRefusedWhereEverythingIsEncrypted) {
   ManualClock clock;
   SystemRandom random;

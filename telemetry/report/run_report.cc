@@ -20,6 +20,12 @@ const Timed<StartEvent>* FirstStart(const RunEvents& events) {
   return first;
 }
 
+Result<LedgerExpectation> ExpectationOf(const RunEvents& events, const std::string& folder) {
+  const Timed<StartEvent>* start = FirstStart(events);
+  if (start == nullptr) return InvalidArgument(folder + ": no worker's events hold a \"start\"");
+  return LedgerExpectation{.samples = start->event.samples, .epochs = start->event.epochs};
+}
+
 void TakeConfiguration(const RunEvents& events, const StartEvent& start, RunReport& report) {
   report.ranks = start.ranks;
   report.mode = start.mode;
@@ -212,12 +218,15 @@ Result<RunReport> MakeRunReport(const RunEvents& events, const LedgerCount& ledg
   return report;
 }
 
+Result<LedgerExpectation> ReadExpectation(Files& files, const std::string& folder) {
+  ASSIGN_OR_RETURN(RunEvents events, ReadEvents(files, folder));
+  return ExpectationOf(events, folder);
+}
+
 Result<RunReport> ReadRunReport(Files& files, const std::string& folder) {
   ASSIGN_OR_RETURN(RunEvents events, ReadEvents(files, folder));
-  const Timed<StartEvent>* start = FirstStart(events);
-  if (start == nullptr) return InvalidArgument(folder + ": no worker's events hold a \"start\"");
-  LedgerExpectation expected{.samples = start->event.samples, .epochs = start->event.epochs};
-  ASSIGN_OR_RETURN(LedgerCount ledger, CountLedgers(files, folder, expected));
+  ASSIGN_OR_RETURN(LedgerExpectation expected, ExpectationOf(events, folder));
+  ASSIGN_OR_RETURN(LedgerCount ledger, CountLedgers(files, {folder}, expected));
   Result<RunReport> report = MakeRunReport(events, ledger);
   if (!report.ok()) return report.status().WithContext(folder);
   return report;

@@ -319,7 +319,7 @@ TEST(BadInput, WorkersThatTrainedToDifferentWeightsEndAndNameEach) {
   ExpectEachSays(job.output(), 3, "rank 0,2 has ");
   // The last step was applied all the same: what differs are the weights, not the samples.
   SystemFiles files;
-  auto count = telemetry::CountLedgers(files, folder.path(), {.samples = 120, .epochs = 2});
+  auto count = telemetry::CountLedgers(files, {folder.path()}, {.samples = 120, .epochs = 2});
   ASSERT_TRUE(count.ok()) << count.status();
   EXPECT_TRUE(count->Sound()) << telemetry::LedgerCountText(*count);
   EXPECT_EQ(CountLines(job.output(), "restart 1 of"), 0) << job.output();

@@ -221,7 +221,7 @@ void ExpectNoProcessLeft(const ReportFolder& folder, int supervisors) {
 
 std::string ExpectTrained(const ReportFolder& folder, int at_end) {
   SystemFiles files;
-  auto count = telemetry::CountLedgers(files, folder.path(), kExpected);
+  auto count = telemetry::CountLedgers(files, {folder.path()}, kExpected);
   EXPECT_TRUE(count.ok()) << count.status();
   if (!count.ok()) return "";
   EXPECT_TRUE(count->EachSampleOnce()) << telemetry::LedgerCountText(*count);

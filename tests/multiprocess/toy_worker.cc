@@ -56,6 +56,7 @@ DEFINE_uint64(hold_step, 0, "stay in this step until a world of --hold_size is c
 DEFINE_int32(hold_size, 0, "see --hold_step");
 DEFINE_uint64(pause_step, 0, "stay in this step until somebody writes to --pause_at");
 DEFINE_string(pause_at, "", "a named pipe");
+DEFINE_string(gate, "", "a named pipe: each step waits there until somebody opens it for writing");
 DEFINE_string(end_at, "", "a named pipe: stay in the last step until somebody writes to it");
 DEFINE_string(linger_at, "", "a named pipe: who finishes early ends when somebody writes to it");
 DEFINE_int32(chatter, 0, "lines of 1000 bytes that are written at each commit");
@@ -178,6 +179,7 @@ class FaultyReplica final : public elastic::ToyReplica {
       std::fprintf(stderr, "pauses\n");
       UniqueFd(open(FLAGS_pause_at.c_str(), O_RDONLY | O_CLOEXEC));
     }
+    if (!FLAGS_gate.empty()) UniqueFd(open(FLAGS_gate.c_str(), O_RDONLY | O_CLOEXEC));
     if (step == steps_ && !FLAGS_end_at.empty()) {
       UniqueFd(open(FLAGS_end_at.c_str(), O_RDONLY | O_CLOEXEC));
     }
