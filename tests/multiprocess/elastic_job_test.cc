@@ -20,6 +20,7 @@ using testing_job::ExpectTrained;
 using testing_job::JobProcess;
 using testing_job::ReportFolder;
 using testing_job::RunFlags;
+using testing_job::Undisturbed;
 using testing_job::Words;
 
 // Runs a job to its good end and gives the hash of its weights.
@@ -45,11 +46,6 @@ std::string TrainAndKill(int n, const std::string& ranks, Words worker = {}) {
   EXPECT_EQ(job.Wait(), 0) << job.output();
   ExpectNoProcessLeft(folder);
   return ExpectTrained(folder);
-}
-
-const std::string& Undisturbed() {
-  static const std::string* const hash = new std::string(Train(1, {}, {}, 1));
-  return *hash;
 }
 
 TEST(ElasticJob, TheResultDoesntDependOnTheNumberOfRanks) {

@@ -241,6 +241,16 @@ std::string ExpectTrained(const ReportFolder& folder, int at_end) {
   return hashes.size() == 1 ? *hashes.begin() : "";
 }
 
+const std::string& Undisturbed() {
+  static const std::string* const hash = [] {
+    ReportFolder folder;
+    JobProcess job(RunFlags(folder, 1, {}, {}));
+    EXPECT_EQ(job.Wait(), 0) << job.output();
+    return new std::string(ExpectTrained(folder, 1));
+  }();
+  return *hash;
+}
+
 void ExpectNothingTrained(const ReportFolder& folder) {
   for (const telemetry::WorkerEvents& worker : Events(folder.path()).workers) {
     EXPECT_TRUE(worker.commits.empty()) << "member " << worker.member;

@@ -18,17 +18,8 @@ using testing_job::Hosts;
 using testing_job::JobProcess;
 using testing_job::ReportFolder;
 using testing_job::RunFlags;
+using testing_job::Undisturbed;
 using testing_job::Words;
-
-const std::string& Undisturbed() {
-  static const std::string* const hash = [] {
-    ReportFolder folder;
-    JobProcess job(RunFlags(folder, 1, {}, {}));
-    EXPECT_EQ(job.Wait(), 0) << job.output();
-    return new std::string(ExpectTrained(folder, 1));
-  }();
-  return *hash;
-}
 
 using Jobs = std::vector<std::unique_ptr<JobProcess>>;
 
