@@ -33,7 +33,7 @@ SystemWorld::SystemWorld(Options options)
 }
 
 SystemWorld::~SystemWorld() {
-  for (Host& host : hosts_) host.supervisor.reset();
+  hosts_.clear();
   dead_.clear();
 }
 
@@ -131,12 +131,22 @@ void SystemWorld::StartAllHosts() {
 
 std::string SystemWorld::HostName(int host) const { return "10.0.0." + std::to_string(host + 1); }
 
+std::string SystemWorld::FreeName(int index) const {
+  const Host& host = hosts_[index];
+  const bool is_taken = std::any_of(host.older.begin(), host.older.end(), [&](const auto& older) {
+    return older->host() == HostName(index) && older->is_alive();
+  });
+  if (!is_taken) return HostName(index);
+  return "10.0." + std::to_string(host.starts) + "." + std::to_string(index + 1);
+}
+
 void SystemWorld::StartHost(int index) {
   Host& host = hosts_[index];
   if (host.supervisor != nullptr || host.is_over) return;
   rendezvous::AgentHost::Options options;
   options.starting_members = shape_.members();
-  options.listen = net::Address::Ip(HostName(index), kPort);
+  const std::string name = FreeName(index);
+  options.listen = net::Address::Ip(name, kPort);
   for (int other = 0; other < shape_.hosts; ++other) {
     std::vector<MemberId> members;
     for (int i = 0; i < shape_.members_per_host; ++i) {
@@ -156,8 +166,15 @@ void SystemWorld::StartHost(int index) {
   const SimulatedWorker::Surroundings surroundings{
       fabric_, disk_, checker_, workload_,
       [this](SimulatedWorker& worker, Point point) { OnPoint(worker, point); }};
-  host.supervisor = std::make_unique<SimulatedSupervisor>(surroundings, HostName(index),
-                                                          host.starts++, std::move(options));
+  host.supervisor =
+      std::make_unique<SimulatedSupervisor>(surroundings, name, host.starts++, std::move(options));
+}
+
+void SystemWorld::StartHostAgain(int index) {
+  Host& host = hosts_[index];
+  if (host.supervisor == nullptr || host.is_over) return;
+  host.older.push_back(std::move(host.supervisor));
+  StartHost(index);
 }
 
 SimulatedSupervisor* SystemWorld::supervisor(int host) { return hosts_[host].supervisor.get(); }
@@ -206,13 +223,17 @@ void SystemWorld::EndFaults() {
   strikes_.clear();
   fabric_.HealEverything();
   for (int host = 0; host < shape_.hosts; ++host) {
-    if (hosts_[host].supervisor == nullptr) continue;
-    fabric_.Continue(hosts_[host].supervisor->process());
-    for (MemberId member : hosts_[host].supervisor->members()) {
-      if (SimulatedWorker* worker = this->worker(member)) fabric_.Continue(worker->process());
-    }
+    if (hosts_[host].supervisor != nullptr) Continue(*hosts_[host].supervisor);
+    for (const auto& older : hosts_[host].older) Continue(*older);
   }
   Trace("all faults are over");
+}
+
+void SystemWorld::Continue(SimulatedSupervisor& supervisor) {
+  fabric_.Continue(supervisor.process());
+  for (MemberId member : supervisor.members()) {
+    if (SimulatedWorker* worker = supervisor.worker(member)) fabric_.Continue(worker->process());
+  }
 }
 
 bool SystemWorld::IsOver() {
@@ -229,7 +250,8 @@ bool SystemWorld::IsOver() {
       }
       host.supervisor.reset();
     }
-    over = over && host.is_over;
+    std::erase_if(host.older, [](const auto& older) { return older->has_ended(); });
+    over = over && host.is_over && host.older.empty();
   }
   const bool goes_on = over && workload_.checkpoint_every > 0 && checker_.trained() == 0;
   if (!goes_on || lives_ == kMostLives) return over;
