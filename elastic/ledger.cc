@@ -46,6 +46,9 @@ void Ledger::Applied(StepNumber step, Generation generation, int epoch,
                      std::span<const int64_t> ids) {
   if (file_ == nullptr || step <= written_) return;
   unstable_.push_back({step, telemetry::LedgerLine(step, generation, epoch, ids)});
+#ifdef CLOSERANKS_PLANT_RECORD_BEFORE_STABLE
+  static_cast<void>(Stable(step).ok());
+#endif
 }
 
 Status Ledger::Stable(StepNumber step) {
@@ -62,7 +65,9 @@ Status Ledger::Stable(StepNumber step) {
 }
 
 void Ledger::ForgetAfter(StepNumber step) {
+#ifndef CLOSERANKS_PLANT_UNDONE_RECORD_KEPT
   while (!unstable_.empty() && unstable_.back().step > step) unstable_.pop_back();
+#endif
 }
 
 }  // namespace closeranks::elastic

@@ -5,11 +5,12 @@
 namespace closeranks::simulation {
 
 std::span<const FaultKind> FaultKinds() {
-  static constexpr std::array<FaultKind, 14> kKinds = {{
+  static constexpr std::array<FaultKind, 15> kKinds = {{
       {DrawKillWorker, false},
       {DrawKillWorker, false},
-      {DrawKillAtPoint, false},
-      {DrawKillAtPoint, false},
+      {DrawStrikeAtPoint, false},
+      {DrawStrikeAtPoint, false},
+      {DrawStrikeAtPoint, false},
       {DrawKillHost, true},
       {DrawStartAgain, false},
       {DrawLeave, false},

@@ -59,7 +59,7 @@ struct FaultKind {
 std::span<const FaultKind> FaultKinds();
 
 std::unique_ptr<Fault> DrawKillWorker(Random& random, const JobShape& shape);
-std::unique_ptr<Fault> DrawKillAtPoint(Random& random, const JobShape& shape);
+std::unique_ptr<Fault> DrawStrikeAtPoint(Random& random, const JobShape& shape);
 std::unique_ptr<Fault> DrawKillHost(Random& random, const JobShape& shape);
 std::unique_ptr<Fault> DrawStartAgain(Random& random, const JobShape& shape);
 std::unique_ptr<Fault> DrawLeave(Random& random, const JobShape& shape);
