@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/bytes.h"
+#include "base/random.h"
 
 namespace closeranks::elastic {
 namespace {
@@ -15,6 +16,7 @@ std::string EncodeRecord(const RankRecord& record) {
   writer.Put(record.state.reduced_in);
   writer.Put(record.state.hash);
   writer.PutString(EncodeParts(record.held));
+  writer.Put<uint8_t>(record.keeps_reduced ? 1 : 0);
   return std::move(writer).bytes();
 }
 
@@ -25,6 +27,7 @@ Result<RankRecord> DecodeRecord(std::string_view bytes) {
   record.state.reduced_in = reader.Get<Generation>();
   record.state.hash = reader.Get<uint64_t>();
   std::string parts = reader.GetString();
+  record.keeps_reduced = reader.Get<uint8_t>() != 0;
   if (reader.failed()) return Internal("a malformed record of a rank");
   ASSIGN_OR_RETURN(record.held, DecodeParts(parts));
   return record;
@@ -32,26 +35,42 @@ Result<RankRecord> DecodeRecord(std::string_view bytes) {
 
 }  // namespace
 
-Result<std::vector<RankRecord>> ExchangeRecords(Communicator& communicator,
-                                                const RankRecord& mine) {
-  std::string encoded = EncodeRecord(mine);
+Result<std::vector<std::string>> GatherBytes(Communicator& communicator, std::string mine) {
   const size_t ranks = static_cast<size_t>(communicator.size());
-  // Records differ in length, so the lengths go first.
-  int64_t length = static_cast<int64_t>(encoded.size());
+  // They differ in length, so the lengths go first.
+  int64_t length = static_cast<int64_t>(mine.size());
   std::vector<int64_t> lengths(ranks);
   RETURN_IF_ERROR(communicator.AllGather(&length, lengths.data(), 1, DataType::kInt64).Wait());
   size_t longest = static_cast<size_t>(*std::max_element(lengths.begin(), lengths.end()));
-  encoded.resize(longest);
+  mine.resize(longest);
   std::string all(longest * ranks, '\0');
   RETURN_IF_ERROR(
-      communicator.AllGather(encoded.data(), all.data(), longest, DataType::kUint8).Wait());
-  std::vector<RankRecord> records;
+      communicator.AllGather(mine.data(), all.data(), longest, DataType::kUint8).Wait());
+  std::vector<std::string> gathered;
   for (size_t rank = 0; rank < ranks; ++rank) {
-    std::string_view bytes(all.data() + rank * longest, static_cast<size_t>(lengths[rank]));
+    gathered.push_back(all.substr(rank * longest, static_cast<size_t>(lengths[rank])));
+  }
+  return gathered;
+}
+
+Result<std::vector<RankRecord>> ExchangeRecords(Communicator& communicator,
+                                                const RankRecord& mine) {
+  ASSIGN_OR_RETURN(std::vector<std::string> gathered,
+                   GatherBytes(communicator, EncodeRecord(mine)));
+  std::vector<RankRecord> records;
+  for (const std::string& bytes : gathered) {
     ASSIGN_OR_RETURN(RankRecord record, DecodeRecord(bytes));
     records.push_back(std::move(record));
   }
   return records;
+}
+
+rendezvous::WorkerState StateAfter(rendezvous::WorkerState state, StepNumber step,
+                                   Generation generation, const StepSamples& samples) {
+  state.applied = step;
+  state.reduced_in = generation;
+  state.hash = MixBits(MixBits(state.hash ^ step) ^ MixBits(generation) ^ samples.Hash());
+  return state;
 }
 
 bool CatchUpPlan::AnyoneIs(Standing standing) const {
@@ -61,13 +80,19 @@ bool CatchUpPlan::AnyoneIs(Standing standing) const {
 Result<CatchUpPlan> PlanCatchUp(const rendezvous::Decision& decision,
                                 std::span<const RankRecord> records) {
   CatchUpPlan plan;
+  for (size_t rank = 0; rank < records.size() && plan.reduced_source < 0; ++rank) {
+    if (records[rank].state == decision.resume && records[rank].keeps_reduced) {
+      plan.reduced_source = static_cast<int>(rank);
+    }
+  }
   for (size_t rank = 0; rank < records.size(); ++rank) {
     const rendezvous::WorkerState& state = records[rank].state;
     Standing standing = Standing::kNeedsState;
     if (state == decision.resume) {
       standing = Standing::kCurrent;
       if (plan.source < 0) plan.source = static_cast<int>(rank);
-    } else if (state.applied > 0 && state.applied + 1 == decision.resume.applied &&
+    } else if (plan.reduced_source >= 0 && state.applied > 0 &&
+               state.applied + 1 == decision.resume.applied &&
                decision.NeededBy(state) == rendezvous::CatchUp::kMissingSteps) {
       // Before its first step a newcomer looks like a survivor, but has an initialisation of its
       // own.

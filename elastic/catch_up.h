@@ -3,10 +3,12 @@
 #define CLOSERANKS_ELASTIC_CATCH_UP_H_
 
 #include <span>
+#include <string>
 #include <vector>
 
 #include "base/status.h"
 #include "collectives/communicator.h"
+#include "elastic/ledger.h"
 #include "elastic/parts.h"
 #include "rendezvous/decision.h"
 
@@ -15,8 +17,16 @@ namespace closeranks::elastic {
 // One rank's word at the start of a generation.
 struct RankRecord {
   rendezvous::WorkerState state;
-  Parts held;  // computed parts of step state.applied + 1
+  Parts held;                  // computed parts of step state.applied + 1
+  bool keeps_reduced = false;  // the reduced gradients of step state.applied
 };
+
+// What becomes of `state` by one more step, which `generation` reduced.
+rendezvous::WorkerState StateAfter(rendezvous::WorkerState state, StepNumber step,
+                                   Generation generation, const StepSamples& samples);
+
+// Every rank's bytes, of any length, by rank. Blocks; errors are the communicator's.
+Result<std::vector<std::string>> GatherBytes(Communicator& communicator, std::string mine);
 
 // Every rank's record, by rank. Blocks; errors are the communicator's.
 Result<std::vector<RankRecord>> ExchangeRecords(Communicator& communicator, const RankRecord& mine);
@@ -30,6 +40,7 @@ enum class Standing {
 struct CatchUpPlan {
   std::vector<Standing> standings;  // by rank
   int source = -1;                  // the lowest rank that is current
+  int reduced_source = -1;          // the lowest one that keeps the resumed step's gradients
   std::vector<Parts> held;          // of the step after the resumed one, by rank; disjoint
   bool AnyoneIs(Standing standing) const;
 };

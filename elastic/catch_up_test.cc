@@ -40,19 +40,27 @@ TEST(PlanCatchUp, WhoIsAtTheResumedStepNeedsNothing) {
 
 TEST(PlanCatchUp, OneStepBehindOnTheLineIsSentThatStep) {
   auto plan =
-      PlanCatchUp(ResumeFromStep7(), std::vector<RankRecord>{{kStep6, kHeld}, {kStep7, {}}});
+      PlanCatchUp(ResumeFromStep7(),
+                  std::vector<RankRecord>{{kStep6, kHeld}, {kStep7, {}}, {kStep7, {}, true}});
   ASSERT_TRUE(plan.ok());
-  EXPECT_EQ(plan->standings, (std::vector{Standing::kOneBehind, Standing::kCurrent}));
+  EXPECT_EQ(plan->standings,
+            (std::vector{Standing::kOneBehind, Standing::kCurrent, Standing::kCurrent}));
   EXPECT_EQ(plan->source, 1);
+  EXPECT_EQ(plan->reduced_source, 2);
   // What it holds is of the step that it is about to be sent.
   EXPECT_TRUE(plan->held[0].empty());
+}
+
+TEST(PlanCatchUp, OneStepBehindNeedsEverythingWhereNobodyKeepsThatStep) {
+  EXPECT_EQ(Standings(ResumeFromStep7(), {{kStep6, {}}, {kStep7, {}}}),
+            (std::vector{Standing::kNeedsState, Standing::kCurrent}));
 }
 
 TEST(PlanCatchUp, WhoIsOnAnotherLineOrFurtherBehindNeedsEverything) {
   for (WorkerState state :
        {WorkerState{}, WorkerState{7, 2, 701}, WorkerState{7, 1, 700}, WorkerState{5, 2, 500},
         WorkerState{8, 2, 800}, WorkerState{6, 1, 600}}) {
-    EXPECT_EQ(Standings(ResumeFromStep7(), {{state, kHeld}, {kStep7, {}}}),
+    EXPECT_EQ(Standings(ResumeFromStep7(), {{state, kHeld}, {kStep7, {}, true}}),
               (std::vector{Standing::kNeedsState, Standing::kCurrent}))
         << state;
   }

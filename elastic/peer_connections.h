@@ -31,11 +31,11 @@ class PeerConnections {
   struct Options {
     rendezvous::Identity self;
     rendezvous::Credentials* credentials = nullptr;  // outlives it
-    std::string host;  // of this process: those who have the same share memory
-    bool shared_memory = true;                       // with peers of this host
-    bool only_shared_memory = false;                 // --transport=shm: other hosts are refused
-    std::string data_address;                        // of the pod's port, for the contact card
-    Duration limit = std::chrono::seconds(10);       // for connecting to one generation's peers
+    std::string host;                 // of this process: those who have the same share memory
+    bool shared_memory = true;        // with peers of this host
+    bool only_shared_memory = false;  // --transport=shm: other hosts are refused
+    std::string data_address;         // of the pod's port, for the contact card
+    Duration limit = std::chrono::seconds(10);  // for connecting to one generation's peers
   };
   // Detached from the engine when the last owner goes: the communicators of a world that is over
   // may still be held by the training thread.

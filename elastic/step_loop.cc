@@ -1,14 +1,10 @@
 #include "elastic/step_loop.h"
 
-#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <map>
-#include <type_traits>
 #include <utility>
 
-#include "base/random.h"
-#include "elastic/checkpoint/safetensors.h"
 #include "glog/logging.h"
 
 namespace closeranks::elastic {
@@ -35,19 +31,11 @@ Status SameWeights(const std::vector<uint64_t>& hashes) {
                   "or a random number that is set on some ranks only");
 }
 
-// What a transfer says before the state itself.
-struct TransferHead {
-  int64_t bytes = 0;   // of what follows
-  int64_t failed = 0;  // it is no state, but why there is none
-  rendezvous::WorkerState state;
-  Lineage lineage;
-};
-static_assert(std::is_trivially_copyable_v<TransferHead>);
-
 // What is summed over the ranks with each step, besides gradients and samples.
 struct StepNumbers {
   double loss = 0;
   double leavers = 0;
+  double settings_changed = 0;  // the program did it: who only hears the steps can't make this one
   CheckpointWord checkpoint = {};
 };
 constexpr size_t kStepNumbers = sizeof(StepNumbers) / sizeof(double);
@@ -62,25 +50,32 @@ StepLoop::StepLoop(StepGate& gate, Replica& replica, BatchSource& batches, Ledge
       ledger_(std::move(ledger)),
       observer_(observer),
       clock_(clock),
-      options_(std::move(options)) {
+      options_(std::move(options)),
+      transfer_(options_.least_chunk_bytes) {
   run_state_.Add("", replica_);
   for (const auto& [prefix, owner] : options_.owners) run_state_.Add(prefix, *owner);
 }
 
 Result<bool> StepLoop::NextStep() {
-  // Who has the only state is still listed in the next world, and is its source.
-  while (!ended_ && (world_ == nullptr || handed_over_)) RETURN_IF_ERROR(EnterNextWorld());
-  if (ended_ || gate_.state().applied >= batches_.steps()) return false;
-  StepNumber next = gate_.state().applied + 1;
-  if (step_ != next) {
-    OpenStep(next);
-    // Nobody holds anything of a step that nobody has begun: the undisturbed division.
-    std::vector<Parts> division =
-        DivideBatch({batch_, options_.logical_shards}, world_->world.size());
-    todo_ = division[world_->rank];
-    shard_owners_ = ShardOwners({batch_, options_.logical_shards}, division);
+  while (true) {
+    // Who has the only state is still listed in the next world, and is its source.
+    while (!ended_ && (world_ == nullptr || handed_over_)) RETURN_IF_ERROR(EnterNextWorld());
+    if (ended_ || newest() >= batches_.steps()) return false;
+    if (step_ != newest() + 1) {
+      OpenStep(newest() + 1);
+      // Nobody holds anything of a step that nobody has begun: the undisturbed division.
+      const Division division{batch_, options_.logical_shards};
+      const std::vector<int> computing = Computing();
+      const std::vector<Parts> parts =
+          OfRanks(computing, world_->world.size(),
+                  DivideBatch(division, static_cast<int>(computing.size())));
+      todo_ = parts[world_->rank];
+      shard_owners_ = ShardOwners(division, parts);
+    }
+    BeginReduction();
+    if (!transfer_.listens()) break;
+    RETURN_IF_ERROR(ReduceUntilApplied());
   }
-  BeginReduction();
   observer_.OnStepBegin({step_, epoch_, batch_, global_loss_, world_.get()});
   SetActivity(Activity::kComputing);
   return true;
@@ -117,7 +112,7 @@ Status StepLoop::ReduceUntilApplied() {
     if (outcome == Outcome::kApplied) return OkStatus();
     StepNumber open_step = step_;
     RETURN_IF_ERROR(EnterNextWorld());
-    if (ended_ || gate_.state().applied >= open_step) return OkStatus();  // caught up with it
+    if (ended_ || newest() >= open_step) return OkStatus();       // caught up with it
     if (step_ != open_step || !todo_.empty()) return OkStatus();  // there is more to compute
     BeginReduction();
   }
@@ -174,7 +169,7 @@ Status StepLoop::TakeFinalCheckpoint() {
             ->AllReduce(&numbers, &numbers, kStepNumbers, DataType::kFloat64, Reduction::kSum)
             .Wait());
     RETURN_IF_ERROR(
-        checkpointer->Heard(numbers.checkpoint, step, batches_.Get(step).epoch, run_state_));
+        checkpointer->Heard(numbers.checkpoint, step, batches_.Get(step).epoch, &run_state_));
   } while (checkpointer->busy());
   return OkStatus();
 }
@@ -194,177 +189,6 @@ bool StepLoop::WorldIsChanging(const Status& status) const {
     default:
       return false;
   }
-}
-
-Status StepLoop::EnterNextWorld() {
-  while (true) {
-    Generation current = world_ == nullptr ? 0 : world_->world.generation;
-    TimePoint asked = clock_.Now();
-    SetActivity(Activity::kAwaitingWorld);
-    ASSIGN_OR_RETURN(std::shared_ptr<const ConnectedWorld> world, gate_.AwaitOtherThan(current));
-    if (world == nullptr) {
-      ended_ = true;
-      // What the job came to is stable. Who was left out may have gone another way, with steps that
-      // never happened.
-      return gate_.HoldsTheEnd() ? ledger_.Stable(gate_.state().applied) : OkStatus();
-    }
-    Status entered = EnterWorld(std::move(world), asked);
-    if (entered.ok()) return OkStatus();
-    if (!WorldIsChanging(entered)) return entered;
-    options_.report_failure(world_->world.generation, entered);
-  }
-}
-
-Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoint asked) {
-  SetActivity(Activity::kCatchingUp);
-  world_ = std::move(world);
-  if (options_.checkpointer != nullptr) {
-    options_.checkpointer->OnWorld(world_->world.generation, world_->rank, world_->world.size());
-  }
-  StepObserver::Entry entry{.asked = asked};
-  rendezvous::WorkerState state = gate_.state();
-  RankRecord mine{state, step_ == state.applied + 1 ? held_ : Parts{}};
-  ASSIGN_OR_RETURN(std::vector<RankRecord> records, ExchangeRecords(*world_->communicator, mine));
-  ASSIGN_OR_RETURN(CatchUpPlan plan, PlanCatchUp(*world_->decision, records));
-  if (plan.AnyoneIs(Standing::kOneBehind)) RETURN_IF_ERROR(SendReducedStep(plan));
-  Status begun;
-  if (world_->decision->resume.applied == 0 && plan.source == world_->rank) begun = BeginRun();
-  if (plan.AnyoneIs(Standing::kNeedsState)) {
-    entry.transfer_begin = clock_.Now();
-    RETURN_IF_ERROR(SendState(plan, begun));
-    entry.transfer_end = clock_.Now();
-  }
-  RETURN_IF_ERROR(begun);
-  RETURN_IF_ERROR(PrepareStep(plan, world_->rank));
-  entry.resumed_from = gate_.state().applied;
-  entry.entered = clock_.Now();
-  if (options_.report_entered) options_.report_entered(world_->world.generation);
-  observer_.OnWorld(*world_, entry);
-  // Nothing of the step is computed here yet, and who was current has the one before.
-  if (step_ == gate_.state().applied + 1 && held_.empty() && !plan.AnyoneIs(Standing::kOneBehind) &&
-      Leaves()) {
-    Go();
-  }
-  return OkStatus();
-}
-
-// The source's reduced gradients of the resumed step go to everyone; who is behind applies them.
-Status StepLoop::SendReducedStep(const CatchUpPlan& plan) {
-  Communicator& communicator = *world_->communicator;
-  const rendezvous::WorkerState& resume = world_->decision->resume;
-  bool sends = world_->rank == plan.source;
-  bool behind = plan.standings[world_->rank] == Standing::kOneBehind;
-  std::vector<Work> works;
-  std::vector<std::string> discarded;
-  for (const Buffer& buffer : replica_.ReducedGradients(resume.applied)) {
-    void* data = buffer.data;
-    if (!sends && !behind) {
-      discarded.emplace_back(buffer.count * SizeOf(buffer.type), '\0');
-      data = discarded.back().data();
-    }
-    works.push_back(communicator.Broadcast(data, buffer.count, buffer.type, plan.source));
-  }
-  BatchSource::Batch batch = batches_.Get(resume.applied);
-  StepSamples samples(static_cast<int>(batch.ids.size()));
-  if (sends) samples = applied_samples_;
-  works.push_back(
-      communicator.Broadcast(samples.numbers(), samples.count(), DataType::kInt64, plan.source));
-  Status result;
-  for (Work& work : works) {
-    Status status = work.Wait();
-    if (result.ok()) result = status;
-  }
-  RETURN_IF_ERROR(result);
-  if (!behind) return OkStatus();
-  if (!gate_.BeginApply(world_->world.generation)) {
-    return StaleGeneration("the world changed during catch-up");
-  }
-  return ApplyReduced(resume.applied, resume.reduced_in, samples);
-}
-
-// The source's whole state goes to everyone; who needs it loads it.
-Status StepLoop::SendState(const CatchUpPlan& plan, const Status& begun) {
-  Communicator& communicator = *world_->communicator;
-  bool needs = plan.standings[world_->rank] == Standing::kNeedsState;
-  TimePoint begin = clock_.Now();
-  TransferHead head;
-  std::string bytes;
-  if (world_->rank == plan.source) {
-    bytes = begun.ok() ? EncodeSafetensors(run_state_.Pieces(), {}) : begun.message();
-    head = {static_cast<int64_t>(bytes.size()), !begun.ok(), gate_.state(), {}};
-    if (options_.checkpointer != nullptr) head.lineage = options_.checkpointer->lineage();
-  }
-  RETURN_IF_ERROR(
-      communicator.Broadcast(&head, sizeof(head), DataType::kUint8, plan.source).Wait());
-  bytes.resize(static_cast<size_t>(head.bytes));
-  RETURN_IF_ERROR(
-      communicator.Broadcast(bytes.data(), bytes.size(), DataType::kUint8, plan.source).Wait());
-  // It ends for all of them, instead of for one source after the other.
-  if (head.failed != 0) return begun.ok() ? InvalidArgument(bytes) : begun;
-  if (!needs) return OkStatus();
-  ASSIGN_OR_RETURN(Safetensors state, DecodeSafetensors(bytes));
-  RETURN_IF_ERROR(TakeState(state.pieces, head.state, head.lineage));
-  // What was applied here on another line never happened.
-  ledger_.ForgetAfter(0);
-  observer_.OnTransfer(*world_, bytes.size(), begin, clock_.Now());
-  return OkStatus();
-}
-
-Status StepLoop::BeginRun() {
-  Checkpointer* checkpointer = options_.checkpointer;
-  // It was begun in an earlier world.
-  if (checkpointer == nullptr || checkpointer->lineage().number != 0) return OkStatus();
-  ASSIGN_OR_RETURN(Checkpointer::Beginning beginning, checkpointer->Begin());
-  if (!beginning.state.has_value()) {
-    SetLineage(beginning.lineage);
-    return OkStatus();
-  }
-  // For the agreement it is as if this generation had reduced all the steps before.
-  const StoredState& stored = *beginning.state;
-  const rendezvous::WorkerState state = {stored.manifest.step, world_->world.generation,
-                                         std::stoull(stored.id.substr(0, 16), nullptr, 16)};
-  return TakeState(stored.pieces, state, beginning.lineage);
-}
-
-Status StepLoop::TakeState(std::span<const Piece> pieces, const rendezvous::WorkerState& state,
-                           const Lineage& lineage) {
-  ASSIGN_OR_RETURN(std::function<void()> take_over, run_state_.PrepareLoad(pieces));
-  if (!gate_.BeginApply(world_->world.generation)) {
-    return StaleGeneration("the world changed during the transfer");
-  }
-  take_over();
-  gate_.EndApply(state);
-  SetLineage(lineage);
-  step_ = 0;
-  return OkStatus();
-}
-
-void StepLoop::SetLineage(const Lineage& lineage) {
-  if (options_.checkpointer == nullptr) return;
-  options_.checkpointer->SetLineage(lineage);
-  ledger_.BeginLineage(lineage);
-}
-
-// Divides what is missing of the step after the resumed one, of which some ranks may hold parts.
-Status StepLoop::PrepareStep(const CatchUpPlan& plan, int rank) {
-  StepNumber next = gate_.state().applied + 1;
-  if (next > batches_.steps()) return OkStatus();
-  const bool is_dropped = plan.held[rank].empty() && !held_.empty();
-  if (step_ != next || is_dropped) OpenStep(next);
-  reduction_begun_ = false;
-  Division division{batch_, options_.logical_shards};
-  ASSIGN_OR_RETURN(std::vector<Parts> missing, DivideMissing(division, plan.held));
-  // A step that nobody holds a part of is divided as in an undisturbed step.
-  bool untouched = std::all_of(plan.held.begin(), plan.held.end(),
-                               [](const Parts& held) { return held.empty(); });
-  std::vector<Parts> division_of_rank =
-      untouched ? DivideBatch(division, world_->world.size()) : std::move(missing);
-  todo_ = division_of_rank[rank];
-  for (size_t r = 0; r < division_of_rank.size(); ++r) {
-    division_of_rank[r].insert(division_of_rank[r].end(), plan.held[r].begin(), plan.held[r].end());
-  }
-  shard_owners_ = ShardOwners(division, division_of_rank);
-  return OkStatus();
 }
 
 void StepLoop::OpenStep(StepNumber step) {
@@ -394,16 +218,25 @@ Result<StepLoop::Outcome> StepLoop::ReduceAndApply() {
   StepNumbers numbers{.loss = loss_, .leavers = leaves ? 1.0 : 0.0};
   Checkpointer* checkpointer = options_.checkpointer;
   if (checkpointer != nullptr) numbers.checkpoint = checkpointer->Word(step_);
+  const bool was_complete = transfer_.complete();
+  if (transfer_.active() && !transfer_.listens() && !was_complete) {
+    numbers.settings_changed = replica_.SettingsHash() != settings_ ? 1 : 0;
+  }
   Communicator& communicator = *world_->communicator;
   replica_.StartReduction();
   Work samples_work = communicator.AllReduce(samples.numbers(), samples.numbers(), samples.count(),
                                              DataType::kInt64, Reduction::kSum);
   Work numbers_work =
       communicator.AllReduce(&numbers, &numbers, kStepNumbers, DataType::kFloat64, Reduction::kSum);
+  if (transfer_.active() && !was_complete) transfer_.StartChunk(communicator);
   // All are waited for, whatever comes of them: their memory must not be written after this.
   Status reduced = replica_.FinishReduction();
   for (Work* work : {&samples_work, &numbers_work}) {
     Status status = work->Wait();
+    if (reduced.ok()) reduced = status;
+  }
+  if (transfer_.active() && !was_complete) {
+    Status status = transfer_.FinishChunk();
     if (reduced.ok()) reduced = status;
   }
   const Generation generation = world_->world.generation;
@@ -412,14 +245,28 @@ Result<StepLoop::Outcome> StepLoop::ReduceAndApply() {
     options_.report_failure(generation, reduced);
     return Outcome::kWorldChanged;
   }
-  // Everyone has contributed to this step, so everyone holds the one before.
-  RETURN_IF_ERROR(ledger_.Stable(step_ - 1));
-  if (!gate_.BeginApply(generation)) return Outcome::kWorldChanged;
+  // Everyone has contributed to this step, so everyone holds the one before: but for who listens.
+  if (!transfer_.active()) RETURN_IF_ERROR(ledger_.Stable(step_ - 1));
   global_loss_ = numbers.loss;
-  RETURN_IF_ERROR(ApplyReduced(step_, generation, samples));
-  observer_.OnCommit({step_, epoch_, batch_, global_loss_, world_.get()});
+  if (transfer_.listens()) {
+    transfer_.Hear(step_, generation, samples, replica_.ReducedGradients(step_));
+  } else {
+    if (!gate_.BeginApply(generation)) return Outcome::kWorldChanged;
+    RETURN_IF_ERROR(ApplyReduced(step_, generation, samples));
+    observer_.OnCommit({step_, epoch_, batch_, global_loss_, world_.get()});
+  }
+  if (transfer_.active()) {
+    Status advanced =
+        AdvanceTransfer(was_complete, numbers.leavers > 0, numbers.settings_changed > 0);
+    if (!advanced.ok()) {
+      if (!WorldIsChanging(advanced)) return advanced;
+      options_.report_failure(generation, advanced);
+      return Outcome::kWorldChanged;
+    }
+  }
   if (checkpointer != nullptr) {
-    RETURN_IF_ERROR(checkpointer->Heard(numbers.checkpoint, step_, epoch_, run_state_));
+    RETURN_IF_ERROR(checkpointer->Heard(numbers.checkpoint, step_, epoch_,
+                                        transfer_.active() ? nullptr : &run_state_));
   }
   if (numbers.leavers > 0) {
     RETURN_IF_ERROR(HandOver(leaves, /*all_leave=*/numbers.leavers == communicator.size()));
@@ -459,9 +306,9 @@ Status StepLoop::ApplyReduced(StepNumber step, Generation generation, const Step
   SetActivity(Activity::kApplying);
   replica_.Apply(step);
   applied_samples_ = samples;
-  state.applied = step;
-  state.reduced_in = generation;
-  state.hash = MixBits(MixBits(state.hash ^ step) ^ MixBits(generation) ^ samples.Hash());
+  reduced_step_ = step;
+  if (transfer_.active()) settings_ = replica_.SettingsHash();
+  state = StateAfter(state, step, generation, samples);
   ledger_.Applied(step, generation, batches_.Get(step).epoch, *ids);
   gate_.EndApply(state);
   return OkStatus();

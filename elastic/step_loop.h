@@ -24,6 +24,7 @@
 #include "elastic/parts.h"
 #include "elastic/replica.h"
 #include "elastic/state.h"
+#include "elastic/state_transfer.h"
 #include "elastic/step_gate.h"
 #include "telemetry/flight_recorder.h"
 
@@ -51,11 +52,11 @@ class StepObserver {
     double loss = 0.0;  // mean over the global batch; only once committed
     const ConnectedWorld* world = nullptr;
   };
-  // How this rank came into a world.
+  // How this rank came into a world; who joins comes into it once it has the state.
   struct Entry {
     StepNumber resumed_from = 0;
     TimePoint asked{};  // it had no more to do in the world before
-    // The state went to who needed all of it; TimePoint{}: nobody did.
+    // It stood still while the state went to who needed all of it; TimePoint{}: it didn't.
     TimePoint transfer_begin{};
     TimePoint transfer_end{};
     TimePoint entered{};  // it may compute
@@ -89,6 +90,8 @@ class StepLoop {
     std::function<bool()> leaves = nullptr;
     // Tells the agent that it may go: everyone has what it has. It computes nothing any more.
     std::function<void()> report_leaving = nullptr;
+    // Of the state on its way to who joins, with each step; more of it when there is much.
+    size_t least_chunk_bytes = size_t{64} << 10;
   };
 
   // Everything outlives the loop.
@@ -137,8 +140,21 @@ class StepLoop {
   // At the end of the run. Makes the last step stable; ok when all have the same weights.
   Status CompareWeights();
   Status SendReducedStep(const CatchUpPlan& plan);
-  // `begun`: how the run's beginning went, where this rank is the source.
+  // At the run's beginning the source's whole state goes to everyone. `begun`: how that went, where
+  // this rank is the source.
   Status SendState(const CatchUpPlan& plan, const Status& begun);
+  // Later: the state is on its way to who needs it. `leaves`: this rank is about to go.
+  Status BeginTransfer(std::vector<bool> listeners, bool at_once, bool anew);
+  // What is left of it, with all ranks, and its end.
+  Status CompleteTransfer();
+  // Who listened loads the state, applies what it heard, and is in the world.
+  Status LoadTransferred();
+  // After a step that was made while the state was on its way, or was loaded.
+  Status AdvanceTransfer(bool was_complete, bool someone_leaves, bool settings_changed);
+  // The newest step that this rank has, or has on its way.
+  StepNumber newest() const {
+    return transfer_.listens() ? transfer_.heard().applied : gate_.state().applied;
+  }
   // Nothing was trained yet, and this rank's state is the one that counts: it may be a
   // checkpoint's.
   Status BeginRun();
@@ -150,11 +166,13 @@ class StepLoop {
   // communicator's.
   Status TakeFinalCheckpoint();
   Status PrepareStep(const CatchUpPlan& plan, int rank);
+  // The ranks that compute.
+  std::vector<int> Computing() const;
   void OpenStep(StepNumber step);
   // By what to reduce the open step; once for each world that it is open in.
   void BeginReduction();
   Result<Outcome> ReduceAndApply();
-  // Bookkeeping after an update: the history's hash, the ledger.
+  // The update itself, and the bookkeeping: the history's hash, the ledger. Within the gate.
   Status ApplyReduced(StepNumber step, Generation generation, const StepSamples& samples);
   // Some rank leaves after the step that was just applied, and maybe this one. Where all leave,
   // they take a checkpoint before.
@@ -190,8 +208,15 @@ class StepLoop {
   double loss_ = 0.0;  // of the held parts, weighted by their share of the batch
   StepSamples my_samples_;
 
-  // The newest applied step's samples, for who is one behind.
+  // The newest applied step's samples, for who is one behind; of the step whose reduced gradients
+  // are kept, 0 for none.
   StepSamples applied_samples_;
+  StepNumber reduced_step_ = 0;
+
+  StateTransfer transfer_;
+  uint64_t settings_ = 0;  // the replica's, as its copy has them, or the newest update left them
+  TimePoint listening_since_{};
+  std::vector<std::string> sent_lines_;  // of the sources' ledgers
   double global_loss_ = 0.0;
 };
 

@@ -139,9 +139,8 @@ Status Worker::Join(const std::string& configuration) {
                              std::to_string(terms.bytes()) + " bytes, expected at most " +
                              std::to_string(rendezvous::kMaxTermsBytes));
     }
-    ASSIGN_OR_RETURN(credentials_,
-                     rendezvous::Credentials::Open(loop_thread_->loop(), platform_.files(),
-                                                   welcome_.security));
+    ASSIGN_OR_RETURN(credentials_, rendezvous::Credentials::Open(
+                                       loop_thread_->loop(), platform_.files(), welcome_.security));
     options.credentials = credentials_.get();
     options.shared_memory = options_.shared_memory;
     options.only_shared_memory = options_.only_shared_memory;
