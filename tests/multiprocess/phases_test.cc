@@ -19,14 +19,12 @@ using testing_job::Words;
 struct Phase {
   std::string point;
   int step = 7;
-  // When somebody joins: first member 1 is killed, then this one.
-  int at_join_of = -1;
 };
 
 void PrintTo(const Phase& phase, std::ostream* out) { *out << phase.point << phase.step; }
 
 // The hash of the weights and buffers. `deaths`: as MEMBER:POINT:STEP.
-std::string Train(const Words& deaths, const Words& further = {}) {
+std::string Train(const Words& deaths) {
   ReportFolder folder;
   std::string die;
   for (const std::string& death : deaths) die += (die.empty() ? "" : ",") + death;
@@ -39,7 +37,6 @@ std::string Train(const Words& deaths, const Words& further = {}) {
                  "--mode=exact",
                  "--logical_shards=6",  // of two samples: BatchNorm needs more than one
                  "--die=" + die};
-  flags.insert(flags.end(), further.begin(), further.end());
   JobProcess job(flags);
   EXPECT_EQ(job.Wait(), 0) << job.output();
   for (const std::string& death : deaths) {
@@ -60,13 +57,7 @@ class KilledInAPhase : public testing::TestWithParam<Phase> {};
 TEST_P(KilledInAPhase, TheResultHasTheSameBits) {
   const Phase& phase = GetParam();
   const std::string place = ":" + phase.point + ":" + std::to_string(phase.step);
-  if (phase.at_join_of < 0) {
-    EXPECT_EQ(Train({"1" + place}), Undisturbed());
-  } else {
-    EXPECT_EQ(Train({"1:commits:5", std::to_string(phase.at_join_of) + place},
-                    {"--await_ranks=3", "--own_state"}),
-              Undisturbed());
-  }
+  EXPECT_EQ(Train({"1" + place}), Undisturbed());
 }
 
 INSTANTIATE_TEST_SUITE_P(Of, KilledInAPhase,
@@ -77,8 +68,7 @@ INSTANTIATE_TEST_SUITE_P(Of, KilledInAPhase,
                                          Phase{"last computed"}, Phase{"last backward"},
                                          Phase{"last differentiated"}, Phase{"commits"},
                                          Phase{"reduced"}, Phase{"updated"}, Phase{"committed"},
-                                         Phase{"committed", 20}, Phase{"copies", 8, 2},
-                                         Phase{"receives", 1, 1}, Phase{"loads", 1, 1}),
+                                         Phase{"committed", 20}),
                          [](const auto& info) {
                            std::string name = info.param.point + std::to_string(info.param.step);
                            for (char& c : name)
