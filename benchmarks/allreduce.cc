@@ -7,34 +7,21 @@
 // a training step's would. The first column is the round trip of a flag in shared memory between
 // two processes: rows compare only where it is alike (which cores of a host the ranks landed on can
 // change everything).
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
-#include "base/clock.h"
-#include "base/unique_fd.h"
+#include "base/status.h"
+#include "benchmarks/forked_ranks.h"
 #include "collectives/communicator.h"
-#include "collectives/engine/engine.h"
-#include "collectives/engine/progress_thread.h"
-#include "collectives/native_communicator.h"
-#include "collectives/transport/shm_transport.h"
-#include "collectives/transport/tcp_transport.h"
 #include "gflags/gflags.h"
 #include "glog/logging.h"
-#include "net/system_socket.h"
 
 DEFINE_int32(ranks, 2, "number of processes");
 DEFINE_string(wire, "shm", "shm or tcp (over loopback)");
@@ -84,26 +71,6 @@ double ProbeFlag(int rank, SharedState& shared, uint64_t& turn) {
   return best;
 }
 
-std::pair<UniqueFd, UniqueFd> Connect(bool tcp) {
-  int fds[2];
-  if (!tcp) {
-    PCHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
-    return {UniqueFd(fds[0]), UniqueFd(fds[1])};
-  }
-  UniqueFd listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof(address);
-  PCHECK(bind(listener.get(), reinterpret_cast<sockaddr*>(&address), length) == 0);
-  PCHECK(listen(listener.get(), 1) == 0);
-  PCHECK(getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &length) == 0);
-  UniqueFd one(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  PCHECK(connect(one.get(), reinterpret_cast<sockaddr*>(&address), length) == 0);
-  UniqueFd two(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
-  return {std::move(one), std::move(two)};
-}
-
 Status Measure(int rank, Communicator& communicator, size_t bytes, SharedState& shared,
                uint64_t& turn) {
   const size_t count = bytes / sizeof(float);
@@ -143,85 +110,38 @@ Status Measure(int rank, Communicator& communicator, size_t bytes, SharedState& 
   return OkStatus();
 }
 
-Status RunRank(int rank, std::vector<UniqueFd> sockets, SharedState& shared) {
-  SystemClock clock;
-  collectives::Engine::Options engine_options;
-  engine_options.spin = std::chrono::microseconds(FLAGS_spin_us);
-  collectives::Engine engine(clock, engine_options);
-  std::vector<std::unique_ptr<collectives::Transport>> transports(sockets.size());
-  std::vector<collectives::Transport*> pointers;
-  for (size_t peer = 0; peer < sockets.size(); ++peer) {
-    if (static_cast<int>(peer) != rank) {
-      const MemberProcess process{static_cast<MemberId>(peer), {1, 1}};
-      if (FLAGS_wire == "tcp") {
-        transports[peer] = collectives::MakeTcpTransport(
-            std::make_unique<net::SystemSocket>(std::move(sockets[peer])), process);
-      } else {
-        ASSIGN_OR_RETURN(transports[peer],
-                         collectives::MakeShmTransport(std::move(sockets[peer]), process));
-      }
-      RETURN_IF_ERROR(engine.Attach(*transports[peer]));
-    }
-    pointers.push_back(transports[peer].get());
-  }
-  std::unique_ptr<collectives::ProgressThread> progress;
-  if (FLAGS_progress_thread) progress = std::make_unique<collectives::ProgressThread>(engine);
-  NativeCommunicatorOptions options;
-  using collectives::Algorithm;
-  if (FLAGS_algorithm == "ring") options.native.all_reduce = Algorithm::kRingAllReduce;
-  if (FLAGS_algorithm == "direct") options.native.all_reduce = Algorithm::kDirectAllReduce;
-  if (FLAGS_algorithm == "exchange") options.native.all_reduce = Algorithm::kExchangeAllReduce;
-  ASSIGN_OR_RETURN(std::unique_ptr<Communicator> communicator,
-                   MakeNativeCommunicator(rank, static_cast<int>(pointers.size()), 1, engine,
-                                          pointers, clock, options));
-  Status status;
+Status RunRank(int rank, Communicator& communicator, SharedState& shared) {
   uint64_t turn = 0;
   for (size_t bytes :
        {4ul, 1ul << 10, 64ul << 10, 1ul << 20, 16ul << 20, 100ul << 20, 256ul << 20}) {
-    if (bytes > FLAGS_max_bytes || !status.ok()) break;
-    status = Measure(rank, *communicator, bytes, shared, turn);
+    if (bytes > FLAGS_max_bytes) break;
+    RETURN_IF_ERROR(Measure(rank, communicator, bytes, shared, turn));
   }
   // Nobody may close before everybody has ended.
-  if (status.ok()) status = communicator->Barrier().Wait();
-  communicator.reset();
-  progress.reset();
-  for (const auto& transport : transports) {
-    if (transport) engine.Detach(*transport);
-  }
-  return status;
+  return communicator.Barrier().Wait();
 }
 
 int Run() {
-  const int ranks = FLAGS_ranks;
+  benchmarks::ForkedRanksOptions options;
+  options.ranks = FLAGS_ranks;
+  options.tcp = FLAGS_wire == "tcp";
+  options.progress_thread = FLAGS_progress_thread;
+  options.engine.spin = std::chrono::microseconds(FLAGS_spin_us);
+  using collectives::Algorithm;
+  auto& all_reduce = options.communicator.native.all_reduce;
+  if (FLAGS_algorithm == "ring") all_reduce = Algorithm::kRingAllReduce;
+  if (FLAGS_algorithm == "direct") all_reduce = Algorithm::kDirectAllReduce;
+  if (FLAGS_algorithm == "exchange") all_reduce = Algorithm::kExchangeAllReduce;
   void* memory =
       mmap(nullptr, sizeof(SharedState), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   PCHECK(memory != MAP_FAILED);
   auto& shared = *new (memory) SharedState{};
-  std::vector<std::vector<UniqueFd>> sockets(ranks);
-  for (auto& row : sockets) row.resize(ranks);
-  for (int a = 0; a < ranks; ++a) {
-    for (int b = a + 1; b < ranks; ++b) {
-      std::tie(sockets[a][b], sockets[b][a]) = Connect(FLAGS_wire == "tcp");
-    }
-  }
-  std::printf("%d ranks, %s\n%8s %12s %12s %10s %8s\n", ranks, FLAGS_wire.c_str(), "flag ns",
-              "bytes", "median us", "GB/s", "times");
+  std::printf("%d ranks, %s\n%8s %12s %12s %10s %8s\n", options.ranks, FLAGS_wire.c_str(),
+              "flag ns", "bytes", "median us", "GB/s", "times");
   std::fflush(stdout);
-  for (int rank = 0; rank < ranks; ++rank) {
-    if (fork() != 0) continue;
-    std::vector<UniqueFd> own = std::move(sockets[rank]);
-    sockets.clear();
-    const Status status = RunRank(rank, std::move(own), shared);
-    if (!status.ok()) std::fprintf(stderr, "rank %d: %s\n", rank, status.ToString().c_str());
-    _exit(status.ok() ? 0 : 1);
-  }
-  sockets.clear();
-  int failures = 0;
-  for (int rank = 0; rank < ranks; ++rank) {
-    int status = 0;
-    wait(&status);
-    if (status != 0) ++failures;
-  }
+  const int failures = benchmarks::RunForkedRanks(
+      options,
+      [&](int rank, Communicator& communicator) { return RunRank(rank, communicator, shared); });
   return failures == 0 ? 0 : 1;
 }
 

@@ -6,9 +6,10 @@
 #include "base/exit_code.h"
 #include "base/files.h"
 #include "cli/checkpoint_command.h"
-#include "cli/count_samples_command.h"
+#include "cli/explain_command.h"
 #include "cli/report_command.h"
 #include "cli/run_command.h"
+#include "cli/verify_epoch_command.h"
 #include "closeranks/version.h"
 
 namespace closeranks::cli {
@@ -18,7 +19,8 @@ constexpr char kUsage[] =
     "usage: closeranks COMMAND [FLAGS]\n\n"
     "  run            start workers on this host and keep them going\n"
     "  report         turn a run's records into report.json, report.html and a table\n"
-    "  count-samples  count from the ledgers which samples were lost or repeated\n"
+    "  explain        say who a run waits for, at what and since when\n"
+    "  verify-epoch   prove from the ledgers that each sample was committed once\n"
     "  checkpoint     list and verify a run's checkpoints\n\n"
     "closeranks COMMAND --help says more; closeranks --version says which build this is.\n";
 
@@ -30,8 +32,11 @@ int Main(const std::vector<std::string>& words) {
   if (name == "report") {
     return static_cast<int>(ReportCommand(arguments, files, std::cout, std::cerr));
   }
-  if (name == "count-samples") {
-    return static_cast<int>(CountSamplesCommand(arguments, files, std::cout, std::cerr));
+  if (name == "explain") {
+    return static_cast<int>(ExplainCommand(arguments, files, std::cout, std::cerr));
+  }
+  if (name == "verify-epoch") {
+    return static_cast<int>(VerifyEpochCommand(arguments, files, std::cout, std::cerr));
   }
   if (name == "checkpoint") {
     return static_cast<int>(CheckpointCommand(arguments, files, std::cout, std::cerr));

@@ -66,7 +66,11 @@ DEFINE_bool(keep_ledgers, false,
 DEFINE_bool(progress, false, "show one line with the run's progress");
 DEFINE_double(join_timeout, 300, "seconds within which all members must have come");
 DEFINE_double(quorum_timeout, 60, "seconds to wait for a quorum of members once it is lost");
-DEFINE_double(worker_timeout, 1, "seconds after which a silent worker is ended");
+DEFINE_double(worker_timeout, 1,
+              "seconds after which a silent worker is ended; one that is stopped (SIGSTOP), after "
+              "0.15 s");
+DEFINE_bool(pause_ok, false,
+            "a worker that is stopped or silent is waited for, for ever: for debuggers");
 DEFINE_double(grace, 10,
               "seconds that the workers get to leave in good order when this is told to end (by "
               "SIGTERM or SIGINT); whoever ends this by force is to wait longer");
@@ -79,9 +83,13 @@ constexpr char kUsage[] =
     "Each line that a worker writes begins with its number, as in '[2] loss 0.31': the RANK\n"
     "that it was started with. It and its successors keep that number, while ranks move up\n"
     "when one is lost.\n\n"
+    "SIGUSR1 is passed on to the workers: a checkpoint, now. SIGUSR2 has the workers' flight\n"
+    "records written to --report, for 'closeranks explain'.\n\n"
     "Where the flags don't say it, RANK or JOB_COMPLETION_INDEX in the environment is\n"
     "--host-index and, without --hosts, MASTER_PORT the port of --listen. What else\n"
     "contradicts the flags in WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT is an error.";
+
+constexpr Duration kForEver = std::chrono::hours(24 * 365);
 
 Result<Duration> Seconds(const char* flag, double value, bool may_be_zero) {
   if (!(value >= 0) || value > 1e7 || (value == 0 && !may_be_zero)) {
@@ -221,6 +229,10 @@ Result<rendezvous::AgentHost::Options> HostOptions() {
   ASSIGN_OR_RETURN(options.membership.quorum_timeout,
                    Seconds("quorum-timeout", FLAGS_quorum_timeout, false));
   ASSIGN_OR_RETURN(options.worker_timeout, Seconds("worker-timeout", FLAGS_worker_timeout, false));
+  if (FLAGS_pause_ok) {
+    options.worker_timeout = options.stopped_worker_timeout = options.membership.freeze_timeout =
+        kForEver;
+  }
   return options;
 }
 

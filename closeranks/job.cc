@@ -31,6 +31,7 @@ class Job::Impl {
     worker.build = BuildName();
     worker.kernels = KernelName();
     worker.communicator.timeout = options_.timeout;
+    worker.step_timeout = options_.step_timeout;
     worker.leave_signal = &leave_signal;
     worker.on_world = [this](const elastic::ConnectedWorld& world) {
       prefix_.generation = static_cast<int64_t>(world.world.generation);

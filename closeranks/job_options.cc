@@ -28,6 +28,13 @@ DEFINE_string(resume, "auto",
               "what a start of the run goes on from: auto (the newest checkpoint that is whole, or "
               "nothing where there is none), never, or the checkpoint of a STEP");
 DEFINE_double(timeout, 60, "seconds after which a collective gives up");
+DEFINE_double(step_timeout, 60,
+              "seconds after which every rank's log says that this one is stuck in the program's "
+              "own code, and where; nothing is ended for it, so by default it comes with the first "
+              "--timeout of the others; after each time it's twice as long; 0: never");
+DEFINE_int64(audit_every, 0,
+             "steps after which the state of all ranks is compared, which ends the run where it "
+             "differs; takes a pass over the state; 0: only the weights, at the end");
 DEFINE_string(transport, "auto",
               "how ranks talk: auto (shm on one host, tcp between hosts), tcp, or shm, "
               "which refuses ranks on other hosts");
@@ -37,6 +44,10 @@ namespace {
 
 Status Unexpected(const std::string& flag, const std::string& value, const std::string& expected) {
   return InvalidArgument("--" + flag + "=" + value + ": expected " + expected);
+}
+
+Duration Seconds(double seconds) {
+  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
 }
 
 Status ReadCheckpointFlags(JobOptions& options) {
@@ -100,8 +111,15 @@ Result<JobOptions> ParseJobOptions(int* argc, char*** argv) {
   if (!(FLAGS_timeout > 0) || FLAGS_timeout > 1e6) {
     return Unexpected("timeout", std::to_string(FLAGS_timeout), "seconds, more than 0");
   }
-  options.timeout =
-      std::chrono::duration_cast<Duration>(std::chrono::duration<double>(FLAGS_timeout));
+  options.timeout = Seconds(FLAGS_timeout);
+  if (!(FLAGS_step_timeout >= 0) || FLAGS_step_timeout > 1e6) {
+    return Unexpected("step-timeout", std::to_string(FLAGS_step_timeout), "seconds, or 0");
+  }
+  options.step_timeout = Seconds(FLAGS_step_timeout);
+  if (FLAGS_audit_every < 0) {
+    return Unexpected("audit-every", std::to_string(FLAGS_audit_every), "steps, or 0");
+  }
+  options.audit_every = static_cast<StepNumber>(FLAGS_audit_every);
   if (FLAGS_transport == "auto") {
     options.transport = TransportChoice::kAuto;
   } else if (FLAGS_transport == "tcp") {

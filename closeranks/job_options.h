@@ -25,7 +25,9 @@ struct JobOptions {
   StepNumber checkpoint_every = 0;  // steps; 0: at the end, and when asked
   int keep_checkpoints = 2;
   elastic::Resume resume;
-  Duration timeout = std::chrono::seconds(60);  // of a collective
+  Duration timeout = std::chrono::seconds(60);       // of a collective
+  Duration step_timeout = std::chrono::seconds(60);  // zero: never
+  StepNumber audit_every = 0;                        // steps; 0: never
   TransportChoice transport = TransportChoice::kAuto;
   Environment environment;
 };

@@ -22,6 +22,9 @@ rendezvous::Agent::Owner Owner(MemberId) {
   owner.on_ready = [] {};
   owner.on_failing = [](const std::string&) {};
   owner.on_lifeline = [](std::unique_ptr<net::Socket>) {};
+  owner.on_flight_memory = [](std::unique_ptr<net::Socket>) {};
+  owner.on_timeout = [] {};
+  owner.on_notice = [](const rendezvous::Notice&) {};
   owner.on_outcome = [](const auto&...) {};
   return owner;
 }
@@ -39,6 +42,7 @@ Result<std::unique_ptr<OwnAgent>> OwnAgent::Start(const Clock& clock, Random& ra
   options.starting_members = 1;
   options.membership.freeze_timeout = kPatience;
   options.worker_timeout = kPatience;
+  options.stopped_worker_timeout = kPatience;
   RETURN_IF_ERROR(agent->loop_thread_.RunAndWait([&]() -> Status {
     net::EventLoop& loop = agent->loop_thread_.loop();
     ASSIGN_OR_RETURN(agent->credentials_,

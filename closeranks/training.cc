@@ -95,6 +95,10 @@ class Training::Impl {
     options.report_entered = [&worker](Generation generation) { worker.ReportEntered(generation); };
     options.leaves = [&worker] { return worker.leaves(); };
     options.report_leaving = [&worker] { worker.ReportLeaving(); };
+    options.audit_every = job_.options().audit_every;
+    options.report_slow = [this](StepNumber step, double factor) {
+      observer_->OnSlow(step, factor);
+    };
     loop_.emplace(worker.gate(), replica_, *batches_, OpenLedger(), *observer_, job_.clock(),
                   std::move(options));
     ThrowIfError(worker.Join(Configuration(plan)));
@@ -169,8 +173,9 @@ class Training::Impl {
            " seed=" + std::to_string(job_.options().seed) +
            " threads=" + std::to_string(job_.options().threads) +
            " transport=" + TransportName(job_.options().transport) +
-           " checkpoint_every=" + CheckpointInterval() + " parameters=" + replica_.Fingerprint() +
-           " " + optimizer_settings_;
+           " checkpoint_every=" + CheckpointInterval() +
+           " audit_every=" + std::to_string(job_.options().audit_every) +
+           " parameters=" + replica_.Fingerprint() + " " + optimizer_settings_;
   }
 
   void WriteStart(const Plan& plan) {

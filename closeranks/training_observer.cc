@@ -66,6 +66,11 @@ void TrainingObserver::OnCommit(const StepInfo& info) {
   Tell(info, true);
 }
 
+void TrainingObserver::OnSlow(StepNumber step, double factor) {
+  job_.events().Write(ToRecord(telemetry::SlowEvent{step, factor}));
+  job_.worker().ReportSlow(step, factor);
+}
+
 void TrainingObserver::Tell(const StepInfo& info, bool committed) {
   job_.log_prefix().op_sequence = static_cast<int64_t>(info.world->communicator->next_sequence());
   rendezvous::Progress progress;

@@ -17,6 +17,8 @@ class TrainingObserver final : public elastic::StepObserver {
                   TimePoint end) override;
   void OnStepBegin(const StepInfo& info) override;
   void OnCommit(const StepInfo& info) override;
+  // This rank is `factor` times as slow as the others, as of `step`.
+  void OnSlow(StepNumber step, double factor);
 
   double SecondsSinceFirstWorld() const;
 

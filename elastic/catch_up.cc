@@ -16,7 +16,7 @@ std::string EncodeRecord(const RankRecord& record) {
   writer.Put(record.state.reduced_in);
   writer.Put(record.state.hash);
   writer.PutString(EncodeParts(record.held));
-  writer.Put<uint8_t>(record.keeps_reduced ? 1 : 0);
+  writer.Put(static_cast<uint8_t>(record.keeps_step));
   return std::move(writer).bytes();
 }
 
@@ -27,7 +27,7 @@ Result<RankRecord> DecodeRecord(std::string_view bytes) {
   record.state.reduced_in = reader.Get<Generation>();
   record.state.hash = reader.Get<uint64_t>();
   std::string parts = reader.GetString();
-  record.keeps_reduced = reader.Get<uint8_t>() != 0;
+  record.keeps_step = reader.Get<uint8_t>() != 0;
   if (reader.failed()) return Internal("a malformed record of a rank");
   ASSIGN_OR_RETURN(record.held, DecodeParts(parts));
   return record;
@@ -80,19 +80,16 @@ bool CatchUpPlan::AnyoneIs(Standing standing) const {
 Result<CatchUpPlan> PlanCatchUp(const rendezvous::Decision& decision,
                                 std::span<const RankRecord> records) {
   CatchUpPlan plan;
-  for (size_t rank = 0; rank < records.size() && plan.reduced_source < 0; ++rank) {
-    if (records[rank].state == decision.resume && records[rank].keeps_reduced) {
-      plan.reduced_source = static_cast<int>(rank);
-    }
-  }
   for (size_t rank = 0; rank < records.size(); ++rank) {
     const rendezvous::WorkerState& state = records[rank].state;
     Standing standing = Standing::kNeedsState;
     if (state == decision.resume) {
       standing = Standing::kCurrent;
       if (plan.source < 0) plan.source = static_cast<int>(rank);
-    } else if (plan.reduced_source >= 0 && state.applied > 0 &&
-               state.applied + 1 == decision.resume.applied &&
+      if (plan.step_source < 0 && records[rank].keeps_step) {
+        plan.step_source = static_cast<int>(rank);
+      }
+    } else if (state.applied > 0 && state.applied + 1 == decision.resume.applied &&
                decision.NeededBy(state) == rendezvous::CatchUp::kMissingSteps) {
       // Before its first step a newcomer looks like a survivor, but has an initialisation of its
       // own.
@@ -113,6 +110,10 @@ Result<CatchUpPlan> PlanCatchUp(const rendezvous::Decision& decision,
       plan.standings[rank] = Standing::kNeedsState;
       plan.held[rank].clear();
     }
+  }
+  if (plan.step_source < 0) {
+    std::replace(plan.standings.begin(), plan.standings.end(), Standing::kOneBehind,
+                 Standing::kNeedsState);
   }
   DropRepeated(&plan.held);
   return plan;

@@ -17,8 +17,10 @@ namespace closeranks::elastic {
 // One rank's word at the start of a generation.
 struct RankRecord {
   rendezvous::WorkerState state;
-  Parts held;                  // computed parts of step state.applied + 1
-  bool keeps_reduced = false;  // the reduced gradients of step state.applied
+  Parts held;  // computed parts of step state.applied + 1
+  // The reduced gradients of step state.applied are kept here: who received its state whole has
+  // none.
+  bool keeps_step = false;
 };
 
 // What becomes of `state` by one more step, which `generation` reduced.
@@ -40,7 +42,7 @@ enum class Standing {
 struct CatchUpPlan {
   std::vector<Standing> standings;  // by rank
   int source = -1;                  // the lowest rank that is current
-  int reduced_source = -1;          // the lowest one that keeps the resumed step's gradients
+  int step_source = -1;             // the lowest one that also keeps the step; -1: there is none
   std::vector<Parts> held;          // of the step after the resumed one, by rank; disjoint
   bool AnyoneIs(Standing standing) const;
 };

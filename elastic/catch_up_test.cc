@@ -29,8 +29,8 @@ std::vector<Standing> Standings(const Decision& decision, std::vector<RankRecord
 }
 
 TEST(PlanCatchUp, WhoIsAtTheResumedStepNeedsNothing) {
-  auto plan =
-      PlanCatchUp(ResumeFromStep7(), std::vector<RankRecord>{{kStep7, kHeld}, {kStep7, {}}});
+  auto plan = PlanCatchUp(ResumeFromStep7(),
+                          std::vector<RankRecord>{{kStep7, kHeld, true}, {kStep7, {}, true}});
   ASSERT_TRUE(plan.ok());
   EXPECT_EQ(plan->source, 0);
   EXPECT_EQ(plan->held, (std::vector<Parts>{kHeld, {}}));
@@ -39,28 +39,37 @@ TEST(PlanCatchUp, WhoIsAtTheResumedStepNeedsNothing) {
 }
 
 TEST(PlanCatchUp, OneStepBehindOnTheLineIsSentThatStep) {
-  auto plan =
-      PlanCatchUp(ResumeFromStep7(),
-                  std::vector<RankRecord>{{kStep6, kHeld}, {kStep7, {}}, {kStep7, {}, true}});
+  auto plan = PlanCatchUp(
+      ResumeFromStep7(),
+      std::vector<RankRecord>{{kStep6, kHeld, true}, {kStep7, {}, false}, {kStep7, {}, true}});
   ASSERT_TRUE(plan.ok());
   EXPECT_EQ(plan->standings,
             (std::vector{Standing::kOneBehind, Standing::kCurrent, Standing::kCurrent}));
   EXPECT_EQ(plan->source, 1);
-  EXPECT_EQ(plan->reduced_source, 2);
+  EXPECT_EQ(plan->step_source, 2);
   // What it holds is of the step that it is about to be sent.
   EXPECT_TRUE(plan->held[0].empty());
 }
 
-TEST(PlanCatchUp, OneStepBehindNeedsEverythingWhereNobodyKeepsThatStep) {
-  EXPECT_EQ(Standings(ResumeFromStep7(), {{kStep6, {}}, {kStep7, {}}}),
-            (std::vector{Standing::kNeedsState, Standing::kCurrent}));
+TEST(PlanCatchUp, TheStepComesFromWhoKeepsItAndTheStateIfNobodyDoes) {
+  const RankRecord joined = {kStep7, {}, false};
+  auto plan = PlanCatchUp(ResumeFromStep7(),
+                          std::vector<RankRecord>{joined, {kStep6, {}, true}, {kStep7, {}, true}});
+  ASSERT_TRUE(plan.ok());
+  EXPECT_EQ(plan->source, 0);
+  EXPECT_EQ(plan->step_source, 2);
+  EXPECT_EQ(plan->standings[1], Standing::kOneBehind);
+
+  plan = PlanCatchUp(ResumeFromStep7(), std::vector<RankRecord>{joined, {kStep6, {}, true}});
+  ASSERT_TRUE(plan.ok());
+  EXPECT_EQ(plan->standings[1], Standing::kNeedsState);
 }
 
 TEST(PlanCatchUp, WhoIsOnAnotherLineOrFurtherBehindNeedsEverything) {
   for (WorkerState state :
        {WorkerState{}, WorkerState{7, 2, 701}, WorkerState{7, 1, 700}, WorkerState{5, 2, 500},
         WorkerState{8, 2, 800}, WorkerState{6, 1, 600}}) {
-    EXPECT_EQ(Standings(ResumeFromStep7(), {{state, kHeld}, {kStep7, {}, true}}),
+    EXPECT_EQ(Standings(ResumeFromStep7(), {{state, kHeld, true}, {kStep7, {}, true}}),
               (std::vector{Standing::kNeedsState, Standing::kCurrent}))
         << state;
   }
@@ -79,13 +88,14 @@ TEST(PlanCatchUp, ANewcomersInitialStateIsntTheOneBeforeTheFirstStep) {
   decision.generation = 2;
   decision.resume = {1, 1, 100};
   decision.history = {{0, 0, 0}, {1, 1, 100}};
-  EXPECT_EQ(Standings(decision, {{{}, {}}, {decision.resume, {}}}),
+  EXPECT_EQ(Standings(decision, {{{}, {}, false}, {decision.resume, {}, true}}),
             (std::vector{Standing::kNeedsState, Standing::kCurrent}));
 }
 
 TEST(PlanCatchUp, WithoutAHolderOfTheResumedStepThereIsNoPlan) {
-  EXPECT_EQ(PlanCatchUp(ResumeFromStep7(), std::vector<RankRecord>{{kStep6, {}}}).status().code(),
-            StatusCode::kInternal);
+  EXPECT_EQ(
+      PlanCatchUp(ResumeFromStep7(), std::vector<RankRecord>{{kStep6, {}, true}}).status().code(),
+      StatusCode::kInternal);
 }
 
 }  // namespace

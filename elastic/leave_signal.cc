@@ -19,13 +19,14 @@ constexpr std::array kSignals = {SIGTERM, SIGINT};
 
 // What a signal handler needs has no owner: it may run at any time.
 std::atomic<int> event_of_handler{-1};
-std::atomic<bool> has_come{false};
-static_assert(std::atomic<int>::is_always_lock_free && std::atomic<bool>::is_always_lock_free);
+std::atomic<int> came_first{0};  // which signal; 0: none
+static_assert(std::atomic<int>::is_always_lock_free);
 std::array<struct sigaction, kSignals.size()> before;
 
-void OnSignal(int) {
+void OnSignal(int signal) {
   const int error_before = errno;
-  has_come = true;
+  int none = 0;
+  came_first.compare_exchange_strong(none, signal);
   const uint64_t one = 1;
   [[maybe_unused]] ssize_t written = write(event_of_handler, &one, sizeof(one));
   errno = error_before;
@@ -41,7 +42,7 @@ Result<std::unique_ptr<LeaveSignal>> LeaveSignal::TakeOver() {
 
 LeaveSignal::LeaveSignal(UniqueFd event) : event_(std::move(event)) {
   CHECK_EQ(event_of_handler.exchange(event_.get()), -1) << "the signals are taken over already";
-  has_come = false;
+  came_first = 0;
   struct sigaction action {};
   action.sa_handler = OnSignal;
   // A read or write of the program's own isn't to fail of it.
@@ -54,6 +55,8 @@ LeaveSignal::~LeaveSignal() {
   event_of_handler = -1;
 }
 
-bool LeaveSignal::came() const { return has_come; }
+void LeaveSignal::EndProcess() const { kill(getpid(), came_first); }
+
+bool LeaveSignal::came() const { return came_first != 0; }
 
 }  // namespace closeranks::elastic

@@ -20,6 +20,8 @@ class LeaveSignal {
   LeaveSignal(const LeaveSignal&) = delete;
   LeaveSignal& operator=(const LeaveSignal&) = delete;
 
+  // Any thread, once it came: ends the process by it, as the same one again would.
+  void EndProcess() const;
   // Any thread. True from the moment at which the signal was delivered.
   bool came() const;
   // Readable from then on. Not to be read.

@@ -35,6 +35,17 @@ TEST(LeaveSignal, ASecondOneEndsTheProcess) {
   EXPECT_EXIT(come_twice(), testing::KilledBySignal(SIGTERM), "");
 }
 
+TEST(LeaveSignal, EndsTheProcessByTheOneThatCame) {
+  for (int signal : {SIGTERM, SIGINT}) {
+    auto come_and_end = [signal] {
+      auto taken = LeaveSignal::TakeOver();
+      raise(signal);
+      (*taken)->EndProcess();
+    };
+    EXPECT_EXIT(come_and_end(), testing::KilledBySignal(signal), "");
+  }
+}
+
 TEST(LeaveSignal, IsGivenBack) {
   auto take_and_give_back = [] {
     { auto taken = LeaveSignal::TakeOver(); }

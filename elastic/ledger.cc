@@ -1,6 +1,7 @@
 #include "elastic/ledger.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/bytes.h"
 #include "base/random.h"
@@ -39,12 +40,13 @@ Result<Ledger> Ledger::Open(Files& files, const std::string& path) {
 }
 
 void Ledger::BeginLineage(const Lineage& lineage) {
+  if (std::exchange(has_lineage_, true)) return;
   lineage_ = telemetry::LineageLine(lineage.number, lineage.parent, lineage.step);
 }
 
 void Ledger::Applied(StepNumber step, Generation generation, int epoch,
                      std::span<const int64_t> ids) {
-  if (file_ == nullptr) return;
+  if (file_ == nullptr || step <= written_) return;
   unstable_.push_back({step, telemetry::LedgerLine(step, generation, epoch, ids)});
 }
 
@@ -55,6 +57,7 @@ Status Ledger::Stable(StepNumber step) {
                                "; make room there, or choose another folder for the records");
     }
     lineage_.clear();
+    written_ = unstable_.front().step;
     unstable_.pop_front();
   }
   return OkStatus();
@@ -80,7 +83,8 @@ Status Ledger::Take(std::string_view unstable, StepNumber step) {
     const auto next = std::find_if(unstable_.begin(), unstable_.end(),
                                    [&](const Line& other) { return other.step >= line.step; });
     const bool is_known = next != unstable_.end() && next->step == line.step;
-    if (line.step <= step && !is_known) unstable_.insert(next, std::move(line));
+    if (line.step > written_ && line.step <= step && !is_known)
+      unstable_.insert(next, std::move(line));
   }
   return reader.failed() ? Internal("a malformed part of a ledger") : OkStatus();
 }

@@ -52,9 +52,10 @@ class Ledger {
   Ledger() = default;
   static Result<Ledger> Open(Files& files, const std::string& path);
 
-  // Once, before the first step, where there are checkpoints.
+  // Before the first step, where there are checkpoints; again, of the same one, is nothing.
   void BeginLineage(const Lineage& lineage);
-  // A step that was applied here; not written yet, as it may still turn out never to have happened.
+  // A step that was applied here, or whose state was received; not written yet, as it may still
+  // turn out never to have happened. Nothing where it is written already.
   void Applied(StepNumber step, Generation generation, int epoch, std::span<const int64_t> ids);
   // Every listed worker holds `step`: it and what is before it is written. kResourceExhausted
   // when it can't be: this worker has to end then, as a step without its record must not leave it.
@@ -74,8 +75,10 @@ class Ledger {
     std::string text;
   };
   std::unique_ptr<AppendFile> file_;
+  bool has_lineage_ = false;
   std::string lineage_;  // to be written before the first step
   std::deque<Line> unstable_;
+  StepNumber written_ = 0;  // the last
 };
 
 }  // namespace closeranks::elastic

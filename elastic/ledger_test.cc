@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "base/simulated_files.h"
 #include "gtest/gtest.h"
 
 namespace closeranks::elastic {
@@ -62,6 +63,19 @@ TEST(Ledger, WhoReceivesTheStateRecordsTheStepsInItThatItsSourcesHaveNotYet) {
   EXPECT_EQ(*files.Read(path + ".joiner"), "4 1 0 40\n5 1 0 50\n6 1 0 60\n");
   EXPECT_TRUE(files.Remove(path + ".joiner").ok());
   EXPECT_TRUE(files.Remove(path + ".source").ok());
+}
+
+TEST(Ledger, AStateThatIsReceivedAgainRepeatsNothing) {
+  SimulatedFiles files;
+  auto ledger = Ledger::Open(files, "ledger");
+  ASSERT_TRUE(ledger.ok());
+  for (int received = 0; received < 2; ++received) {
+    ledger->BeginLineage({1, 0, 0});
+    ledger->ForgetAfter(0);
+    ledger->Applied(1, 1, 0, std::vector<int64_t>{4});
+    EXPECT_TRUE(ledger->Stable(1).ok());
+  }
+  EXPECT_EQ(*files.Read("ledger"), "lineage 1 of 0 from 0\n1 1 0 4\n");
 }
 
 TEST(Ledger, AFullDiskIsNamedWithItsRemedy) {

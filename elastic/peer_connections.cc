@@ -73,7 +73,7 @@ std::string PeerConnections::Card() const { return card_.Encode(); }
 void PeerConnections::Connect(const rendezvous::Decision& decision, Connected connected) {
   GiveUp();
   World world = decision.world();
-  DropUnlisted(world);
+  DropOutdated(world);
   world_ = world;
   attempt_ = std::make_unique<Attempt>(
       Attempt{world, decision.members, std::move(connected), net::kNoTimer});
@@ -213,7 +213,7 @@ Status PeerConnections::OnIntroduced(Result<rendezvous::Acquaintance> result, bo
   }
   const MemberProcess peer = result->peer.process;
   // Who calls again has lost the connection before, even if that can't be seen here yet.
-  connections_.erase(peer);
+  Drop(peer);
   const TimePoint since = loop_.Now();
   bool shared = same_host && options_.shared_memory;
   Result<std::unique_ptr<collectives::Transport>> transport = Unavailable("none yet");
@@ -231,18 +231,41 @@ Status PeerConnections::OnIntroduced(Result<rendezvous::Acquaintance> result, bo
     engine.Detach(*gone);
     delete gone;
   });
-  connections_.emplace(peer, Connection{std::move(owned), since});
+  const bool is_awaited = attempt_ != nullptr && world_.RankOf(peer) >= 0;
+  connections_.emplace(
+      peer, Connection{std::move(owned), since, is_awaited ? world_.generation : Generation{0}});
   return OkStatus();
 }
 
-// Who was in the last world and isn't in this one is dropped. Who was in neither may belong to a
-// generation that this worker has yet to learn of.
-void PeerConnections::DropUnlisted(const World& world) {
-  for (const MemberProcess& process : world_.ranks) {
-    if (world.RankOf(process) >= 0) continue;
-    connections_.erase(process);
+// Who isn't in this world any more, and where there was a world in between that this worker wasn't
+// told of, as it was cut off, everybody else: who was in that one has dropped the connection, and
+// behind a cut link that can't be seen here. Who called since the last attempt ended means a world
+// that this worker has yet to learn of, this one or a later one.
+bool PeerConnections::IsOutdated(const MemberProcess& peer, const Connection& connection,
+                                 const World& world) const {
+  if (connection.is_lost) return true;
+  const bool is_listed = world.RankOf(peer) >= 0;
+  if (connection.listed_until == 0) return !is_listed && world_.RankOf(peer) >= 0;
+  return !is_listed || connection.listed_until + 1 < world.generation;
+}
+
+void PeerConnections::DropOutdated(const World& world) {
+  std::vector<MemberProcess> outdated;
+  for (auto& [process, connection] : connections_) {
+    if (IsOutdated(process, connection, world)) {
+      outdated.push_back(process);
+    } else if (world.RankOf(process) >= 0) {
+      connection.listed_until = world.generation;
+    }
   }
-  std::erase_if(connections_, [](const auto& entry) { return entry.second.is_lost; });
+  for (const MemberProcess& process : outdated) Drop(process);
+}
+
+void PeerConnections::Drop(const MemberProcess& peer) {
+  const auto found = connections_.find(peer);
+  if (found == connections_.end()) return;
+  engine_.Discard(*found->second.transport);
+  connections_.erase(found);
 }
 
 void PeerConnections::EndIfConnected() {

@@ -79,6 +79,14 @@ class PeerConnections {
     Connected connected;
     net::TimerId limit = net::kNoTimer;
   };
+  struct Connection {
+    SharedTransport transport;
+    TimePoint since;
+    // The last generation of an unbroken row that lists the peer; 0: made for one that this worker
+    // has yet to learn of.
+    Generation listed_until = 0;
+    bool is_lost = false;  // of no use to any world to come
+  };
 
   PeerConnections(net::Loop& loop, net::Network& network, collectives::Engine& engine,
                   Random& random, Options options);
@@ -95,7 +103,13 @@ class PeerConnections {
   void Introduce(std::unique_ptr<net::Socket> connection, rendezvous::Handshake::Role role,
                  bool same_host, std::function<void(const Status&)> done);
   Status OnIntroduced(Result<rendezvous::Acquaintance> result, bool same_host);
-  void DropUnlisted(const World& world);
+  bool IsOutdated(const MemberProcess& peer, const Connection& connection,
+                  const World& world) const;
+  void DropOutdated(const World& world);
+  // Gives a connection up, whether it is there or not: the other side sees its end, although a
+  // communicator of an earlier world may still hold the transport. It would wait for a call from
+  // here, or never call again, if it thought the connection good.
+  void Drop(const MemberProcess& peer);
   void EndIfConnected();
   void EndAttempt(Result<std::vector<SharedTransport>> result);
 
@@ -110,11 +124,6 @@ class PeerConnections {
   bool ever_connected_ = false;
   Status mismatch_;  // the first that showed before the first success
   std::unique_ptr<Attempt> attempt_;
-  struct Connection {
-    SharedTransport transport;
-    TimePoint since;
-    bool is_lost = false;  // of no use to any world to come
-  };
   std::map<MemberProcess, Connection> connections_;
   // Whom this side is about to reach: one call at a time, so that both sides mean the same
   // connection. With the timer of the next call; kNoTimer while one is under way.

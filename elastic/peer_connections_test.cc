@@ -122,6 +122,31 @@ TEST_F(PeerConnectionsTest, AMismatchBeforeTheFirstWorldIsFinalWhicheverWorldIsC
   }
 }
 
+TEST_F(PeerConnectionsTest, WhoWasLeftOutComesBackWhileTheOldWorldIsStillHeld) {
+  auto low = Open(0), high = Open(1);
+  Transports held;
+  low->connections->Connect(Of(1, {low.get(), high.get()}), [&](Result<Transports> result) {
+    ASSERT_TRUE(result.ok()) << result.status();
+    held = *std::move(result);
+  });
+  Connect(*high, Of(1, {low.get(), high.get()}));
+  PollUntilQuiet();
+  ASSERT_EQ(held.size(), 2u);
+  Connect(*low, Of(2, {low.get()}));
+  // The higher one calls, and so has to see that its connection is none any more.
+  high->engine.SetOnPeerLost([&](const MemberProcess& peer, const Status&) {
+    high->connections->OnPeerLost(peer, clock_.Now());
+  });
+  // A transport that polls memory looks at its socket only now and then.
+  for (int i = 0; i < 100; ++i) high->engine.PollOnce();
+  const rendezvous::Decision both = Of(3, {low.get(), high.get()});
+  Connect(*low, both);
+  Connect(*high, both);
+  PollUntilQuiet();
+  ASSERT_TRUE(low->connected.has_value());
+  EXPECT_TRUE(low->connected->ok()) << *low->connected;
+}
+
 TEST_F(PeerConnectionsTest, WhoWasInAWorldGoesOnWithoutOneThatDiffers) {
   auto low = Open(0), odd = Open(1, "batch=2");
   Connect(*low, Of(1, {low.get()}));
@@ -135,6 +160,38 @@ TEST_F(PeerConnectionsTest, WhoWasInAWorldGoesOnWithoutOneThatDiffers) {
   Connect(*low, Of(3, {low.get()}));
   ASSERT_TRUE(low->connected.has_value());
   EXPECT_TRUE(low->connected->ok());
+}
+
+TEST_F(PeerConnectionsTest, WhoMissedAWorldConnectsAnew) {
+  auto low = Open(0), high = Open(1);
+  Connect(*low, Of(1, {low.get(), high.get()}));
+  Connect(*high, Of(1, {low.get(), high.get()}));
+  PollUntilQuiet();
+  // Behind a cut link: the lower one's side of the connection closes, and the other never hears.
+  Connect(*low, Of(2, {low.get()}));
+  ASSERT_TRUE(low->connected.has_value() && low->connected->ok());
+  Connect(*low, Of(3, {low.get(), high.get()}));
+  Connect(*high, Of(3, {low.get(), high.get()}));
+  PollUntilQuiet();
+  for (const auto& peer : {&low, &high}) {
+    ASSERT_TRUE((*peer)->connected.has_value());
+    EXPECT_TRUE((*peer)->connected->ok()) << *(*peer)->connected;
+  }
+}
+
+TEST_F(PeerConnectionsTest, WhoIsCalledBeforeItLearnsOfTheWorldTakesThatConnection) {
+  auto low = Open(0), high = Open(1);
+  Connect(*low, Of(1, {low.get(), high.get()}));
+  Connect(*high, Of(1, {low.get(), high.get()}));
+  PollUntilQuiet();
+  Connect(*high, Of(2, {high.get()}));
+  Connect(*high, Of(3, {low.get(), high.get()}));
+  PollUntilQuiet();
+  ASSERT_TRUE(high->connected.has_value());
+  // At once: the call was for this world, although this one missed the second.
+  Connect(*low, Of(3, {low.get(), high.get()}));
+  ASSERT_TRUE(low->connected.has_value());
+  EXPECT_TRUE(low->connected->ok()) << *low->connected;
 }
 
 TEST(PeerConnections, OnlySharedMemoryIsRefusedWhereEverythingIsEncrypted) {

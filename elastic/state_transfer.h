@@ -11,13 +11,18 @@
 // Only updates can be made again like that. Where the program has state of its own, or changes what
 // an update depends on (a learning rate), all stand while the state is sent.
 //
-// When a source is lost, the others go on from the chunk that was due, if all of them have the
-// copy and all who listen have heard every step; else it begins anew, from the newer step.
+// With each chunk a listener says whose stripe of the chunk before had another checksum: all go
+// back to that chunk, and its stripes come from the other sources. So after the last chunk one more
+// round, of words alone, shows that everyone has everything.
+//
+// When a source is lost, the others go on from the chunk that was due, where all who listen have
+// heard every step; else it begins anew, from the newer step.
 #ifndef CLOSERANKS_ELASTIC_STATE_TRANSFER_H_
 #define CLOSERANKS_ELASTIC_STATE_TRANSFER_H_
 
 #include <cstddef>
 #include <cstdint>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -41,8 +46,7 @@ class StateTransfer {
  public:
   // A step that was reduced while this rank listened.
   struct HeardStep {
-    StepNumber step = 0;
-    Generation generation = 0;
+    rendezvous::WorkerState state;  // after it
     StepSamples samples;
     std::vector<std::string> gradients;  // of the replica's buffers
   };
@@ -63,13 +67,15 @@ class StateTransfer {
   // Everyone has everything.
   void End();
 
-  // From Begin to End; the same on every rank.
+  // From Begin to End; the same on every rank, as the next four are.
   bool active() const { return active_; }
-  // All chunks were gathered; the same on every rank.
-  bool complete() const { return done_bytes_ == head_.bytes; }
-  // None was gathered yet; the same on every rank.
-  bool is_new() const { return done_bytes_ == 0; }
-  // Somebody can't wait; the same on every rank.
+  // Everyone has everything, and has said so.
+  bool confirmed() const { return confirmed_; }
+  // All chunks were sent; some may turn out to be due again.
+  bool all_sent() const { return done_bytes_ == head_.bytes; }
+  // Since Begin: it began anew.
+  bool is_new() const { return is_new_; }
+  // Somebody can't wait.
   bool at_once() const { return at_once_; }
   // This rank needs the state; until Loaded.
   bool listens() const { return active_ && listens_; }
@@ -77,8 +83,9 @@ class StateTransfer {
   bool Listens(int rank) const { return active_ && listeners_[static_cast<size_t>(rank)]; }
   const std::vector<bool>& listeners() const { return listeners_; }
 
-  // Gathers the next chunk, which there must be; the next call of any kind is FinishChunk.
-  // kInternal when a stripe came with another checksum.
+  // Gathers the next chunk, until it's confirmed; the next call of any kind is FinishChunk.
+  // kInternal when the only source that is left sends with other checksums again and again, or the
+  // whole state comes to another one.
   void StartChunk(Communicator& communicator);
   Status FinishChunk();
 
@@ -87,8 +94,12 @@ class StateTransfer {
   void Hear(StepNumber step, Generation generation, const StepSamples& samples,
             std::span<const Buffer> gradients);
   // The newest state on its way: what was heard, applied to what was sent.
-  const rendezvous::WorkerState& heard() const { return heard_; }
-  // Once complete: the state, as safetensors, of which step, and what is to be applied to it.
+  const rendezvous::WorkerState& heard() const {
+    return steps_.empty() ? head_.state : steps_.back().state;
+  }
+  // This rank has all of the state.
+  bool received() const { return all_sent() && bad_source_ < 0; }
+  // Then: the state, as safetensors, of which step, and what is to be applied to it.
   std::string_view bytes() const { return bytes_; }
   const rendezvous::WorkerState& state() const { return head_.state; }
   const Lineage& lineage() const { return head_.lineage; }
@@ -106,34 +117,53 @@ class StateTransfer {
   };
   // One rank's word in Begin.
   struct Word {
-    Head head;
-    rendezvous::WorkerState heard;  // of a listener
-    uint64_t done_bytes = 0;        // of a listener
+    Head head;                // nothing, where it has no copy
+    uint64_t done_bytes = 0;  // of a listener, as the next
+    int64_t can_go_on = 0;    // it has heard every step up to the one that the world resumes from
     int64_t at_once = 0;
   };
+  // What stands before each rank's stripe.
+  struct StripeHead {
+    uint64_t checksum = 0;
+    int64_t bad_source = -1;  // of the chunk before
+  };
 
-  Result<std::vector<Word>> Exchange(Communicator& communicator, bool at_once) const;
-  bool CanGoOn(std::span<const Word> words, const rendezvous::WorkerState& resume) const;
+  Result<std::vector<Word>> Exchange(Communicator& communicator, const Source& source) const;
+  bool CanGoOn(std::span<const Word> words) const;
+  void CopyState(const Source& source);
+  void DropCopy();
+  void DropStepsAfter(const rendezvous::WorkerState& state);
+  std::string_view StripeOf(int rank) const;
+  // The rank whose stripe isn't what it was; -1: there is none.
+  int TakeStripes();
+  // Back to the chunk before, without these sources while there are others.
+  Status GoBack(const std::set<int>& bad_sources);
 
   const size_t least_chunk_bytes_;
   bool active_ = false;
+  bool confirmed_ = false;
+  bool is_new_ = false;
   bool listens_ = false;
   bool at_once_ = false;
   std::vector<bool> listeners_;  // by rank
   std::vector<int> sources_;     // the ranks that send
   Head head_;
   std::string bytes_;
-  uint64_t done_bytes_ = 0;
+  bool is_whole_ = false;    // what bytes_ is
+  uint64_t done_bytes_ = 0;  // what is behind it is due
 
   // The chunk under way, or the last one.
+  uint64_t chunk_begin_ = 0;
   size_t chunk_bytes_ = 0;
   size_t stripe_bytes_ = 0;
-  std::string stripe_;   // this rank's, behind its checksum
+  std::string stripe_;   // this rank's, behind its head
   std::string stripes_;  // of all ranks
   Work gathered_;
+  uint64_t last_begin_ = 0;  // of the last one that was gathered
+  int bad_source_ = -1;      // in that one, here
+  int failures_ = 0;         // of the only source that is left
 
   std::vector<HeardStep> steps_;
-  rendezvous::WorkerState heard_;
 };
 
 }  // namespace closeranks::elastic

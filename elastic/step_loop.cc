@@ -1,46 +1,20 @@
 #include "elastic/step_loop.h"
 
 #include <array>
-#include <cstdio>
-#include <map>
 #include <utility>
 
-#include "glog/logging.h"
-
 namespace closeranks::elastic {
-namespace {
 
 using telemetry::Activity;
 
-// `hashes` are the ranks' own. kMismatch says which ranks have which.
-Status SameWeights(const std::vector<uint64_t>& hashes) {
-  std::map<uint64_t, std::string> ranks;
-  for (size_t rank = 0; rank < hashes.size(); ++rank) {
-    std::string& list = ranks[hashes[rank]];
-    list += (list.empty() ? "" : ",") + std::to_string(rank);
-  }
-  if (ranks.size() == 1) return OkStatus();
-  std::string text;
-  for (const auto& [hash, list] : ranks) {
-    std::array<char, 17> digits;
-    std::snprintf(digits.data(), digits.size(), "%016llx", static_cast<unsigned long long>(hash));
-    text += (text.empty() ? "" : ", ") + std::string("rank ") + list + " has " + digits.data();
-  }
-  return Mismatch("the ranks were trained to different weights: " + text +
-                  "; an update must be the same everywhere: look for a learning rate, an option "
-                  "or a random number that is set on some ranks only");
-}
-
 // What is summed over the ranks with each step, besides gradients and samples.
-struct StepNumbers {
+struct StepLoop::StepNumbers {
   double loss = 0;
   double leavers = 0;
   double settings_changed = 0;  // the program did it: who only hears the steps can't make this one
+  Pace pace = {};
   CheckpointWord checkpoint = {};
 };
-constexpr size_t kStepNumbers = sizeof(StepNumbers) / sizeof(double);
-
-}  // namespace
 
 StepLoop::StepLoop(StepGate& gate, Replica& replica, BatchSource& batches, Ledger ledger,
                    StepObserver& observer, const Clock& clock, Options options)
@@ -63,21 +37,18 @@ Result<bool> StepLoop::NextStep() {
     if (ended_ || newest() >= batches_.steps()) return false;
     if (step_ != newest() + 1) {
       OpenStep(newest() + 1);
-      // Nobody holds anything of a step that nobody has begun: the undisturbed division.
-      const Division division{batch_, options_.logical_shards};
-      const std::vector<int> computing = Computing();
-      const std::vector<Parts> parts =
-          OfRanks(computing, world_->world.size(),
-                  DivideBatch(division, static_cast<int>(computing.size())));
-      todo_ = parts[world_->rank];
-      shard_owners_ = ShardOwners(division, parts);
+      // Nobody holds anything of a step that nobody has begun.
+      TakeParts(UndisturbedParts());
     }
     BeginReduction();
     if (!transfer_.listens()) break;
+    pace_ = {};
+    paced_samples_ = 0;
     RETURN_IF_ERROR(ReduceUntilApplied());
   }
   observer_.OnStepBegin({step_, epoch_, batch_, global_loss_, world_.get()});
   SetActivity(Activity::kComputing);
+  handed_out_ = clock_.Now();
   return true;
 }
 
@@ -100,10 +71,17 @@ void StepLoop::EndPart(size_t index, double mean_loss) {
 }
 
 Status StepLoop::Commit() {
+  NotePace();
   todo_.clear();
   const Status committed = ReduceUntilApplied();
   SetActivity(Activity::kBetween);
   return committed;
+}
+
+void StepLoop::NotePace() {
+  paced_samples_ = 0;
+  for (const Part& part : todo_) paced_samples_ += part.size();
+  pace_ = Pace::Of(paced_samples_, clock_.Now() - handed_out_);
 }
 
 Status StepLoop::ReduceUntilApplied() {
@@ -115,79 +93,6 @@ Status StepLoop::ReduceUntilApplied() {
     if (ended_ || newest() >= open_step) return OkStatus();       // caught up with it
     if (step_ != open_step || !todo_.empty()) return OkStatus();  // there is more to compute
     BeginReduction();
-  }
-}
-
-Status StepLoop::Finish() {
-  while (!ended_) {
-    if (gate_.state().applied < batches_.steps()) {
-      return Internal("the run is not at its end: step " + std::to_string(gate_.state().applied) +
-                      " of " + std::to_string(batches_.steps()));
-    }
-    Status passed = CompareWeights();
-    if (passed.ok()) passed = TakeFinalCheckpoint();
-    if (passed.ok()) {
-      options_.report_done(gate_.state());
-    } else if (WorldIsChanging(passed)) {
-      options_.report_failure(world_->world.generation, passed);
-    } else {
-      return passed;
-    }
-    RETURN_IF_ERROR(EnterNextWorld());
-  }
-  if (!gate_.HoldsTheEnd()) {
-    return Aborted("the job ended without this worker, which doesn't hold what it came to");
-  }
-  return OkStatus();
-}
-
-Status StepLoop::CompareWeights() {
-  SetActivity(Activity::kEnding);
-  Communicator& communicator = *world_->communicator;
-  const uint64_t mine = replica_.WeightsHash();
-  std::vector<uint64_t> hashes(static_cast<size_t>(communicator.size()));
-  RETURN_IF_ERROR(communicator.AllGather(&mine, hashes.data(), 1, DataType::kInt64).Wait());
-  // Everyone who has come here holds the last step.
-  RETURN_IF_ERROR(ledger_.Stable(batches_.steps()));
-  Status compared = SameWeights(hashes);
-  // Nobody leaves before the others know it too: those would go on without the one that left, and
-  // find themselves equal. Whatever comes of the barrier, the ranks differ.
-  if (!compared.ok()) (void)communicator.Barrier().Wait();
-  return compared;
-}
-
-Status StepLoop::TakeFinalCheckpoint() {
-  Checkpointer* checkpointer = options_.checkpointer;
-  if (checkpointer == nullptr) return OkStatus();
-  const StepNumber step = gate_.state().applied;
-  do {
-    checkpointer->AwaitDisk();
-    StepNumbers numbers;
-    numbers.checkpoint = checkpointer->Word(step, /*at_end=*/true);
-    RETURN_IF_ERROR(
-        world_->communicator
-            ->AllReduce(&numbers, &numbers, kStepNumbers, DataType::kFloat64, Reduction::kSum)
-            .Wait());
-    RETURN_IF_ERROR(
-        checkpointer->Heard(numbers.checkpoint, step, batches_.Get(step).epoch, &run_state_));
-  } while (checkpointer->busy());
-  return OkStatus();
-}
-
-void StepLoop::SetActivity(Activity activity) {
-  if (options_.flight != nullptr) options_.flight->SetActivity(activity, step_);
-}
-
-bool StepLoop::WorldIsChanging(const Status& status) const {
-  switch (status.code()) {
-    case StatusCode::kPeerLost:
-    case StatusCode::kStaleGeneration:
-    case StatusCode::kAborted:
-    case StatusCode::kTimeout:
-    case StatusCode::kUnavailable:
-      return true;
-    default:
-      return false;
   }
 }
 
@@ -212,88 +117,86 @@ void StepLoop::BeginReduction() {
 
 Result<StepLoop::Outcome> StepLoop::ReduceAndApply() {
   SetActivity(Activity::kReducing);
+  const StepNumber step = step_;
   StepSamples samples = my_samples_;
   // Everyone is to know that somebody leaves after this step. After the last all do.
-  const bool leaves = step_ < batches_.steps() && Leaves();
-  StepNumbers numbers{.loss = loss_, .leavers = leaves ? 1.0 : 0.0};
+  const bool leaves = step < batches_.steps() && Leaves();
+  StepNumbers numbers{.loss = loss_, .leavers = leaves ? 1.0 : 0.0, .pace = pace_};
   Checkpointer* checkpointer = options_.checkpointer;
-  if (checkpointer != nullptr) numbers.checkpoint = checkpointer->Word(step_);
-  const bool was_complete = transfer_.complete();
-  if (transfer_.active() && !transfer_.listens() && !was_complete) {
+  if (checkpointer != nullptr) numbers.checkpoint = checkpointer->Word(step);
+  // Who has loaded the state makes this step as everyone does.
+  if (transfer_.active() && !transfer_.listens() && !transfer_.all_sent()) {
     numbers.settings_changed = replica_.SettingsHash() != settings_ ? 1 : 0;
   }
-  Communicator& communicator = *world_->communicator;
-  replica_.StartReduction();
-  Work samples_work = communicator.AllReduce(samples.numbers(), samples.numbers(), samples.count(),
-                                             DataType::kInt64, Reduction::kSum);
-  Work numbers_work =
-      communicator.AllReduce(&numbers, &numbers, kStepNumbers, DataType::kFloat64, Reduction::kSum);
-  if (transfer_.active() && !was_complete) transfer_.StartChunk(communicator);
-  // All are waited for, whatever comes of them: their memory must not be written after this.
-  Status reduced = replica_.FinishReduction();
-  for (Work* work : {&samples_work, &numbers_work}) {
-    Status status = work->Wait();
-    if (reduced.ok()) reduced = status;
-  }
-  if (transfer_.active() && !was_complete) {
-    Status status = transfer_.FinishChunk();
-    if (reduced.ok()) reduced = status;
-  }
   const Generation generation = world_->world.generation;
-  if (!reduced.ok()) {
-    if (!WorldIsChanging(reduced)) return reduced;
-    options_.report_failure(generation, reduced);
-    return Outcome::kWorldChanged;
-  }
+  if (Status reduced = Reduce(&samples, &numbers); !reduced.ok()) return OrWorldChanged(reduced);
   // Everyone has contributed to this step, so everyone holds the one before: but for who listens.
-  if (!transfer_.active()) RETURN_IF_ERROR(ledger_.Stable(step_ - 1));
+  if (!transfer_.active()) RETURN_IF_ERROR(ledger_.Stable(step - 1));
   global_loss_ = numbers.loss;
   if (transfer_.listens()) {
-    transfer_.Hear(step_, generation, samples, replica_.ReducedGradients(step_));
+    transfer_.Hear(step, generation, samples, replica_.ReducedGradients(step));
   } else {
     if (!gate_.BeginApply(generation)) return Outcome::kWorldChanged;
-    RETURN_IF_ERROR(ApplyReduced(step_, generation, samples));
-    observer_.OnCommit({step_, epoch_, batch_, global_loss_, world_.get()});
+    RETURN_IF_ERROR(ApplyReduced(step, generation, samples));
+    observer_.OnCommit({step, epoch_, batch_, global_loss_, world_.get()});
+    const auto slowness = straggler_watch_.Heard(pace_, paced_samples_, numbers.pace);
+    if (slowness.has_value() && options_.report_slow) options_.report_slow(step, *slowness);
   }
   if (transfer_.active()) {
-    Status advanced =
-        AdvanceTransfer(was_complete, numbers.leavers > 0, numbers.settings_changed > 0);
-    if (!advanced.ok()) {
-      if (!WorldIsChanging(advanced)) return advanced;
-      options_.report_failure(generation, advanced);
-      return Outcome::kWorldChanged;
-    }
+    Status advanced = AdvanceTransfer(numbers.leavers > 0, numbers.settings_changed > 0);
+    if (!advanced.ok()) return OrWorldChanged(advanced);
   }
+  if (options_.audit_every > 0 && step % options_.audit_every == 0) RETURN_IF_ERROR(AuditState());
   if (checkpointer != nullptr) {
-    RETURN_IF_ERROR(checkpointer->Heard(numbers.checkpoint, step_, epoch_,
+    RETURN_IF_ERROR(checkpointer->Heard(numbers.checkpoint, step, epoch_,
                                         transfer_.active() ? nullptr : &run_state_));
   }
   if (numbers.leavers > 0) {
-    RETURN_IF_ERROR(HandOver(leaves, /*all_leave=*/numbers.leavers == communicator.size()));
+    const bool all_leave = numbers.leavers == world_->world.size();
+    RETURN_IF_ERROR(HandOver(leaves, all_leave));
   }
   return Outcome::kApplied;
 }
 
-// A world without the leaver goes on from the greatest step of those who stay: had one of them not
-// applied this step yet, they would compute it again. So nobody goes before everyone has it.
-Status StepLoop::HandOver(bool is_leaver, bool all_leave) {
-  Status held = world_->communicator->Barrier().Wait();
-  // Nobody would be left to go on from.
-  if (held.ok() && all_leave) held = TakeFinalCheckpoint();
-  if (!held.ok()) {
-    if (!WorldIsChanging(held)) return held;
-    options_.report_failure(world_->world.generation, held);
-    return is_leaver ? EnterNextWorld() : OkStatus();
+Status StepLoop::Reduce(StepSamples* samples, StepNumbers* numbers) {
+  Communicator& communicator = *world_->communicator;
+  replica_.StartReduction();
+  std::array<Work, 2> works = {
+      communicator.AllReduce(samples->numbers(), samples->numbers(), samples->count(),
+                             DataType::kInt64, Reduction::kSum),
+      communicator.AllReduce(numbers, numbers, sizeof(StepNumbers) / sizeof(double),
+                             DataType::kFloat64, Reduction::kSum)};
+  if (transfer_.active()) transfer_.StartChunk(communicator);
+  // All are waited for, whatever comes of them: their memory must not be written after this.
+  Status reduced = replica_.FinishReduction();
+  for (Work& work : works) {
+    Status status = work.Wait();
+    if (reduced.ok()) reduced = status;
   }
-  if (is_leaver) Go();
-  return ledger_.Stable(step_);
+  if (transfer_.active()) {
+    Status status = transfer_.FinishChunk();
+    if (reduced.ok()) reduced = status;
+  }
+  return reduced;
 }
 
-bool StepLoop::Leaves() const { return options_.leaves != nullptr && options_.leaves(); }
+Result<StepLoop::Outcome> StepLoop::OrWorldChanged(const Status& failed) {
+  if (!WorldIsChanging(failed)) return failed;
+  options_.report_failure(world_->world.generation, failed);
+  return Outcome::kWorldChanged;
+}
 
-void StepLoop::Go() {
-  handed_over_ = true;
-  options_.report_leaving();
+bool StepLoop::WorldIsChanging(const Status& status) const {
+  switch (status.code()) {
+    case StatusCode::kPeerLost:
+    case StatusCode::kStaleGeneration:
+    case StatusCode::kAborted:
+    case StatusCode::kTimeout:
+    case StatusCode::kUnavailable:
+      return true;
+    default:
+      return false;
+  }
 }
 
 Status StepLoop::ApplyReduced(StepNumber step, Generation generation, const StepSamples& samples) {
@@ -306,12 +209,26 @@ Status StepLoop::ApplyReduced(StepNumber step, Generation generation, const Step
   SetActivity(Activity::kApplying);
   replica_.Apply(step);
   applied_samples_ = samples;
-  reduced_step_ = step;
+  kept_step_ = step;
   if (transfer_.active()) settings_ = replica_.SettingsHash();
   state = StateAfter(state, step, generation, samples);
   ledger_.Applied(step, generation, batches_.Get(step).epoch, *ids);
   gate_.EndApply(state);
   return OkStatus();
+}
+
+Status StepLoop::AuditState() {
+  Status audited = Audit(*world_->communicator, run_state_,
+                         transfer_.active() ? transfer_.listeners() : LeftOut{});
+  if (audited.ok() || !WorldIsChanging(audited)) {
+    return audited.WithContext("after step " + std::to_string(newest()));
+  }
+  options_.report_failure(world_->world.generation, audited);
+  return OkStatus();
+}
+
+void StepLoop::SetActivity(Activity activity) {
+  if (options_.flight != nullptr) options_.flight->SetActivity(activity, step_);
 }
 
 }  // namespace closeranks::elastic

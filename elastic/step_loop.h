@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "elastic/audit.h"
 #include "elastic/catch_up.h"
 #include "elastic/checkpoint/checkpointer.h"
 #include "elastic/ledger.h"
@@ -26,6 +27,7 @@
 #include "elastic/state.h"
 #include "elastic/state_transfer.h"
 #include "elastic/step_gate.h"
+#include "elastic/straggler.h"
 #include "telemetry/flight_recorder.h"
 
 namespace closeranks::elastic {
@@ -90,6 +92,10 @@ class StepLoop {
     std::function<bool()> leaves = nullptr;
     // Tells the agent that it may go: everyone has what it has. It computes nothing any more.
     std::function<void()> report_leaving = nullptr;
+    // Compares the state of all ranks after every so many steps, the same on each; 0: never.
+    StepNumber audit_every = 0;
+    // This rank computes so many times as long as the others. Null: nobody wants to know.
+    std::function<void(StepNumber step, double slowness)> report_slow = nullptr;
     // Of the state on its way to who joins, with each step; more of it when there is much.
     size_t least_chunk_bytes = size_t{64} << 10;
   };
@@ -127,6 +133,7 @@ class StepLoop {
 
  private:
   enum class Outcome { kApplied, kWorldChanged };
+  struct StepNumbers;
 
   Status ReduceUntilApplied();
 
@@ -150,7 +157,7 @@ class StepLoop {
   // Who listened loads the state, applies what it heard, and is in the world.
   Status LoadTransferred();
   // After a step that was made while the state was on its way, or was loaded.
-  Status AdvanceTransfer(bool was_complete, bool someone_leaves, bool settings_changed);
+  Status AdvanceTransfer(bool someone_leaves, bool settings_changed);
   // The newest step that this rank has, or has on its way.
   StepNumber newest() const {
     return transfer_.listens() ? transfer_.heard().applied : gate_.state().applied;
@@ -168,10 +175,19 @@ class StepLoop {
   Status PrepareStep(const CatchUpPlan& plan, int rank);
   // The ranks that compute.
   std::vector<int> Computing() const;
+  // By rank, of a step of which nobody holds anything.
+  std::vector<Parts> UndisturbedParts() const;
+  // What each rank is to compute, by rank, beside what it holds.
+  void TakeParts(std::vector<Parts> parts, std::span<const Parts> held = {});
   void OpenStep(StepNumber step);
   // By what to reduce the open step; once for each world that it is open in.
   void BeginReduction();
   Result<Outcome> ReduceAndApply();
+  // The open step's gradients, samples and numbers, and a chunk of a state on its way.
+  Status Reduce(StepSamples* samples, StepNumbers* numbers);
+  Result<Outcome> OrWorldChanged(const Status& failed);
+  Status AuditState();
+  void NotePace();
   // The update itself, and the bookkeeping: the history's hash, the ledger. Within the gate.
   Status ApplyReduced(StepNumber step, Generation generation, const StepSamples& samples);
   // Some rank leaves after the step that was just applied, and maybe this one. Where all leave,
@@ -180,6 +196,7 @@ class StepLoop {
   bool Leaves() const;
   // Computes nothing any more.
   void Go();
+  bool IsSuperseded() const;
   // True when the error means that the world is changing, not that the run is broken.
   bool WorldIsChanging(const Status& status) const;
 
@@ -207,11 +224,15 @@ class StepLoop {
   std::vector<int> shard_owners_;
   double loss_ = 0.0;  // of the held parts, weighted by their share of the batch
   StepSamples my_samples_;
+  TimePoint handed_out_{};
+  int paced_samples_ = 0;
+  Pace pace_;
+  StragglerWatch straggler_watch_;
 
-  // The newest applied step's samples, for who is one behind; of the step whose reduced gradients
-  // are kept, 0 for none.
+  // The newest applied step's samples, for who is one behind.
   StepSamples applied_samples_;
-  StepNumber reduced_step_ = 0;
+  // The step whose reduced gradients the replica keeps; 0: none.
+  StepNumber kept_step_ = 0;
 
   StateTransfer transfer_;
   uint64_t settings_ = 0;  // the replica's, as its copy has them, or the newest update left them

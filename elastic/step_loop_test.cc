@@ -40,6 +40,7 @@ struct Hooks {
   std::function<int(StepNumber)> settings = [](StepNumber) { return 0; };
   // True: applies it as no other rank does.
   std::function<bool(StepNumber)> strays = [](StepNumber) { return false; };
+  StepNumber audit_every = 0;
 };
 
 class HookedReplica final : public ToyReplica {
@@ -205,6 +206,7 @@ Rank::Rank(Job& job, MemberId member, int shards, Hooks hooks)
            {.logical_shards = shards,
             .report_failure = [](Generation, const Status&) {},
             .report_done = [&job, member](rendezvous::WorkerState) { job.OnDone(member); },
+            .audit_every = hooks_.audit_every,
             .least_chunk_bytes = kChunkBytes}),
       thread([this] { result = Train(); }) {}
 
@@ -430,6 +432,52 @@ TEST_P(StepLoopTest, ATransferThatTheRunsEndOvertakesIsDoneAtTheEnd) {
   ExpectTrained(job, {0, 1}, shards());
   EXPECT_EQ(job.rank(1).transfers, 1);
   EXPECT_EQ(job.rank(1).replica.computed(), 0);
+}
+
+// Who hasn't the state yet has nothing to compare.
+TEST_P(StepLoopTest, AnAuditLeavesOutWhoseStateIsStillOnItsWay) {
+  Job job(shards());
+  std::promise<void> at_step, go_on;
+  std::shared_future<void> may_go_on = go_on.get_future().share();
+  job.Add(0, {.part =
+                  [&, done = false](StepNumber step) mutable {
+                    if (step == 3 && !std::exchange(done, true)) {
+                      at_step.set_value();
+                      may_go_on.wait();
+                    }
+                    return true;
+                  },
+              .audit_every = 1});
+  job.Agree({0});
+  at_step.get_future().wait();
+  job.Add(1, {.audit_every = 1});
+  job.Agree({0, 1});
+  go_on.set_value();
+  ExpectTrained(job, {0, 1}, shards());
+  EXPECT_GT(job.rank(1).entries.back().resumed_from, 4u) << "there was nobody to leave out";
+}
+
+TEST_P(StepLoopTest, AnAuditFindsNothingWhereNothingDiffers) {
+  Job job(shards());
+  for (MemberId member = 0; member < 3; ++member) job.Add(member, {.audit_every = 1});
+  job.Agree({0, 1, 2});
+  ExpectTrained(job, {0, 1, 2}, shards());
+}
+
+TEST_P(StepLoopTest, AnAuditEndsEveryRankWhereOneDiffers) {
+  Job job(shards());
+  job.Add(0, {.audit_every = 3});
+  job.Add(1, {.strays = [](StepNumber step) { return step == 4; }, .audit_every = 3});
+  job.Add(2, {.audit_every = 3});
+  job.Agree({0, 1, 2});
+  for (MemberId member = 0; member < 3; ++member) {
+    Rank& rank = job.rank(member);
+    const Status ended = rank.Join();
+    EXPECT_EQ(ended.code(), StatusCode::kMismatch) << ended;
+    EXPECT_EQ(ended.message().find("after step 6: the ranks' state differs: weights.0 (F32 ["), 0u)
+        << ended;
+    EXPECT_EQ(rank.gate.state().applied, 6u);
+  }
 }
 
 TEST_P(StepLoopTest, RanksThatEndWithDifferentWeightsAllSayWhichTheyAre) {

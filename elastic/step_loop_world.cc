@@ -1,7 +1,6 @@
 // How a rank comes into a world: what it lacks of the step that the world resumes from, the state
 // if it needs all of it, and its part of the next step.
 #include <algorithm>
-#include <cstring>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -52,8 +51,7 @@ Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoi
   }
   StepObserver::Entry entry{.asked = asked};
   rendezvous::WorkerState state = gate_.state();
-  RankRecord mine{state, step_ == state.applied + 1 ? held_ : Parts{},
-                  reduced_step_ == state.applied};
+  RankRecord mine{state, step_ == state.applied + 1 ? held_ : Parts{}, kept_step_ == state.applied};
   const bool leaves = handed_over_ || Leaves();
   ASSIGN_OR_RETURN(std::vector<RankRecord> records, ExchangeRecords(*world_->communicator, mine));
   ASSIGN_OR_RETURN(CatchUpPlan plan, PlanCatchUp(*world_->decision, records));
@@ -71,7 +69,7 @@ Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoi
     const TimePoint begin = clock_.Now();
     RETURN_IF_ERROR(BeginTransfer(std::move(listeners), at_once, /*anew=*/false));
     // Who has received everything, but didn't come to load it in the world before, does so now.
-    if (transfer_.at_once() || transfer_.complete()) {
+    if (transfer_.at_once() || transfer_.all_sent()) {
       RETURN_IF_ERROR(CompleteTransfer());
       entry.transfer_begin = begin;
       entry.transfer_end = clock_.Now();
@@ -101,7 +99,7 @@ Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoi
 Status StepLoop::SendReducedStep(const CatchUpPlan& plan) {
   Communicator& communicator = *world_->communicator;
   const rendezvous::WorkerState& resume = world_->decision->resume;
-  bool sends = world_->rank == plan.reduced_source;
+  bool sends = world_->rank == plan.step_source;
   bool behind = plan.standings[world_->rank] == Standing::kOneBehind;
   std::vector<Work> works;
   std::vector<std::string> discarded;
@@ -111,13 +109,13 @@ Status StepLoop::SendReducedStep(const CatchUpPlan& plan) {
       discarded.emplace_back(buffer.count * SizeOf(buffer.type), '\0');
       data = discarded.back().data();
     }
-    works.push_back(communicator.Broadcast(data, buffer.count, buffer.type, plan.reduced_source));
+    works.push_back(communicator.Broadcast(data, buffer.count, buffer.type, plan.step_source));
   }
   BatchSource::Batch batch = batches_.Get(resume.applied);
   StepSamples samples(static_cast<int>(batch.ids.size()));
   if (sends) samples = applied_samples_;
   works.push_back(communicator.Broadcast(samples.numbers(), samples.count(), DataType::kInt64,
-                                         plan.reduced_source));
+                                         plan.step_source));
   Status result;
   for (Work& work : works) {
     Status status = work.Wait();
@@ -155,85 +153,6 @@ Status StepLoop::SendState(const CatchUpPlan& plan, const Status& begun) {
   return OkStatus();
 }
 
-Status StepLoop::BeginTransfer(std::vector<bool> listeners, bool at_once, bool anew) {
-  const bool listened = transfer_.listens();
-  StateTransfer::Source source{world_->decision->resume, run_state_, {}, at_once};
-  if (anew) source.state = listened ? transfer_.heard() : gate_.state();
-  if (options_.checkpointer != nullptr) source.lineage = options_.checkpointer->lineage();
-  if (!listened) listening_since_ = clock_.Now();
-  RETURN_IF_ERROR(transfer_.Begin(*world_->communicator, std::move(listeners), source, anew));
-  if (transfer_.is_new()) settings_ = replica_.SettingsHash();
-  ASSIGN_OR_RETURN(
-      sent_lines_,
-      GatherBytes(*world_->communicator, transfer_.listens() ? std::string() : ledger_.Unstable()));
-  return OkStatus();
-}
-
-Status StepLoop::CompleteTransfer() {
-  while (!transfer_.complete()) {
-    transfer_.StartChunk(*world_->communicator);
-    RETURN_IF_ERROR(transfer_.FinishChunk());
-  }
-  if (transfer_.listens()) RETURN_IF_ERROR(LoadTransferred());
-  transfer_.End();
-  return OkStatus();
-}
-
-Status StepLoop::LoadTransferred() {
-  ASSIGN_OR_RETURN(Safetensors state, DecodeSafetensors(transfer_.bytes()));
-  RETURN_IF_ERROR(TakeState(state.pieces, transfer_.state(), transfer_.lineage()));
-  for (const std::string& lines : sent_lines_) {
-    RETURN_IF_ERROR(ledger_.Take(lines, transfer_.state().applied));
-  }
-  for (const StateTransfer::HeardStep& heard : transfer_.steps()) {
-    if (!gate_.BeginApply(world_->world.generation)) {
-      return StaleGeneration("the world changed during the transfer");
-    }
-    const std::vector<Buffer> buffers = replica_.ReducedGradients(heard.step);
-    for (size_t i = 0; i < buffers.size(); ++i) {
-      std::memcpy(buffers[i].data, heard.gradients[i].data(), heard.gradients[i].size());
-    }
-    RETURN_IF_ERROR(ApplyReduced(heard.step, heard.generation, heard.samples));
-  }
-  observer_.OnTransfer(*world_, transfer_.bytes().size(), listening_since_, clock_.Now());
-  transfer_.Loaded();
-  return OkStatus();
-}
-
-Status StepLoop::AdvanceTransfer(bool was_complete, bool someone_leaves, bool settings_changed) {
-  if (was_complete) {
-    transfer_.End();
-    return OkStatus();
-  }
-  const bool listened = transfer_.listens();
-  if (settings_changed) {
-    RETURN_IF_ERROR(BeginTransfer(transfer_.listeners(), /*at_once=*/true, /*anew=*/true));
-    RETURN_IF_ERROR(CompleteTransfer());
-  } else if (someone_leaves || step_ == batches_.steps()) {
-    // Nobody goes, or ends, before everyone has everything.
-    RETURN_IF_ERROR(CompleteTransfer());
-  } else if (transfer_.complete() && listened) {
-    RETURN_IF_ERROR(LoadTransferred());
-  }
-  if (listened && !transfer_.listens()) {
-    const TimePoint now = clock_.Now();
-    observer_.OnWorld(*world_, {.resumed_from = gate_.state().applied,
-                                .asked = listening_since_,
-                                .transfer_begin = listening_since_,
-                                .transfer_end = now,
-                                .entered = now});
-  }
-  return OkStatus();
-}
-
-std::vector<int> StepLoop::Computing() const {
-  std::vector<int> computing;
-  for (int rank = 0; rank < world_->world.size(); ++rank) {
-    if (!transfer_.Listens(rank)) computing.push_back(rank);
-  }
-  return computing;
-}
-
 Status StepLoop::BeginRun() {
   Checkpointer* checkpointer = options_.checkpointer;
   // It was begun in an earlier world.
@@ -262,7 +181,8 @@ Status StepLoop::TakeState(std::span<const Piece> pieces, const rendezvous::Work
   // What was applied here on another line never happened.
   ledger_.ForgetAfter(0);
   step_ = 0;
-  reduced_step_ = 0;
+  kept_step_ = 0;
+  applied_samples_ = StepSamples();
   return OkStatus();
 }
 
@@ -279,23 +199,43 @@ Status StepLoop::PrepareStep(const CatchUpPlan& plan, int rank) {
   const bool is_dropped = plan.held[rank].empty() && !held_.empty();
   if (step_ != next || is_dropped) OpenStep(next);
   reduction_begun_ = false;
-  Division division{batch_, options_.logical_shards};
+  // A step that nobody holds a part of is divided as in an undisturbed step.
+  const bool untouched = std::all_of(plan.held.begin(), plan.held.end(),
+                                     [](const Parts& held) { return held.empty(); });
+  if (untouched) {
+    TakeParts(UndisturbedParts());
+    return OkStatus();
+  }
   const std::vector<int> computing = Computing();
   std::vector<Parts> held;
   for (int r : computing) held.push_back(plan.held[r]);
-  ASSIGN_OR_RETURN(std::vector<Parts> missing, DivideMissing(division, held));
-  // A step that nobody holds a part of is divided as in an undisturbed step.
-  bool untouched = std::all_of(plan.held.begin(), plan.held.end(),
-                               [](const Parts& held) { return held.empty(); });
-  std::vector<Parts> division_of_rank = OfRanks(
-      computing, world_->world.size(),
-      untouched ? DivideBatch(division, static_cast<int>(computing.size())) : std::move(missing));
-  todo_ = division_of_rank[rank];
-  for (size_t r = 0; r < division_of_rank.size(); ++r) {
-    division_of_rank[r].insert(division_of_rank[r].end(), plan.held[r].begin(), plan.held[r].end());
-  }
-  shard_owners_ = ShardOwners(division, division_of_rank);
+  ASSIGN_OR_RETURN(std::vector<Parts> missing,
+                   DivideMissing({batch_, options_.logical_shards}, held));
+  TakeParts(OfRanks(computing, world_->world.size(), std::move(missing)), plan.held);
   return OkStatus();
+}
+
+std::vector<int> StepLoop::Computing() const {
+  std::vector<int> computing;
+  for (int rank = 0; rank < world_->world.size(); ++rank) {
+    if (!transfer_.Listens(rank)) computing.push_back(rank);
+  }
+  return computing;
+}
+
+std::vector<Parts> StepLoop::UndisturbedParts() const {
+  const std::vector<int> computing = Computing();
+  return OfRanks(
+      computing, world_->world.size(),
+      DivideBatch({batch_, options_.logical_shards}, static_cast<int>(computing.size())));
+}
+
+void StepLoop::TakeParts(std::vector<Parts> parts, std::span<const Parts> held) {
+  todo_ = parts[world_->rank];
+  for (size_t rank = 0; rank < held.size(); ++rank) {
+    parts[rank].insert(parts[rank].end(), held[rank].begin(), held[rank].end());
+  }
+  shard_owners_ = ShardOwners({batch_, options_.logical_shards}, parts);
 }
 
 }  // namespace closeranks::elastic

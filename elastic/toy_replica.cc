@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <utility>
@@ -93,8 +94,11 @@ Status ToyReplica::FinishReduction() {
 
 void ToyReplica::Apply(StepNumber step) {
   const Gradients& reduced = Reduced(step);
-  // Not linear, so that a step that is left out, repeated or out of order shows in the end.
-  for (size_t i = 0; i < kWeights; ++i) weights_[i] = weights_[i] * 0.75f + reduced[i];
+  // A step that is left out, repeated or out of order shows in the end, however many steps follow:
+  // differences grow.
+  for (size_t i = 0; i < kWeights; ++i) {
+    weights_[i] = std::remainder(weights_[i] * 1.25f + reduced[i], 1024.0f);
+  }
 }
 
 std::vector<Buffer> ToyReplica::ReducedGradients(StepNumber step) {

@@ -1,9 +1,12 @@
 #include "elastic/worker.h"
 
 #include <algorithm>
+#include <array>
+#include <cstdio>
 #include <utility>
 
 #include "collectives/native_communicator.h"
+#include "elastic/thread_stack.h"
 #include "glog/logging.h"
 #include "net/link.h"
 #include "net/system_socket.h"
@@ -14,6 +17,9 @@ namespace {
 constexpr Duration kWelcomeLimit = std::chrono::seconds(30);
 // The others take a step over so long before the leaver's time is up, or half of that time.
 constexpr Duration kTimeToTakeOver = std::chrono::seconds(2);
+// How long a stuck thread gets to tell its stack.
+constexpr Duration kStackPause = std::chrono::milliseconds(20);
+constexpr int kStackAttempts = 50;
 
 Status EndStatus(const rendezvous::Ended& ended) {
   switch (ended.exit_code) {
@@ -86,6 +92,9 @@ Result<std::unique_ptr<Worker>> Worker::Start(std::unique_ptr<net::Socket> agent
     handlers.on_lost = [](const rendezvous::Lost& lost) {
       LOG(WARNING) << "member " << lost.member << " is lost: its worker " << lost.cause;
     };
+    handlers.on_noticed = [](const rendezvous::Noticed& noticed) {
+      LOG(WARNING) << "member " << noticed.member << " " << noticed.text;
+    };
     handlers.on_leave = [raw](const rendezvous::Leave& leave) { raw->OnLeave(leave); };
     auto link = std::make_unique<net::Link>(raw->loop_thread_->loop(), std::move(agent_socket));
     raw->session_ = std::make_unique<rendezvous::WorkerSession>(
@@ -94,6 +103,10 @@ Result<std::unique_ptr<Worker>> Worker::Start(std::unique_ptr<net::Socket> agent
     for (const auto& lifeline : raw->lifelines_) {
       raw->session_->Send(rendezvous::LifelineEnd{},
                           std::make_unique<net::SystemSocket>(lifeline->TakeReadEnd()));
+    }
+    if (UniqueFd memory = raw->flight_.Share()) {
+      raw->session_->Send(rendezvous::FlightMemory{},
+                          std::make_unique<net::SystemSocket>(std::move(memory)));
     }
     raw->WatchLeaveSignal();
   });
@@ -116,6 +129,7 @@ Worker::~Worker() {
   // does, and none may open after it. What is posted later finds neither session nor connections.
   loop_thread_->RunAndWait([this] {
     loop_thread_->loop().Cancel(leave_limit_);
+    loop_thread_->loop().Cancel(watch_);
     if (options_.leave_signal != nullptr) {
       loop_thread_->loop().Unwatch(options_.leave_signal->fd());
     }
@@ -129,7 +143,7 @@ Worker::~Worker() {
 }
 
 Status Worker::Join(const std::string& configuration) {
-  return loop_thread_->RunAndWait([&]() -> Status {
+  return loop_thread_->RunAndWait([&, caller = ThisThread()]() -> Status {
     network_ = platform_.MakeNetwork(loop_thread_->loop());
     PeerConnections::Options options;
     options.self = {welcome_.job, process_, {options_.build, options_.kernels, configuration}};
@@ -149,6 +163,9 @@ Status Worker::Join(const std::string& configuration) {
     ASSIGN_OR_RETURN(connections_, PeerConnections::Open(loop_thread_->loop(), *network_, engine_,
                                                          platform_.random(), std::move(options)));
     session_->Send(rendezvous::Ready{connections_->Card(), terms, gate_.state()});
+    training_thread_ = caller;
+    patience_ = options_.step_timeout;
+    if (patience_ > Duration::zero()) WatchTrainingThread();
     return OkStatus();
   });
 }
@@ -188,12 +205,60 @@ void Worker::ReportFailing(const std::string& cause) {
   loop_thread_->RunAndWait([&] { Send(rendezvous::Failing{cause}); });
 }
 
+void Worker::ReportSlow(StepNumber step, double factor) {
+  std::array<char, 128> text;
+  std::snprintf(text.data(), text.size(),
+                "is slow: it takes %.2f times as long as the others for a sample, as of step %llu",
+                factor, static_cast<unsigned long long>(step));
+  loop_thread_->RunInLoop(
+      [this, notice = rendezvous::Notice{.text = text.data()}] { Send(notice); });
+}
+
+void Worker::WatchTrainingThread() {
+  StepNumber step = 0;
+  TimePoint since{};
+  const telemetry::Activity activity = flight_.activity(&step, &since);
+  const TimePoint now = clock_.Now();
+  const bool is_programs = activity == telemetry::Activity::kComputing ||
+                           activity == telemetry::Activity::kApplying ||
+                           activity == telemetry::Activity::kBetween;
+  if (is_programs && now - since >= patience_ && since != stuck_since_) {
+    stuck_since_ = since;
+    const std::string what =
+        "is stuck: it " + std::string(telemetry::ActivityText(activity)) + ", in step " +
+        std::to_string(step) + ", since " +
+        std::to_string(std::chrono::duration_cast<std::chrono::seconds>(now - since).count()) +
+        " s";
+    patience_ *= 2;
+    AskForStack(training_thread_);
+    TellStack(what, kStackAttempts);
+  }
+  watch_ =
+      loop_thread_->loop().RunAfter(options_.step_timeout / 8, [this] { WatchTrainingThread(); });
+}
+
+void Worker::TellStack(const std::string& what, int attempts) {
+  const std::optional<std::string> stack = TakeStack();
+  if (!stack.has_value() && attempts > 0) {
+    loop_thread_->loop().RunAfter(kStackPause,
+                                  [this, what, attempts] { TellStack(what, attempts - 1); });
+    return;
+  }
+  if (!stack.has_value()) GiveUpStack();
+  const std::string where = stack.has_value()
+                                ? "; its stack:\n" + *stack
+                                : "; it doesn't tell its stack, as if it waited in the kernel";
+  Send(rendezvous::Notice{what + where, /*hangs=*/true});
+}
+
 void Worker::WatchLeaveSignal() {
   if (options_.leave_signal == nullptr) return;
   const int fd = options_.leave_signal->fd();
   Status watched = loop_thread_->loop().Watch(fd, {.readable = true}, [this, fd](net::Ready) {
     loop_thread_->loop().Unwatch(fd);
     OnToldToLeave();
+    // It hasn't asked to be let in: nobody waits for what it does, which may take long.
+    if (network_ == nullptr) options_.leave_signal->EndProcess();
   });
   LOG_IF(WARNING, !watched.ok()) << "SIGTERM is noticed between steps only: " << watched;
 }
@@ -306,7 +371,8 @@ void Worker::SendFailure(Generation generation, MemberProcess suspect, const Sta
   if (generation < world_.generation || ended_) return;
   // It was ended here, because the agent already asks for another.
   if (why.code() == StatusCode::kStaleGeneration) return;
-  Send(rendezvous::Failure{generation, suspect, why.ToString()});
+  Send(rendezvous::Failure{generation, suspect, why.ToString(),
+                           /*timed_out=*/why.code() == StatusCode::kTimeout});
 }
 
 void Worker::Send(const rendezvous::WorkerMessage& message) {

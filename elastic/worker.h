@@ -7,6 +7,8 @@
 #ifndef CLOSERANKS_ELASTIC_WORKER_H_
 #define CLOSERANKS_ELASTIC_WORKER_H_
 
+#include <sys/types.h>
+
 #include <atomic>
 #include <chrono>
 #include <functional>
@@ -44,6 +46,9 @@ class Worker {
     Duration agent_timeout = std::chrono::seconds(30);
     // By which this process is told to leave; outlives the worker. Null: the agent alone tells it.
     const LeaveSignal* leave_signal = nullptr;
+    // The training thread is in the program's own code for so long: its stack goes to every rank's
+    // log. After each time for twice as long. Zero: never.
+    Duration step_timeout{};
     // Told of each new world, on the loop's thread, before the gate opens.
     std::function<void(const ConnectedWorld&)> on_world;
   };
@@ -79,6 +84,9 @@ class Worker {
   // This process is about to end, because of this. Blocks until it's on its way.
   void ReportFailing(const std::string& cause);
 
+  // It computes `factor` times as long as the others, which goes to the log of every rank.
+  void ReportSlow(StepNumber step, double factor);
+
   // How the job ended for this worker; kOk while it goes on.
   ExitCode exit_code() const { return exit_code_; }
 
@@ -100,6 +108,9 @@ class Worker {
   void OnLeave(const rendezvous::Leave& leave);
   void OnPeerLost(const MemberProcess& peer, const Status& why);
   void SendFailure(Generation generation, MemberProcess suspect, const Status& why);
+  void WatchTrainingThread();
+  // Once it has answered, or after some attempts.
+  void TellStack(const std::string& what, int attempts);
   // Nothing once this worker ends.
   void Send(const rendezvous::WorkerMessage& message);
 
@@ -130,6 +141,10 @@ class Worker {
   TimePoint detected_{};  // the first sign of a loss since the last world
   bool ended_ = false;    // nothing more will come from the agent
   net::TimerId leave_limit_ = net::kNoTimer;
+  pid_t training_thread_ = 0;  // who called Join
+  Duration patience_{};        // with the training thread
+  TimePoint stuck_since_{};    // of what was told last
+  net::TimerId watch_ = net::kNoTimer;
 
   // Last, so that they go first: the progress thread posts to the loop's, which uses all the rest.
   const std::unique_ptr<net::LoopThread> loop_thread_;

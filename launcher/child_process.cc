@@ -172,6 +172,14 @@ bool ChildProcess::IsReadyFor(int signal) const {
   return false;
 }
 
+bool ChildProcess::IsStopped() const {
+  siginfo_t info{};
+  // Doesn't take the news away, so that it can be asked for again.
+  return !reaped_ &&
+         waitid(P_PID, static_cast<id_t>(pid_), &info, WSTOPPED | WNOHANG | WNOWAIT) == 0 &&
+         info.si_pid == pid_;
+}
+
 void ChildProcess::Reaped() {
   reaped_ = true;
   for (auto& stream : streams_) {

@@ -56,6 +56,9 @@ class ChildProcess {
   // while it is still starting up, and where /proc doesn't say.
   bool IsReadyFor(int signal) const;
 
+  // Whether it is stopped, as by SIGSTOP, at this moment.
+  bool IsStopped() const;
+
   // The owner reaped it: hands out what is left of its output, a last line without newline too.
   // What processes of its own write later is lost.
   void Reaped();

@@ -104,6 +104,22 @@ TEST_F(ChildProcessTest, ItIsReadyForTheSignalsThatDontEndIt) {
   EXPECT_FALSE(child->IsReadyFor(SIGUSR1));
 }
 
+TEST_F(ChildProcessTest, WhetherItIsStoppedIsKnownAsOftenAsItIsAsked) {
+  auto child = StartShell("echo ready; read nothing");
+  while (lines_.empty()) loop_.PollOnce(Duration::max());
+  EXPECT_FALSE(child->IsStopped());
+  child->Signal(SIGSTOP);
+  siginfo_t info;
+  ASSERT_EQ(waitid(P_PID, child->pid(), &info, WSTOPPED | WNOWAIT), 0);
+  EXPECT_TRUE(child->IsStopped());
+  EXPECT_TRUE(child->IsStopped());
+  child->Signal(SIGCONT);
+  EXPECT_FALSE(child->IsStopped());
+  child->Signal(SIGKILL);
+  Reap(*child);
+  EXPECT_FALSE(child->IsStopped());
+}
+
 TEST_F(ChildProcessTest, ALineWithoutEndComesInPieces) {
   auto child = StartShell("head -c 1000000 /dev/zero | tr '\\0' x; echo");
   size_t bytes = 0;

@@ -75,6 +75,7 @@ Result<int> Supervisor::Run() {
   Status prepared = Prepare();
   while (prepared.ok() && !AllFinished()) loop_.PollOnce(Duration::max());
   if (prepared.ok()) HangUp();
+  WriteFlightsOfTheDead();
   live_.End();
   bool nobody_joined = !slots_.empty();
   int worst = static_cast<int>(ExitCode::kOk);
@@ -153,7 +154,7 @@ rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
   };
   owner.on_hello = [this, member](const rendezvous::Hello& hello) {
     Slot& slot = slots_.at(member);
-    slot.incarnation = hello.worker.ToString();
+    slot.incarnation = hello.worker;
   };
   owner.on_ready = [this, member] {
     slots_.at(member).asked_in = true;
@@ -161,6 +162,19 @@ rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
   };
   owner.on_lifeline = [this, member](std::unique_ptr<net::Socket> lifeline) {
     OnLifeline(slots_.at(member), std::move(lifeline));
+  };
+  owner.on_flight_memory = [this, member](std::unique_ptr<net::Socket> memory) {
+    if (memory != nullptr) slots_.at(member).flight = memory->Release();
+  };
+  owner.on_timeout = [this, member] {
+    DumpFlights("an operation of member " + std::to_string(member) + " took too long");
+  };
+  owner.on_notice = [this, member](const rendezvous::Notice& notice) {
+    OnNotice(slots_.at(member), notice);
+  };
+  owner.is_worker_stopped = [this, member] {
+    const Slot& slot = slots_.at(member);
+    return slot.child != nullptr && slot.child->IsStopped();
   };
   owner.on_outcome = [this, member](const rendezvous::Agent::Ending& ending) {
     OnEnding(member, ending);
@@ -174,8 +188,10 @@ void Supervisor::OnSignal() {
   while (read(signals_.get(), &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
     if (info.ssi_signo == SIGCHLD) {
       child_ended = true;
-    } else if (info.ssi_signo == SIGUSR1 || info.ssi_signo == SIGUSR2) {
-      PassOn(static_cast<int>(info.ssi_signo));
+    } else if (info.ssi_signo == SIGUSR1) {
+      PassOnCheckpointSignal();
+    } else if (info.ssi_signo == SIGUSR2) {
+      DumpFlights("SIGUSR2 asks for it", /*always=*/true);
     } else {
       StopAll(static_cast<int>(info.ssi_signo));
     }
@@ -183,16 +199,14 @@ void Supervisor::OnSignal() {
   if (child_ended) ReapAll();
 }
 
-// What they mean is up to the program: a checkpoint, a dump of its stacks. One that knows nothing
-// of them would be ended by them.
-void Supervisor::PassOn(int signal) {
-  const char* name = signal == SIGUSR1 ? "SIGUSR1" : "SIGUSR2";
+// A program that knows nothing of it would be ended by it.
+void Supervisor::PassOnCheckpointSignal() {
   for (auto& [member, slot] : slots_) {
     if (slot.child == nullptr) continue;
-    if (slot.child->IsReadyFor(signal)) {
-      slot.child->Signal(signal);
+    if (slot.child->IsReadyFor(SIGUSR1)) {
+      slot.child->Signal(SIGUSR1);
     } else {
-      LOG(WARNING) << name << " isn't passed on to member " << member
+      LOG(WARNING) << "SIGUSR1 isn't passed on to member " << member
                    << ": its program doesn't handle it, and would be ended by it";
     }
   }

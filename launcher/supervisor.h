@@ -11,6 +11,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -18,6 +19,7 @@
 #include "base/files.h"
 #include "base/random.h"
 #include "base/status.h"
+#include "base/unique_fd.h"
 #include "launcher/child_process.h"
 #include "launcher/fault.h"
 #include "launcher/live_line.h"
@@ -71,10 +73,11 @@ class Supervisor {
     MemberId member;
     RestartPolicy policy;
     std::unique_ptr<ChildProcess> child;  // null: not running
-    std::string incarnation;              // of the worker, once it said hello
+    Incarnation incarnation;              // of the worker, once it said hello
     bool asked_in = false;                // the worker asked to be let into the job
     // Of the running worker.
     std::vector<std::unique_ptr<net::Socket>> lifelines;
+    UniqueFd flight;        // its flight recorder's memory
     std::string ended_for;  // why it was ended from here, or empty
     std::string cause;      // what the other workers were told of its loss, or empty
     std::string last_line;  // that it wrote to stderr, but for a stack
@@ -99,7 +102,7 @@ class Supervisor {
   std::optional<net::Address> FirstHost() const;
   void StartLater(Slot& slot, Duration delay);
   void OnSignal();
-  void PassOn(int signal);
+  void PassOnCheckpointSignal();
   void ReapAll();
   void OnExit(Slot& slot, const ExitResult& result);
   void OnProgress(Slot& slot, const rendezvous::Progress& progress);
@@ -126,6 +129,14 @@ class Supervisor {
   void HangUp();
   void OnLifeline(Slot& slot, std::unique_ptr<net::Socket> lifeline);
   void DropLifelines(Slot& slot);
+  void OnNotice(Slot& slot, const rendezvous::Notice& notice);
+  // Writes the flight records of all workers of this host, as they are now, into the report folder.
+  // What follows from one and the same cause writes them once, unless it's to be `always`.
+  void DumpFlights(const std::string& why, bool always = false);
+  // The same for one that is gone, later: the survivors come first.
+  void DumpFlightLater(Slot& slot);
+  void WriteFlightsOfTheDead();
+  void WriteFlight(const MemberProcess& process, const UniqueFd& memory);
   void InjectFault();
   // What to say when not all who were to be killed were; else empty.
   std::string MissedKills() const;
@@ -165,6 +176,9 @@ class Supervisor {
   bool stopping_ = false;
   bool job_ended_ = false;
   std::set<std::string> told_endings_;
+  std::vector<std::pair<MemberProcess, UniqueFd>> flights_of_the_dead_;  // to be written
+  net::TimerId write_flights_ = net::kNoTimer;
+  TimePoint flights_written_{};
 };
 
 }  // namespace closeranks::launcher

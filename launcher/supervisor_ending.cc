@@ -50,10 +50,13 @@ void Supervisor::OnExit(Slot& slot, const ExitResult& result) {
   bool early = !stopping_ && !slot.ending.has_value() && !agent.worker_leaves() &&
                (agent.worker_left_early() || (!job_ended_ && !agent.worker_was_told()));
   slot.never_joined = in_order && early && !slot.asked_in && !host_->has_started();
-  if (early && !slot.never_joined) TellLoss(slot, CauseOf(slot, result));
+  if (early && !slot.never_joined) {
+    TellLoss(slot, CauseOf(slot, result));
+    DumpFlightLater(slot);
+  }
   telemetry::WorkerExitEvent exit;
   exit.member = slot.member;
-  exit.incarnation = slot.incarnation;
+  if (!slot.incarnation.IsNone()) exit.incarnation = slot.incarnation.ToString();
   exit.code = result.signal == 0 ? result.code : -1;
   exit.signal = result.signal;
   exit.ended_for = slot.ended_for;
@@ -206,6 +209,8 @@ void Supervisor::EndWorker(Slot& slot, const std::string& reason, TimePoint hear
   if (slot.child == nullptr) return;
   LOG(WARNING) << "ending the worker of member " << slot.member << ": " << reason;
   slot.child->Signal(SIGKILL);
+  // Who waits for it, and at what, is to be seen before they go on without it.
+  if (heard != TimePoint{}) DumpFlights("member " + std::to_string(slot.member) + " is silent");
   if (slot.lost_at != TimePoint{}) return;
   slot.lost_at = clock_.Now();
   slot.ended_for = reason;
@@ -245,10 +250,13 @@ void Supervisor::StopAll(int signal) {
 }
 
 // By a message rather than by the signal: a terminal's Ctrl-C reaches the workers too, and twice is
-// once too often.
+// once too often. Who hasn't asked to be let in has nothing to hand over, and ends by the signal.
 void Supervisor::AskToLeave(Slot& slot, int signal) {
-  rendezvous::Agent& agent = *host_->agent(slot.member);
-  agent.has_worker() ? agent.AskWorkerToLeave(options_.grace) : slot.child->Signal(signal);
+  if (slot.asked_in) {
+    host_->agent(slot.member)->AskWorkerToLeave(options_.grace);
+  } else {
+    slot.child->Signal(signal);
+  }
 }
 
 }  // namespace closeranks::launcher

@@ -68,7 +68,8 @@ Status Supervisor::LaunchWorker(Slot& slot) {
                                          if (error && !IsOfStack(line)) slot.last_line = line;
                                          Print(error ? error_ : out_, slot.member, line);
                                        }));
-  slot.incarnation.clear();
+  slot.incarnation = {};
+  slot.flight.Reset();
   slot.asked_in = false;
   slot.ended_for.clear();
   slot.cause.clear();

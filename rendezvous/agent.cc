@@ -1,5 +1,6 @@
 #include "rendezvous/agent.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "glog/logging.h"
@@ -30,6 +31,9 @@ ExitCode ExitCodeOf(Outcome outcome) {
 // Each connection that waits for the worker costs a descriptor, and some 40 bytes here: whoever
 // calls while a worker is stopped can't make this process hold more than a few of them.
 constexpr size_t kMostQueuedForConnections = 2000;
+
+// How often a silent worker is looked at.
+constexpr Duration kSilenceCheckInterval = std::chrono::milliseconds(20);
 
 }  // namespace
 
@@ -139,6 +143,10 @@ void Agent::OnWorkerFrame(const net::FrameHeader& header, std::string_view paylo
     owner_.on_lifeline(std::move(passed));
     return;
   }
+  if (std::holds_alternative<FlightMemory>(*message)) {
+    owner_.on_flight_memory(std::move(passed));
+    return;
+  }
   if (std::holds_alternative<Goodbye>(*message)) {
     worker_ends_ = true;
     WorkerDoomed();
@@ -158,7 +166,6 @@ void Agent::OnWorkerMessage(const WorkerMessage& message) {
   if (auto* hello = std::get_if<Hello>(&message)) {
     worker_ = hello->worker;
     owner_.on_hello(*hello);
-    worker_suspected_ = false;
     CheckWorkerIsHeard();
   } else if (auto* ready = std::get_if<Ready>(&message)) {
     owner_.on_ready();
@@ -168,6 +175,7 @@ void Agent::OnWorkerMessage(const WorkerMessage& message) {
   } else if (auto* failure = std::get_if<Failure>(&message)) {
     VLOG(1) << "member " << member() << " reports in generation " << failure->generation << ": "
             << failure->reason;
+    if (failure->timed_out) owner_.on_timeout();
     // What nobody in particular is suspected of asks for a new generation all the same.
     bool is_named = failure->suspect.member >= 0;
     membership_.OnWorkerReport(now, failure->generation,
@@ -181,6 +189,8 @@ void Agent::OnWorkerMessage(const WorkerMessage& message) {
     if (leaving->now) membership_.OnLeaving(now);
   } else if (auto* failing = std::get_if<Failing>(&message)) {
     owner_.on_failing(failing->cause);
+  } else if (auto* notice = std::get_if<Notice>(&message)) {
+    owner_.on_notice(*notice);
   }
   Drain();
 }
@@ -207,6 +217,11 @@ void Agent::Drain() {
     const ExitCode code = ExitCodeOf(*outputs.outcome);
     if (*outputs.outcome == Outcome::kStateLost) {
       last_reason_ = "every worker that had it is gone, as is told above";
+    }
+    if (*outputs.outcome == Outcome::kReplaced) {
+      last_reason_ = "a newer process of this member is in the job since generation " +
+                     std::to_string(membership_.decision()->generation) +
+                     "; if that isn't meant to be, give each --host-index once";
     }
     if (*outputs.outcome == Outcome::kMismatched) last_reason_ = membership_.decision()->mismatch;
     Ended ended{code, std::string(OutcomeName(*outputs.outcome)) + ": " + last_reason_, {}};
@@ -240,21 +255,30 @@ void Agent::HeartbeatToWorker() {
 }
 
 // A worker that is stopped, or whose machine starves it, is ended for certain rather than waited
-// for.
+// for. That it is stopped is a fact, which needs little patience; a silence may have other reasons.
 void Agent::CheckWorkerIsHeard() {
-  TimePoint now = timers_.Now();
-  TimePoint due = worker_heard_ + options_.worker_timeout;
-  bool is_due = now >= due;
-  if (is_due && std::exchange(worker_suspected_, true)) {
+  const TimePoint now = timers_.Now();
+  const Duration silent = now - worker_heard_;
+  const auto end_for = [&](const std::string& what, Duration limit) {
     owner_.kill_worker(
-        "it wasn't heard for " +
-            std::to_string(static_cast<int>(ToMilliseconds(options_.worker_timeout))) + " ms",
+        what + " for " + std::to_string(static_cast<int>(ToMilliseconds(limit))) + " ms",
         worker_heard_);
-    return;
+  };
+  if (silent >= options_.stopped_worker_timeout && owner_.is_worker_stopped &&
+      owner_.is_worker_stopped()) {
+    return end_for("it is stopped, and wasn't heard", options_.stopped_worker_timeout);
   }
-  // Maybe it was this process that stood still, and what the worker sent is yet to be read.
-  if (is_due) due = now + options_.worker_timeout / 4;
-  worker_suspected_ = is_due;
+  if (silent < options_.worker_timeout) {
+    suspected_ = {};
+  } else if (suspected_ == TimePoint{}) {
+    // Maybe it was this process that stood still, and what the worker sent is yet to be read.
+    suspected_ = now;
+  } else if (now - suspected_ >= options_.worker_timeout / 4) {
+    return end_for("it wasn't heard", options_.worker_timeout);
+  }
+  const Duration limit = std::min(options_.stopped_worker_timeout, options_.worker_timeout);
+  const TimePoint due =
+      silent < limit ? worker_heard_ + limit : now + std::min(kSilenceCheckInterval, limit / 4);
   worker_check_ = timers_.RunAt(due, [this] { CheckWorkerIsHeard(); });
 }
 

@@ -28,6 +28,8 @@ class Agent {
     MembershipOptions membership;
     Welcome welcome;  // what each worker of this member is told at its start
     Duration worker_timeout = std::chrono::milliseconds(1000);  // unheard for so long: ended
+    // Unheard for so long, and known to be stopped: ended as well.
+    Duration stopped_worker_timeout = std::chrono::milliseconds(150);
   };
   // How this member's part ended.
   struct Ending {
@@ -52,6 +54,14 @@ class Agent {
     std::function<void(std::unique_ptr<net::Socket>)> on_lifeline;
     // The worker is about to end because of an error, which it tells.
     std::function<void(const std::string& cause)> on_failing;
+    // The memory of its flight recorder; null where it can't be passed.
+    std::function<void(std::unique_ptr<net::Socket>)> on_flight_memory;
+    // An operation of the worker took longer than it may.
+    std::function<void()> on_timeout;
+    // Something about the worker that goes to every rank's log.
+    std::function<void(const Notice& notice)> on_notice;
+    // Whether the worker is stopped, as SIGSTOP does, at this moment. Null: nobody knows.
+    std::function<bool()> is_worker_stopped;
     // Once: this member takes no further part. kEnded: go on running the agent while others may
     // ask.
     std::function<void(const Ending&)> on_outcome;
@@ -81,6 +91,7 @@ class Agent {
   void AskWorkerToLeave(Duration grace);
   // The worker is to say in its log whom the job has lost.
   void TellWorker(const Lost& lost) { SendToWorker(lost); }
+  void TellWorker(const Noticed& noticed) { SendToWorker(noticed); }
 
   void OnPeerMessage(const Message& message);
   void OnPeerLinkUp(const MemberProcess& supervisor);
@@ -122,8 +133,8 @@ class Agent {
   std::unique_ptr<net::Link> worker_link_;  // null: no worker
   Incarnation worker_;                      // none until it said hello
   TimePoint worker_heard_{};
-  bool worker_suspected_ = false;  // it wasn't heard for too long, at the last check
-  bool worker_ends_ = false;       // it was told that nothing more will come, or said goodbye
+  TimePoint suspected_{};  // when it was first found not to be heard for too long; none: it isn't
+  bool worker_ends_ = false;  // it was told that nothing more will come, or said goodbye
   bool worker_was_told_ = false;
   bool worker_left_early_ = false;
   bool worker_leaves_ = false;

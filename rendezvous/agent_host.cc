@@ -66,6 +66,7 @@ Result<std::unique_ptr<AgentHost>> AgentHost::Open(
     agent.welcome = {host->options_.job, std::move(security), member,
                      host->options_.starting_members, advertised.ToString()};
     agent.worker_timeout = host->options_.worker_timeout;
+    agent.stopped_worker_timeout = host->options_.stopped_worker_timeout;
     Agent::Owner owner = host->Wrap(member, owner_of(member));
     host->agents_.emplace(
         member, std::make_unique<Agent>(std::move(agent), loop, random, std::move(owner)));
@@ -75,7 +76,8 @@ Result<std::unique_ptr<AgentHost>> AgentHost::Open(
 
 // What the supervisors of one job must agree on.
 std::string AgentHost::Configuration() const {
-  return "members=" + std::to_string(options_.starting_members);
+  return "members=" + std::to_string(options_.starting_members) +
+         " watchers=" + std::to_string(options_.membership.watchers);
 }
 
 Agent::Owner AgentHost::Wrap(MemberId member, Agent::Owner owner) {
@@ -148,24 +150,37 @@ void AgentHost::Send(const Envelope& envelope) {
 void AgentHost::TellLoss(MemberId member, std::string cause) {
   if (cause.size() > kMaxCauseBytes) cause.resize(kMaxCauseBytes);
   for (const auto& [id, agent] : agents_) {
-    if (id != member) agent->TellWorker({member, cause});
+    if (id != member) agent->TellWorker(Lost{member, cause});
   }
-  const DecisionRef& decision = agents_.at(member)->membership().decision();
+  SendToOthers(member, LossMessage{cause});
+}
+
+void AgentHost::TellNotice(MemberId member, std::string text) {
+  if (text.size() > kMaxNoticeBytes) text.resize(kMaxNoticeBytes);
+  for (const auto& [id, agent] : agents_) agent->TellWorker(Noticed{member, text});
+  SendToOthers(member, NoticeMessage{text});
+}
+
+void AgentHost::SendToOthers(MemberId from, const MessageBody& body) {
+  const DecisionRef& decision = agents_.at(from)->membership().decision();
   if (decision == nullptr) return;
   for (const ListedMember& listed : decision->members) {
     if (agents_.contains(listed.member)) continue;
-    links_->Send({listed.member,
-                  {{member, supervisor_},
-                   listed.supervisor,
-                   decision->lineage,
-                   decision->generation,
-                   LossMessage{cause}}});
+    links_->Send(
+        {listed.member,
+         {{from, supervisor_}, listed.supervisor, decision->lineage, decision->generation, body}});
   }
 }
 
 void AgentHost::OnPeerMessage(MemberId to, const Message& message) {
   if (const auto* loss = std::get_if<LossMessage>(&message.body)) {
-    if (Agent* agent = this->agent(to)) agent->TellWorker({message.from.member, loss->cause});
+    if (Agent* agent = this->agent(to)) agent->TellWorker(Lost{message.from.member, loss->cause});
+    return;
+  }
+  if (const auto* notice = std::get_if<NoticeMessage>(&message.body)) {
+    if (Agent* agent = this->agent(to)) {
+      agent->TellWorker(Noticed{message.from.member, notice->text});
+    }
     return;
   }
   if (!agents_.contains(message.from.member)) {

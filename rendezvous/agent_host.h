@@ -39,6 +39,7 @@ class AgentHost {
     net::Resolver* resolver = nullptr;  // outlives it; null: this host's DNS
     MembershipOptions membership;       // self, supervisor and starting_members are filled in
     Duration worker_timeout = std::chrono::milliseconds(1000);
+    Duration stopped_worker_timeout = std::chrono::milliseconds(150);
     // Connections at once to those who haven't proven that they belong to the job, at least 2.
     size_t max_strangers = 512;
   };
@@ -65,6 +66,9 @@ class AgentHost {
   // Tells every other worker of the job that `member`'s, of this host, is lost and why. Of the
   // cause as much goes out as a message has room for.
   void TellLoss(MemberId member, std::string cause);
+  // Tells every worker of the job, `member`'s too, what that has noticed about itself. As much of
+  // it goes out as a message has room for.
+  void TellNotice(MemberId member, std::string text);
 
   // Whether some agent here was ever in an agreed world.
   bool has_started() const;
@@ -81,6 +85,8 @@ class AgentHost {
   void Send(const Envelope& envelope);
   void Route(const net::Preamble& preamble, std::unique_ptr<net::Socket> connection);
   void OnPeerMessage(MemberId to, const Message& message);
+  // To every listed member that runs elsewhere.
+  void SendToOthers(MemberId from, const MessageBody& body);
   std::string Configuration() const;
   Agent::Owner Wrap(MemberId member, Agent::Owner owner);
   // Who of the starting members isn't there.

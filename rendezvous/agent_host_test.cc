@@ -47,6 +47,7 @@ class AgentHostTest : public testing::Test {
     if (index == 1) other = called.has_value() ? *called : first_->host->address();
     options.whereabouts.hosts = {other};
     options.membership.join_timeout = join_timeout_;
+    options.membership.watchers = watchers_;
     auto opened = AgentHost::Open(
         loop_, network_, random_, options,
         [raw = host.get()](MemberId) {
@@ -58,6 +59,9 @@ class AgentHostTest : public testing::Test {
           owner.on_ready = [] {};
           owner.on_failing = [](const std::string&) {};
           owner.on_lifeline = [](std::unique_ptr<net::Socket>) {};
+          owner.on_flight_memory = [](std::unique_ptr<net::Socket>) {};
+          owner.on_timeout = [] {};
+          owner.on_notice = [](const Notice&) {};
           owner.on_outcome = [raw](const Agent::Ending& end) { raw->endings.push_back(end); };
           return owner;
         },
@@ -94,6 +98,7 @@ class AgentHostTest : public testing::Test {
   net::SocketNetwork network_{loop_};
   SystemRandom random_;
   Duration join_timeout_ = std::chrono::seconds(300);
+  int watchers_ = 8;
   std::unique_ptr<Host> first_;
   std::unique_ptr<Host> second_;
 };
@@ -139,6 +144,14 @@ TEST_F(AgentHostTest, AnotherConfigurationIsToldToBothWithBothValues) {
     EXPECT_NE(text.find("members=2"), std::string::npos) << text;
     EXPECT_NE(text.find("members=3"), std::string::npos) << text;
   }
+}
+
+TEST_F(AgentHostTest, AnotherNumberOfWatchersIsAnotherConfiguration) {
+  first_ = Open(0, "key");
+  watchers_ = 3;
+  second_ = Open(1, "key");
+  PollUntil([&] { return !first_->mismatches.empty() && !second_->mismatches.empty(); });
+  EXPECT_NE(first_->mismatches[0].message().find("watchers=3"), std::string::npos);
 }
 
 TEST_F(AgentHostTest, KeysAreChangedWithoutARestartAndLinksStay) {

@@ -26,6 +26,7 @@ class AgentTest : public testing::Test {
     options.membership.self = 0;
     options.membership.supervisor = Incarnation::Draw(random_);
     options.membership.starting_members = 2;
+    options.worker_timeout = std::chrono::hours(1);
     Agent::Owner owner;
     owner.send = [](const Envelope&) {};
     owner.kill_worker = [this](const std::string& reason, TimePoint) {
@@ -37,6 +38,10 @@ class AgentTest : public testing::Test {
     owner.on_ready = [this] { told_.push_back("ready"); };
     owner.on_failing = [](const std::string&) {};
     owner.on_lifeline = [](std::unique_ptr<net::Socket>) {};
+    owner.on_flight_memory = [](std::unique_ptr<net::Socket>) {};
+    owner.on_timeout = [] {};
+    owner.on_notice = [](const Notice&) {};
+    owner.is_worker_stopped = [this] { return stopped_; };
     owner.on_outcome = [](const Agent::Ending&) {};
     agent_ = std::make_unique<Agent>(std::move(options), loop_, random_, std::move(owner));
     auto [agent_end, worker_end] = net::SystemSocket::MakePair().value();
@@ -59,6 +64,7 @@ class AgentTest : public testing::Test {
   net::EventLoop loop_{clock_};
   SystemRandom random_;
   std::vector<std::string> told_;
+  bool stopped_ = false;
   std::unique_ptr<Agent> agent_;
   std::unique_ptr<net::Socket> worker_end_;
 };
@@ -103,6 +109,14 @@ TEST_F(AgentTest, AWorkerHearsItsAgentAgainAndAgain) {
                   },
               .on_closed = [](const Status&) {}});
   while (heartbeats < 3) loop_.PollOnce(Duration::max());
+}
+
+TEST_F(AgentTest, AStoppedWorkerIsntWaitedForAsASilentOneIs) {
+  net::Link link(loop_, std::move(worker_end_));
+  link.Send({.kind = net::FrameKind::kControl},
+            Encode(WorkerMessage(Hello{Incarnation::Draw(random_), 1})));
+  stopped_ = true;
+  PollUntilTold("kill: it is stopped, and wasn't heard for 150 ms");
 }
 
 TEST_F(AgentTest, AWorkerThatBreaksTheProtocolIsEndedForThat) {

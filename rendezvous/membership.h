@@ -231,7 +231,6 @@ class Membership {
   bool NoteStatus(const Message& message, const StatusMessage& status);
   AgentReport ReportSelf() const;  // but for whom it lacks
   std::vector<MemberId> Lacks() const;
-  bool WantsGeneration() const;
   void SendStatusWhenDue();
   void SendStatusTo(const MemberProcess& to);
   void SendNews();
@@ -318,7 +317,6 @@ class Membership {
   size_t turn_ = 0;  // whom the heartbeat of who isn't settled goes to beside its circle
   uint64_t status_sequence_ = 0;
   AgentReport last_report_;  // as the circle was last told
-  bool last_wants_generation_ = false;
 };
 
 }  // namespace closeranks::rendezvous

@@ -31,14 +31,17 @@ TimePoint Membership::StartOfBallot() const {
 std::vector<MemberProcess> Membership::Newcomers() const {
   std::vector<MemberProcess> newcomers;
   if (decision_ == nullptr) return newcomers;
-  for (MemberId member : outsiders_) {
-    const Peer& peer = *peers_.Find(member);
-    if (!peers_.IsAlive(peer, now_)) continue;
-    if (decision_->IsDisplaced(peer.process)) continue;
+  auto consider = [&](const Peer& peer) {
+    if (!peers_.IsAlive(peer, now_) || decision_->IsDisplaced(peer.process)) return;
     const AgentReport& agent = peer.status->agent;
     if (!agent.leaving && (agent.witness || !agent.worker.IsNone())) {
       newcomers.push_back(peer.process);
     }
+  };
+  for (MemberId member : outsiders_) consider(*peers_.Find(member));
+  for (const auto& [member, twin] : peers_.twins()) {
+    const bool is_listed = decision_->FindSupervisor(twin.process) != nullptr;
+    if (!is_listed && SpokeInThisGeneration(twin)) consider(twin);
   }
   return newcomers;
 }

@@ -54,8 +54,7 @@ void Membership::TellNewest(const MemberProcess& to) {
   // Who never belonged to a lineage doesn't spread it: else two starters could keep alive between
   // them the memory of a job whose members are all gone, and wait for it for ever.
   if (decision_ == nullptr || !ever_listed_) return;
-  Peer* peer = peers_.Find(to.member);
-  if (peer != nullptr && peer->process == to) {
+  if (Peer* peer = peers_.Find(to)) {
     if (peer->told_generation == decision_->generation &&
         now_ - peer->told_at < options_.resend_interval / 2) {
       return;
@@ -107,9 +106,8 @@ bool Membership::IsOfThisGeneration(const Message& message) {
   if (!same_lineage || message.generation < generation) {
     TellNewest(message.from);
   } else {
-    Peer* peer = peers_.Find(message.from.member);
-    if (peer == nullptr || peer->process != message.from ||
-        now_ - peer->asked_at >= options_.resend_interval / 2) {
+    Peer* peer = peers_.Find(message.from);
+    if (peer == nullptr || now_ - peer->asked_at >= options_.resend_interval / 2) {
       if (peer != nullptr) peer->asked_at = now_;
       SendStatusTo(message.from);
     }
@@ -151,8 +149,8 @@ void Membership::Learn(const DecisionRef& decision, const std::set<MemberProcess
     if (process == self()) continue;
     Send(process, DecidedMessage{decision_});
     // What it sent before it knew needs no answer.
-    Peer* peer = peers_.Find(process.member);
-    if (peer == nullptr || peer->process != process) continue;
+    Peer* peer = peers_.Find(process);
+    if (peer == nullptr) continue;
     peer->told_generation = decision_->generation;
     peer->told_at = now_;
   }
@@ -172,6 +170,7 @@ void Membership::ForgetOlderGeneration() {
   highest_round_ = 0;
   hold_reason_.clear();
   tally_.Begin(*decision_);
+  peers_.ListedAre(*decision_);
   circle_is_stale_ = true;
   UpdateCircle();
   for (const auto& [member, peer] : peers_.all()) Reassess(member);

@@ -104,7 +104,6 @@ std::optional<std::string> Membership::FindLoss() const {
 
 // What a listed member asks for.
 std::optional<std::string> Membership::FindWish() const {
-  if (WantsGeneration()) return "the own worker reported a broken link";
   if (const auto& wants = tally_.Of(Tally::kWantsGeneration); !wants.empty()) {
     return Name(*wants.begin()) + "'s worker reported a broken link";
   }
@@ -124,13 +123,20 @@ std::optional<std::string> Membership::FindWish() const {
 
 // A ready worker that isn't listed. Of an agent that isn't listed either only if it and all who are
 // alive and that it would watch hear each other: else admitting it would mean to exclude somebody,
-// and to and fro.
+// and to and fro. A twin of a listed process replaces it, once somebody else has the history.
 std::optional<std::string> Membership::FindNewcomer() const {
   if (const auto& ready = tally_.Of(Tally::kReady); !ready.empty()) {
     return Name(*ready.begin()) + "'s worker is ready";
   }
-  for (const MemberProcess& newcomer : Newcomers()) {
-    const std::vector<MemberId>& lacks = peers_.Find(newcomer.member)->status->agent.lacks;
+  const std::vector<MemberProcess> newcomers = Newcomers();
+  std::set<MemberId> replaced;
+  for (const MemberProcess& newcomer : newcomers) replaced.insert(newcomer.member);
+  const auto& have_it = tally_.Of(Tally::kTakesOver);
+  const bool others_have_it = std::any_of(
+      have_it.begin(), have_it.end(), [&](MemberId member) { return !replaced.contains(member); });
+  for (const MemberProcess& newcomer : newcomers) {
+    if (peers_.Find(newcomer.member)->process != newcomer && !others_have_it) continue;
+    const std::vector<MemberId>& lacks = peers_.Find(newcomer)->status->agent.lacks;
     const bool hears_all = std::none_of(lacks.begin(), lacks.end(), [this](MemberId member) {
       return decision_->Find(member) != nullptr && !tally_.Of(Tally::kUnreachable).contains(member);
     });

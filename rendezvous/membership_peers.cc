@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace closeranks::rendezvous {
 
@@ -16,13 +17,19 @@ void Peers::CountOn(const MemberProcess& process, TimePoint now) {
   NoteExpiry(peer);
 }
 
-Peer* Peers::Heard(const MemberProcess& process, TimePoint now, bool place_is_listed) {
-  Peer& peer = peers_[process.member];
-  if (peer.process != process) {
-    if (place_is_listed && IsAlive(peer, now)) return nullptr;
-    peer = Peer{};
-    peer.process = process;
-  } else if (peer.was_heard) {
+Peer& Peers::Heard(const MemberProcess& process, TimePoint now, bool place_is_listed) {
+  Peer& place = peers_[process.member];
+  const bool is_twin = place.process != process && place_is_listed && IsAlive(place, now);
+  if (place.process != process) {
+    Peer& twin = twins_[process.member];
+    if (twin.process != process) {
+      twin = Peer{};
+      twin.process = process;
+    }
+    if (!is_twin) std::swap(place, twin);
+  }
+  Peer& peer = is_twin ? twins_[process.member] : place;
+  if (peer.was_heard) {
     auto gap = static_cast<double>((now - peer.last_heard).count());
     // As TCP smooths its round trips: an eighth of the news for the mean, a quarter for the
     // deviation.
@@ -33,17 +40,34 @@ Peer* Peers::Heard(const MemberProcess& process, TimePoint now, bool place_is_li
   peer.last_heard = now;
   peer.link_down = false;
   NoteExpiry(peer);
-  return &peer;
+  return peer;
+}
+
+void Peers::ListedAre(const Decision& decision) {
+  for (const ListedMember& listed : decision.members) {
+    const MemberProcess process{listed.member, listed.supervisor};
+    auto place = peers_.find(listed.member);
+    if (place == peers_.end() || place->second.process == process ||
+        !decision.IsDisplaced(place->second.process)) {
+      continue;
+    }
+    const Peer* twin = Find(process);
+    Peer successor = twin == nullptr ? Peer{} : *twin;
+    successor.process = process;
+    place->second = successor;
+    twins_.erase(listed.member);
+  }
 }
 
 void Peers::LinkDown(const MemberProcess& process) {
-  Peer& peer = peers_[process.member];
-  if (peer.process.incarnation.IsNone()) peer.process = process;
-  if (peer.process == process) peer.link_down = true;
+  Peer& place = peers_[process.member];
+  if (place.process.incarnation.IsNone()) place.process = process;
+  if (Peer* peer = Find(process)) peer->link_down = true;
 }
 
 void Peers::Forgive(Duration pause) {
   for (auto& [member, peer] : peers_) peer.last_heard += pause;
+  for (auto& [member, peer] : twins_) peer.last_heard += pause;
   if (next_expiry_ != kNever) next_expiry_ += pause;
 }
 
@@ -58,8 +82,14 @@ const Peer* Peers::Find(MemberId member) const {
 }
 
 const Peer* Peers::Find(const MemberProcess& process) const {
-  const Peer* peer = Find(process.member);
-  return peer != nullptr && peer->process == process ? peer : nullptr;
+  const Peer* place = Find(process.member);
+  if (place != nullptr && place->process == process) return place;
+  auto twin = twins_.find(process.member);
+  return twin != twins_.end() && twin->second.process == process ? &twin->second : nullptr;
+}
+
+Peer* Peers::Find(const MemberProcess& process) {
+  return const_cast<Peer*>(std::as_const(*this).Find(process));
 }
 
 bool Peers::IsAlive(const MemberProcess& process, TimePoint now) const {

@@ -1,5 +1,6 @@
-// Who is out there: for each other member the process that speaks for it, when it was last heard,
-// what it knows and what it last said about itself.
+// Who is out there: for each other member the process that has its place, when it was last heard,
+// what it knows and what it last said about itself. And where a member runs twice, the same of the
+// other one, its twin.
 //
 // Hints only: nothing here is needed for safety. Single-threaded.
 #ifndef CLOSERANKS_RENDEZVOUS_MEMBERSHIP_PEERS_H_
@@ -48,9 +49,11 @@ class Peers {
   // From now on `process` is to be heard: from the time that it is first counted on it has a
   // timeout's time. Of no effect while another process of the same member is in its place.
   void CountOn(const MemberProcess& process, TimePoint now);
-  // `process` was heard. Null when another process of the same member is in its place: one that
-  // `is_listed` and was heard lately keeps its place, else the newcomer takes it.
-  Peer* Heard(const MemberProcess& process, TimePoint now, bool place_is_listed);
+  // `process` was heard. Where another process of its member has the place, is listed and was heard
+  // lately, that one keeps it, and `process` is its twin; else they change places.
+  Peer& Heard(const MemberProcess& process, TimePoint now, bool place_is_listed);
+  // Whoever was displaced loses its place to the process that is listed instead.
+  void ListedAre(const Decision& decision);
   // Also of one that was never heard: a closed link tells of more than whom this one listens to.
   void LinkDown(const MemberProcess& process);
   // This process did nothing for `pause`: nobody else is to blame for that silence.
@@ -58,7 +61,8 @@ class Peers {
 
   Peer* Find(MemberId member);
   const Peer* Find(MemberId member) const;
-  // Null unless exactly this process holds its member's place.
+  // Exactly this process, in its member's place or as a twin; else null.
+  Peer* Find(const MemberProcess& process);
   const Peer* Find(const MemberProcess& process) const;
   bool IsAlive(const MemberProcess& process, TimePoint now) const;
   bool IsAlive(const Peer& peer, TimePoint now) const;
@@ -70,6 +74,8 @@ class Peers {
 
   std::map<MemberId, Peer>& all() { return peers_; }
   const std::map<MemberId, Peer>& all() const { return peers_; }
+  // Some may be long gone.
+  const std::map<MemberId, Peer>& twins() const { return twins_; }
 
  private:
   Duration TimeoutOf(const Peer& peer) const;
@@ -78,6 +84,7 @@ class Peers {
   Duration timeout_;
   TimePoint next_expiry_ = kNever;
   std::map<MemberId, Peer> peers_;
+  std::map<MemberId, Peer> twins_;
 };
 
 }  // namespace closeranks::rendezvous

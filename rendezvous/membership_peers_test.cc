@@ -26,10 +26,30 @@ TEST(Peers, AListedProcessThatLivesKeepsItsPlaceAgainstANewcomer) {
   TimePoint now{};
   Peers peers(milliseconds(1000));
   peers.Heard(kFirst, now, false);
-  EXPECT_EQ(peers.Heard(kSecond, now + milliseconds(10), true), nullptr);
-  EXPECT_NE(peers.Heard(kSecond, now + milliseconds(2000), true), nullptr);
-  EXPECT_TRUE(peers.IsAlive(kSecond, now + milliseconds(2000)));
-  EXPECT_EQ(peers.Find(kFirst), nullptr);
+  peers.Heard(kSecond, now + milliseconds(10), true);
+  EXPECT_EQ(peers.Find(1)->process, kFirst);
+  EXPECT_TRUE(peers.IsAlive(kSecond, now + milliseconds(10))) << "its twin";
+  peers.Heard(kSecond, now + milliseconds(2000), true);
+  EXPECT_EQ(peers.Find(1)->process, kSecond);
+  EXPECT_FALSE(peers.IsAlive(kFirst, now + milliseconds(2000)));
+}
+
+TEST(Peers, WhoIsDisplacedLosesItsPlaceToWhoIsListedInstead) {
+  TimePoint now{};
+  Decision decision;
+  decision.members = {{1, kSecond.incarnation, {}, "", 1}};
+  decision.displaced = {kFirst};
+  for (bool twin_was_heard : {false, true}) {
+    Peers peers(milliseconds(1000));
+    peers.Heard(kFirst, now, false);
+    if (twin_was_heard) peers.Heard(kSecond, now, true);
+    peers.ListedAre(decision);
+    EXPECT_EQ(peers.Find(1)->process, kSecond);
+    EXPECT_EQ(peers.IsAlive(kSecond, now), twin_was_heard);
+    EXPECT_EQ(peers.Find(kFirst), nullptr);
+    peers.CountOn(kSecond, now);
+    EXPECT_TRUE(peers.IsAlive(kSecond, now)) << "it has a timeout's time";
+  }
 }
 
 TEST(Peers, UnevenMessagesLengthenTheTimeout) {

@@ -30,14 +30,8 @@ struct Candidate {
   StepNumber applied() const { return answer->promise.state->applied; }
 };
 
-// Of several processes of one member the listed one, else one with something to show.
-bool IsBetter(const Candidate& a, const Candidate& b) {
-  if ((a.listed != nullptr) != (b.listed != nullptr)) return a.listed != nullptr;
-  return a.answer->promise.state.has_value() && !b.answer->promise.state.has_value();
-}
-
 std::vector<Candidate> FindCandidates(const Decision& base, const std::vector<Answer>& answers) {
-  std::map<MemberId, Candidate> best;
+  std::vector<Candidate> candidates;
   for (const Answer& answer : answers) {
     Candidate candidate{&answer, base.FindSupervisor(answer.from), false};
     const AgentReport& agent = answer.promise.agent;
@@ -55,12 +49,38 @@ std::vector<Candidate> FindCandidates(const Decision& base, const std::vector<An
 #elif defined(CLOSERANKS_PLANT_RESUME_BY_STEP_ALONE)
     candidate.is_holder = candidate.HasListedWorker() && answer.promise.state.has_value();
 #endif
-    auto [place, is_new] = best.emplace(answer.from.member, candidate);
-    if (!is_new && IsBetter(candidate, place->second)) place->second = candidate;
+    candidates.push_back(candidate);
   }
-  std::vector<Candidate> candidates;
-  for (const auto& [member, candidate] : best) candidates.push_back(candidate);
   return candidates;
+}
+
+// One of each member, in their order. Where one is listed and another isn't, the latter is newer
+// and replaces it, if somebody else who stays has the history; of two that aren't, one with
+// something to show.
+std::vector<Candidate> WithoutTwins(const std::vector<Candidate>& candidates) {
+  std::set<MemberId> newer;
+  for (const Candidate& candidate : candidates) {
+    if (candidate.listed == nullptr) newer.insert(candidate.answer->from.member);
+  }
+  const bool others_have_it =
+      std::any_of(candidates.begin(), candidates.end(), [&](const Candidate& candidate) {
+        return candidate.is_holder && !candidate.IsLeaving() &&
+               !newer.contains(candidate.answer->from.member);
+      });
+  auto is_better = [&](const Candidate& a, const Candidate& b) {
+    if ((a.listed != nullptr) != (b.listed != nullptr)) {
+      return (a.listed == nullptr) == others_have_it;
+    }
+    return a.answer->promise.state.has_value() && !b.answer->promise.state.has_value();
+  };
+  std::map<MemberId, Candidate> best;
+  for (const Candidate& candidate : candidates) {
+    auto [place, is_new] = best.emplace(candidate.answer->from.member, candidate);
+    if (!is_new && is_better(candidate, place->second)) place->second = candidate;
+  }
+  std::vector<Candidate> kept;
+  for (const auto& [member, candidate] : best) kept.push_back(candidate);
+  return kept;
 }
 
 // Votes out who wants to leave, unless the history would leave with them. True when everybody
@@ -248,7 +268,15 @@ DecisionRef ObligedValue(const std::vector<Answer>& voters) {
       highest = &*accepted;
     }
   }
-  return highest == nullptr ? nullptr : highest->value;
+  if (highest == nullptr) return nullptr;
+  // Of a start that ends in a mismatch nothing can follow, so it needs no vote's protection: who
+  // came since would be obliged to it again and again, and never learn it.
+  const Decision& value = *highest->value;
+  const bool ends_at_once = value.generation == 1 && value.job_ended();
+  const bool all_are_listed = std::all_of(voters.begin(), voters.end(), [&](const Answer& voter) {
+    return value.FindSupervisor(voter.from) != nullptr;
+  });
+  return ends_at_once && !all_are_listed ? nullptr : highest->value;
 }
 
 Choice FirstValue(const std::vector<Answer>& answers, const Incarnation& lineage) {
@@ -293,7 +321,7 @@ Choice NextValue(const Decision& base, const std::vector<Answer>& answers) {
     if (EveryVoterAnswered(base, answers)) return StateLost(base);
     return {nullptr, "none of those who answered has a worker that holds the job's history"};
   }
-  std::vector<Candidate> staying = candidates;
+  std::vector<Candidate> staying = WithoutTwins(candidates);
   const bool all_leave = DropLeavers(staying);
   std::vector<Candidate> kept = KeepConnected(staying);
   if (kept.empty()) return {nullptr, "nobody who stays holds the job's history"};

@@ -24,7 +24,8 @@ struct Choice {
 };
 
 // The value that these answers oblige to: the one accepted under the highest ballot. Only answers
-// of voters may be given. Null: none.
+// of voters may be given. Null: none, or a generation 1 that ends by a mismatch and doesn't list
+// all of these voters.
 DecisionRef ObligedValue(const std::vector<Answer>& voters);
 
 // A fresh generation 1, of all starting members. `answers` are from all of them. As long as nothing

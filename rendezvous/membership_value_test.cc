@@ -97,6 +97,23 @@ Answer StarterOf(MemberId member, const std::string& configuration) {
   return answer;
 }
 
+TEST(NextValue, OfTwoProcessesOfOneMemberTheUnlistedOneIsNewerAndDisplacesTheOther) {
+  const Decision base = Base(3);
+  Answer older = AnswerOf(1, At(13)), newer = AnswerOf(1, std::nullopt);
+  newer.from.incarnation = {1, 77};
+  newer.promise.agent.worker = {2, 77};
+  const Choice choice = NextValue(base, {AnswerOf(0, At(12)), older, newer, AnswerOf(2, At(12))});
+  ASSERT_NE(choice.value, nullptr);
+  EXPECT_EQ(choice.value->Find(1)->supervisor, newer.from.incarnation);
+  EXPECT_TRUE(choice.value->IsDisplaced(older.from));
+  EXPECT_EQ(choice.value->resume, At(12)) << "what only the displaced one had applied";
+
+  const Choice alone = NextValue(base, {older, newer});
+  ASSERT_NE(alone.value, nullptr);
+  EXPECT_EQ(alone.value->Find(1)->supervisor, older.from.incarnation)
+      << "nobody else has the history";
+}
+
 TEST(FirstValue, WorkersThatDifferAreTheEndAndBothAreNamed) {
   const Choice choice =
       FirstValue({StarterOf(0, "x=1"), StarterOf(1, "x=1"), StarterOf(2, "x=2")}, {9, 9});
@@ -106,6 +123,20 @@ TEST(FirstValue, WorkersThatDifferAreTheEndAndBothAreNamed) {
             "configuration differs: member 0 has 'x=1', member 2 has 'x=2'");
   const Choice alike = FirstValue({StarterOf(0, "x=1"), StarterOf(1, "x=1")}, {9, 9});
   EXPECT_FALSE(alike.value->job_ended());
+}
+
+TEST(ObligedValue, AStartThatEndsInAMismatchBindsOnlyThoseWhoAreAllListedInIt) {
+  Answer zero = StarterOf(0, "x=1"), one = StarterOf(1, "x=2");
+  const DecisionRef ended = FirstValue({zero, one}, {9, 9}).value;
+  zero.promise.accepted = AcceptedValue{{1, 0, Supervisor(0)}, ended};
+  EXPECT_EQ(ObligedValue({zero, one}), ended);
+  Answer successor = StarterOf(1, "x=1");
+  successor.from.incarnation = {1, 77};
+  EXPECT_EQ(ObligedValue({zero, successor}), nullptr);
+
+  const DecisionRef begun = FirstValue({zero, StarterOf(1, "x=1")}, {9, 9}).value;
+  zero.promise.accepted->value = begun;
+  EXPECT_EQ(ObligedValue({zero, successor}), begun) << "it may have been decided, and trained on";
 }
 
 TEST(FirstValue, AWitnessHasNoTermsToDifferIn) {
@@ -152,14 +183,6 @@ TEST(NextValue, ASuccessorDisplacesEvenAcrossAGenerationWithoutTheMember) {
   EXPECT_TRUE(choice.value->IsDisplaced({2, Supervisor(2)}));
   EXPECT_TRUE(choice.value->IsDisplaced({2, WorkerOf(2)}));
   EXPECT_EQ(NextValue(*choice.value, {AnswerOf(2, At(11))}).value, nullptr);
-}
-
-TEST(NextValue, OfTwoProcessesOfOneMemberTheListedOneStays) {
-  Answer other = AnswerOf(1, At(11));
-  other.from.incarnation = {1, 77};
-  other.promise.agent.worker = {2, 77};
-  const Choice choice = NextValue(Base(2), {AnswerOf(0, At(11)), other, AnswerOf(1, At(11))});
-  EXPECT_EQ(choice.value->Find(1)->supervisor, Supervisor(1));
 }
 
 TEST(NextValue, ALeaverIsVotedOutUnlessItHasTheOnlyHistory) {

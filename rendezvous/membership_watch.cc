@@ -101,7 +101,7 @@ void Membership::Reassess(MemberId member) {
   }
   if (listed == nullptr) return;
   Tally::Facts facts;
-  facts[Tally::kUnreachable] = peer->counted_on && SeemsGone(*listed);
+  facts[Tally::kUnreachable] = (peer->counted_on || is_watcher_) && SeemsGone(*listed);
   if (is_listed) {
     facts[Tally::kStored] =
         peer->lineage == decision_->lineage && peer->generation >= decision_->generation;
@@ -111,7 +111,6 @@ void Membership::Reassess(MemberId member) {
           !listed->worker.IsNone() && peer->status->agent.worker != listed->worker;
     }
     if (const StatusMessage* status = StatusOf(member)) {
-      facts[Tally::kWantsGeneration] = status->wants_generation;
       facts[Tally::kPromisedNext] = status->promised_next;
       facts |= FactsOf(*listed, status->agent);
     }
@@ -130,6 +129,7 @@ void Membership::ReassessExpired() {
 Tally::Facts Membership::FactsOf(const ListedMember& listed, const AgentReport& report) {
   const bool has_worker = !listed.worker.IsNone();
   Tally::Facts facts;
+  facts[Tally::kWantsGeneration] = report.wants_generation;
   facts[Tally::kDone] = !has_worker || report.done;
   facts[Tally::kLeaves] = report.leaving;
   facts[Tally::kGoes] = report.leaving || (!has_worker && report.witness);
@@ -154,12 +154,14 @@ bool Membership::NoteSender(const Message& message) {
   // A process that this one displaces, or is displaced by.
   if (message.from.member == options_.self) return false;
   const Peer* place = peers_.Find(message.from.member);
-  const bool is_new = place == nullptr || place->process != message.from || !place->was_heard;
+  const Peer* known = peers_.Find(message.from);
+  const bool is_new = known == nullptr || !known->was_heard;
+  const bool had_place = place != nullptr && place->process == message.from;
   const bool place_is_listed = place != nullptr && decision_ != nullptr &&
                                decision_->FindSupervisor(place->process) != nullptr;
-  Peer* peer = peers_.Heard(message.from, now_, place_is_listed);
-  if (peer == nullptr) return false;
-  if (!is_new && peer->lineage == message.lineage && peer->generation >= message.generation &&
+  Peer* peer = &peers_.Heard(message.from, now_, place_is_listed);
+  if (!is_new && had_place && peer->lineage == message.lineage &&
+      peer->generation >= message.generation &&
       !tally_.Of(Tally::kUnreachable).contains(message.from.member)) {
     return false;
   }
@@ -181,8 +183,8 @@ bool Membership::NoteSender(const Message& message) {
 
 // True when it is to be answered: it begins to count on this one.
 bool Membership::NoteStatus(const Message& message, const StatusMessage& status) {
-  Peer* peer = peers_.Find(message.from.member);
-  if (peer == nullptr || peer->process != message.from) return false;
+  Peer* peer = peers_.Find(message.from);
+  if (peer == nullptr) return false;
   if (peer->status.has_value() && status.sequence <= peer->status->sequence) return false;
   const bool begins_to_watch =
       status.watches && (!peer->status.has_value() || !peer->status->watches);
@@ -198,9 +200,8 @@ bool Membership::NoteStatus(const Message& message, const StatusMessage& status)
   peer->status_lineage = message.lineage;
   peer->status_generation = message.generation;
   if (is_news) Reassess(message.from.member);
-  if (decision_ != nullptr && status.installed && StatusOf(message.from.member) != nullptr) {
-    installed_ = true;
-  }
+  const bool is_listed = decision_ != nullptr && decision_->FindSupervisor(message.from) != nullptr;
+  if (is_listed && status.installed && SpokeInThisGeneration(*peer)) installed_ = true;
   return begins_to_watch;
 }
 
@@ -211,6 +212,7 @@ AgentReport Membership::ReportSelf() const {
   report.leaving = leaving_;
   report.entered = decision_ != nullptr && worker_.entered == decision_->generation;
   report.done = worker_.done;
+  report.wants_generation = decision_ != nullptr && reported_broken_in_ == decision_->generation;
   return report;
 }
 
@@ -233,19 +235,12 @@ std::vector<MemberId> Membership::Lacks() const {
   return {lacks.begin(), lacks.end()};
 }
 
-bool Membership::WantsGeneration() const {
-  return decision_ != nullptr && reported_broken_in_ == decision_->generation;
-}
-
 void Membership::SendStatusWhenDue() {
   // Soon, but not at once: one loss is seldom alone.
   if (std::exchange(lacks_changed_, false)) {
     news_due_ = std::min(news_due_, now_ + options_.heartbeat_interval / 8);
   }
-  if (ReportSelf() != last_report_ || WantsGeneration() != last_wants_generation_ ||
-      now_ >= news_due_) {
-    SendNews();
-  }
+  if (ReportSelf() != last_report_ || now_ >= news_due_) SendNews();
   if (now_ >= next_heartbeat_) SendHeartbeat();
 }
 
@@ -254,7 +249,6 @@ void Membership::SendStatusTo(const MemberProcess& to) {
   status.sequence = ++status_sequence_;
   status.agent = ReportSelf();
   status.agent.lacks = Lacks();
-  status.wants_generation = WantsGeneration();
   status.promised_next = !acceptor_.promised().IsNone();
   status.installed = installed_;
   status.watches =
@@ -273,19 +267,20 @@ void Membership::SendNews() {
     SendStatusTo(decision_ == nullptr && peer != nullptr ? peer->process : process);
   }
   last_report_ = ReportSelf();
-  last_wants_generation_ = WantsGeneration();
   news_due_ = kNever;
 }
 
 void Membership::SendHeartbeat() {
   next_heartbeat_ = now_ + options_.heartbeat_interval;
   last_report_ = ReportSelf();
-  last_wants_generation_ = WantsGeneration();
   news_due_ = kNever;
   std::set<MemberProcess> to(circle_.begin(), circle_.end());
   for (const auto& [member, peer] : peers_.all()) {
     const bool is_watched = peer.status.has_value() && peer.status->watches;
     if (is_watcher_ || (is_watched && peers_.IsAlive(peer, now_))) to.insert(peer.process);
+  }
+  for (const auto& [member, twin] : peers_.twins()) {
+    if (is_watcher_ && peers_.IsAlive(twin, now_)) to.insert(twin.process);
   }
   if (!is_watcher_) AddOthersInTurn(to);
   if (decision_ == nullptr) {

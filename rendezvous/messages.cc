@@ -11,10 +11,10 @@ namespace closeranks::rendezvous {
 namespace {
 
 // Raised with every change of the format. The handshake compares builds before it comes to this.
-constexpr uint8_t kVersion = 3;
+constexpr uint8_t kVersion = 4;
 
-constexpr std::array<std::string_view, 8> kKindNames = {"Status", "Prepare",  "Promise", "Reject",
-                                                        "Accept", "Accepted", "Decided", "Loss"};
+constexpr std::array<std::string_view, 9> kKindNames = {
+    "Status", "Prepare", "Promise", "Reject", "Accept", "Accepted", "Decided", "Loss", "Notice"};
 static_assert(kKindNames.size() == std::variant_size_v<MessageBody>);
 
 // Reads one message; what is well formed but senseless is noted in `status_`.
@@ -56,7 +56,6 @@ class Decoder {
         StatusMessage body;
         body.sequence = reader_.Get<uint64_t>();
         body.agent = ReadReport();
-        body.wants_generation = ReadFlag();
         body.promised_next = ReadFlag();
         body.installed = ReadFlag();
         body.watches = ReadFlag();
@@ -100,9 +99,15 @@ class Decoder {
       case 6:
         message.body = DecidedMessage{ReadDecision()};
         return;
-      default: {
+      case 7: {
         LossMessage body{reader_.GetString()};
         if (body.cause.size() > kMaxCauseBytes) status_ = InvalidArgument("its cause is too long");
+        message.body = std::move(body);
+        return;
+      }
+      default: {
+        NoticeMessage body{reader_.GetString()};
+        if (body.text.size() > kMaxNoticeBytes) status_ = InvalidArgument("its text is too long");
         message.body = std::move(body);
         return;
       }
@@ -130,6 +135,7 @@ class Decoder {
     report.leaving = ReadFlag();
     report.entered = ReadFlag();
     report.done = ReadFlag();
+    report.wants_generation = ReadFlag();
     report.lacks.resize(reader_.GetCount(sizeof(MemberId)));
     for (MemberId& member : report.lacks) member = reader_.Get<MemberId>();
     if (!std::is_sorted(report.lacks.begin(), report.lacks.end())) {
@@ -162,6 +168,7 @@ void Put(ByteWriter& writer, const AgentReport& report) {
   PutFlag(writer, report.leaving);
   PutFlag(writer, report.entered);
   PutFlag(writer, report.done);
+  PutFlag(writer, report.wants_generation);
   writer.Put(static_cast<uint32_t>(report.lacks.size()));
   for (MemberId member : report.lacks) writer.Put(member);
 }
@@ -169,7 +176,6 @@ void Put(ByteWriter& writer, const AgentReport& report) {
 void PutBody(ByteWriter& writer, const StatusMessage& body) {
   writer.Put(body.sequence);
   Put(writer, body.agent);
-  PutFlag(writer, body.wants_generation);
   PutFlag(writer, body.promised_next);
   PutFlag(writer, body.installed);
   PutFlag(writer, body.watches);
@@ -207,6 +213,8 @@ void PutBody(ByteWriter& writer, const AcceptedMessage& body) { Put(writer, body
 void PutBody(ByteWriter& writer, const DecidedMessage& body) { Encode(*body.decision, writer); }
 
 void PutBody(ByteWriter& writer, const LossMessage& body) { writer.PutString(body.cause); }
+
+void PutBody(ByteWriter& writer, const NoticeMessage& body) { writer.PutString(body.text); }
 
 }  // namespace
 

@@ -20,6 +20,8 @@
 namespace closeranks::rendezvous {
 
 inline constexpr size_t kMaxCauseBytes = 1024;
+// A stack has many lines.
+inline constexpr size_t kMaxNoticeBytes = 16384;
 
 // A proposer's attempt. Rounds start at 1; {0, ...} is before any. The incarnation keeps apart the
 // attempts of two processes of one member, which can both try to make generation 1.
@@ -38,6 +40,8 @@ struct AgentReport {
   bool leaving = false;
   bool entered = false;  // the worker was installed in the sender's generation, and has caught up
   bool done = false;     // the worker has applied the job's last step
+  // The worker reported a broken link in the sender's generation.
+  bool wants_generation = false;
   // Ascending: listed members that it counts on hearing (see membership_watch.cc) and has no link
   // to that works both ways.
   std::vector<MemberId> lacks;
@@ -48,8 +52,6 @@ struct AgentReport {
 struct StatusMessage {
   uint64_t sequence = 0;  // counts what this agent sent, so that a late one is known to be late
   AgentReport agent;
-  // The worker reported a broken link in this generation.
-  bool wants_generation = false;
   // The sender promised a ballot for the generation after this one: there is no way back from that.
   bool promised_next = false;
   // The sender knows that a quorum of its generation's voters has stored it.
@@ -110,8 +112,15 @@ struct LossMessage {
   bool operator==(const LossMessage&) const = default;
 };
 
-using MessageBody = std::variant<StatusMessage, PrepareMessage, PromiseMessage, RejectMessage,
-                                 AcceptMessage, AcceptedMessage, DecidedMessage, LossMessage>;
+// What the sender's worker has noticed about itself, which is no loss: for people too.
+struct NoticeMessage {
+  std::string text;  // at most kMaxNoticeBytes
+  bool operator==(const NoticeMessage&) const = default;
+};
+
+using MessageBody =
+    std::variant<StatusMessage, PrepareMessage, PromiseMessage, RejectMessage, AcceptMessage,
+                 AcceptedMessage, DecidedMessage, LossMessage, NoticeMessage>;
 
 struct Message {
   MemberProcess from;         // incarnation: the supervisor's

@@ -1,6 +1,9 @@
 #include "rendezvous/messages.h"
 
+#include <fstream>
+#include <iterator>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -19,12 +22,12 @@ DecisionRef MakeDecision() {
   return decision;
 }
 
-AgentReport MakeReport() { return {{3, 1}, false, true, true, false, {1, 2, 9}}; }
+AgentReport MakeReport() { return {{3, 1}, false, true, true, false, true, {1, 2, 9}}; }
 
 std::vector<Message> OneOfEachKind() {
   const Ballot ballot{3, 1, {2, 2}};
   std::vector<MessageBody> bodies;
-  bodies.push_back(StatusMessage{5, MakeReport(), true, true, true, false, true});
+  bodies.push_back(StatusMessage{5, MakeReport(), true, true, false, true});
   bodies.emplace_back(PrepareMessage{ballot});
   bodies.push_back(PromiseMessage{ballot,
                                   AcceptedValue{{2, 0, {2, 1}}, MakeDecision()},
@@ -37,6 +40,7 @@ std::vector<Message> OneOfEachKind() {
   bodies.emplace_back(AcceptedMessage{ballot});
   bodies.push_back(DecidedMessage{MakeDecision()});
   bodies.push_back(LossMessage{"killed"});
+  bodies.push_back(NoticeMessage{"is slow"});
   std::vector<Message> messages;
   for (MessageBody& body : bodies) {
     messages.push_back({{1, {2, 2}}, {2, 1}, {1, 1}, 1, std::move(body)});
@@ -54,6 +58,18 @@ TEST(Messages, EveryKindSurvivesTheWire) {
     EXPECT_EQ(decoded->generation, message.generation);
     EXPECT_EQ(KindName(*decoded), KindName(message));
     EXPECT_EQ(Encode(*decoded), bytes);
+  }
+}
+
+// Run by hand, outside of Bazel, it leaves what the corpus should have.
+TEST(Messages, TheFuzzersCorpusHasOneOfEachKindInTodaysFormat) {
+  for (const Message& message : OneOfEachKind()) {
+    const std::string name(KindName(message)), wanted = testing::TempDir() + name;
+    std::ifstream in("rendezvous/messages_corpus/" + name, std::ios::binary);
+    const std::string bytes{std::istreambuf_iterator<char>(in), {}};
+    if (bytes == Encode(message)) continue;
+    std::ofstream(wanted, std::ios::binary) << Encode(message);
+    ADD_FAILURE() << name << " should be as " << wanted;
   }
 }
 

@@ -56,6 +56,10 @@ std::string Encode(const AgentMessage& message) {
                         [&](const Lost& m) {
                           writer.Put(m.member);
                           writer.PutString(m.cause);
+                        },
+                        [&](const Noticed& m) {
+                          writer.Put(m.member);
+                          writer.PutString(m.text);
                         }},
              message);
   return std::move(writer).bytes();
@@ -81,8 +85,14 @@ std::string Encode(const WorkerMessage& message) {
                           writer.Put(m.generation);
                           writer.Put(m.suspect);
                           writer.PutString(m.reason);
+                          writer.Put(m.timed_out);
                         },
                         [&](const Done&) {}, [&](const LifelineEnd&) {}, [&](const Goodbye&) {},
+                        [&](const FlightMemory&) {},
+                        [&](const Notice& m) {
+                          writer.PutString(m.text);
+                          writer.Put(m.hangs);
+                        },
                         [&](const Entered& m) { writer.Put(m.generation); },
                         [&](const Leaving& m) { writer.Put(m.now); },
                         [&](const Failing& m) { writer.PutString(m.cause); },
@@ -143,6 +153,12 @@ Result<AgentMessage> DecodeAgentMessage(std::string_view bytes) {
       m.cause = reader.GetString();
       return Whole<AgentMessage>(reader, m);
     }
+    case 7: {
+      Noticed m;
+      m.member = reader.Get<MemberId>();
+      m.text = reader.GetString();
+      return Whole<AgentMessage>(reader, m);
+    }
     default:
       return Unknown();
   }
@@ -175,6 +191,7 @@ Result<WorkerMessage> DecodeWorkerMessage(std::string_view bytes) {
       m.generation = reader.Get<Generation>();
       m.suspect = reader.GetMemberProcess();
       m.reason = reader.GetString();
+      m.timed_out = reader.Get<uint8_t>() != 0;
       return Whole<WorkerMessage>(reader, m);
     }
     case 4:
@@ -205,6 +222,14 @@ Result<WorkerMessage> DecodeWorkerMessage(std::string_view bytes) {
     }
     case 10: {
       Failing m{reader.GetString()};
+      return Whole<WorkerMessage>(reader, m);
+    }
+    case 11:
+      return Whole<WorkerMessage>(reader, FlightMemory{});
+    case 12: {
+      Notice m;
+      m.text = reader.GetString();
+      m.hangs = reader.Get<uint8_t>() != 0;
       return Whole<WorkerMessage>(reader, m);
     }
     default:

@@ -70,7 +70,15 @@ struct Lost {
   bool operator==(const Lost&) const = default;
 };
 
-using AgentMessage = std::variant<Welcome, Freeze, Install, Ended, DataConnection, Leave, Lost>;
+// What another member's worker, or this one, has noticed about itself: for people.
+struct Noticed {
+  MemberId member = -1;
+  std::string text;
+  bool operator==(const Noticed&) const = default;
+};
+
+using AgentMessage =
+    std::variant<Welcome, Freeze, Install, Ended, DataConnection, Leave, Lost, Noticed>;
 
 // --- from the worker ---
 
@@ -100,6 +108,7 @@ struct Failure {
   Generation generation = 0;  // in which it happened
   MemberProcess suspect;      // member -1: nobody in particular
   std::string reason;
+  bool timed_out = false;  // what failed is an operation that took too long
   bool operator==(const Failure&) const = default;
 };
 
@@ -152,8 +161,21 @@ struct Failing {
   bool operator==(const Failing&) const = default;
 };
 
+// The memory of its flight recorder comes with it (telemetry/flight_recorder.h).
+struct FlightMemory {
+  bool operator==(const FlightMemory&) const = default;
+};
+
+// It goes on, but something about it is worth telling to every rank: that its training thread is
+// slow, or hangs; the lines after the first are then a stack.
+struct Notice {
+  std::string text;
+  bool hangs = false;
+  bool operator==(const Notice&) const = default;
+};
+
 using WorkerMessage = std::variant<Hello, Ready, Frozen, Failure, Done, Progress, LifelineEnd,
-                                   Goodbye, Entered, Leaving, Failing>;
+                                   Goodbye, Entered, Leaving, Failing, FlightMemory, Notice>;
 
 std::string Encode(const AgentMessage& message);
 std::string Encode(const WorkerMessage& message);

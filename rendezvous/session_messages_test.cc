@@ -42,6 +42,7 @@ TEST(SessionMessages, WhatTheAgentSaysArrivesAsItWas) {
   ExpectRoundTrip(DecodeAgentMessage, DataConnection{5});
   ExpectRoundTrip(DecodeAgentMessage, Leave{std::chrono::seconds(9)});
   ExpectRoundTrip(DecodeAgentMessage, Lost{2, "killed"});
+  ExpectRoundTrip(DecodeAgentMessage, Noticed{2, "is slow"});
   auto install = DecodeAgentMessage(
       Encode(AgentMessage(Install{std::make_shared<const Decision>(SomeDecision())})));
   ASSERT_TRUE(install.ok()) << install.status();
@@ -55,7 +56,7 @@ TEST(SessionMessages, WhatTheWorkerSaysArrivesAsItWas) {
   ExpectRoundTrip(DecodeWorkerMessage, Ready{"", {}, std::nullopt});
   ExpectRoundTrip(DecodeWorkerMessage, Frozen{9, state});
   ExpectRoundTrip(DecodeWorkerMessage, Frozen{9, std::nullopt});
-  ExpectRoundTrip(DecodeWorkerMessage, Failure{9, {2, {1, 1}}, "reset"});
+  ExpectRoundTrip(DecodeWorkerMessage, Failure{9, {2, {1, 1}}, "reset", true});
   ExpectRoundTrip(DecodeWorkerMessage, Done{});
   ExpectRoundTrip(DecodeWorkerMessage, Progress{7, 20, 1, true, 0.25, 12, 4, 3});
   ExpectRoundTrip(DecodeWorkerMessage, LifelineEnd{});
@@ -63,6 +64,8 @@ TEST(SessionMessages, WhatTheWorkerSaysArrivesAsItWas) {
   ExpectRoundTrip(DecodeWorkerMessage, Entered{3});
   ExpectRoundTrip(DecodeWorkerMessage, Leaving{true});
   ExpectRoundTrip(DecodeWorkerMessage, Failing{"boom"});
+  ExpectRoundTrip(DecodeWorkerMessage, FlightMemory{});
+  ExpectRoundTrip(DecodeWorkerMessage, Notice{"is stuck", true});
 }
 
 TEST(SessionMessages, ADecisionThatContradictsItselfIsRefused) {
@@ -81,7 +84,7 @@ TEST(SessionMessages, GarbageIsRefused) {
       bytes.push_back(static_cast<char>(random.Next()));
     }
     // Mostly kinds that exist.
-    if (!bytes.empty() && i % 4 != 0) bytes[0] = static_cast<char>(random.Below(12));
+    if (!bytes.empty() && i % 4 != 0) bytes[0] = static_cast<char>(random.Below(14));
     (void)DecodeAgentMessage(bytes);
     (void)DecodeWorkerMessage(bytes);
   }

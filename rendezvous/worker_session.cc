@@ -63,6 +63,8 @@ void WorkerSession::OnFrame(std::string_view payload, std::unique_ptr<net::Socke
     handlers_.on_leave(*leave);
   } else if (auto* lost = std::get_if<Lost>(&*message)) {
     handlers_.on_lost(*lost);
+  } else if (auto* noticed = std::get_if<Noticed>(&*message)) {
+    handlers_.on_noticed(*noticed);
   }
 }
 

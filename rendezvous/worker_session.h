@@ -33,6 +33,7 @@ class WorkerSession {
     std::function<void(const DataConnection&, std::unique_ptr<net::Socket>)> on_data_connection;
     std::function<void(const Leave&)> on_leave;
     std::function<void(const Lost&)> on_lost;
+    std::function<void(const Noticed&)> on_noticed;
   };
 
   // Says hello at once, and sends heartbeats for as long as it lives: after Ended too, as the

@@ -12,7 +12,8 @@ std::string ProcessName(const MemberProcess& process) {
 // As the paths below are made: what only looks like it may be the user's.
 bool IsRecord(const std::string& name) {
   static const std::regex record(
-      R"(events\.supervisor\.jsonl|(events|ledger)\.\d+\.[0-9a-f]{8}\.(jsonl|txt))");
+      R"(events\.supervisor\.jsonl|)"
+      R"((events|ledger|flight|notices)\.\d+\.[0-9a-f]{8}\.(jsonl|txt|bin))");
   return std::regex_match(name, record);
 }
 
@@ -28,6 +29,14 @@ std::string SupervisorEventsPath(const std::string& folder) {
 
 std::string LedgerPath(const std::string& folder, const MemberProcess& process) {
   return folder + "/ledger." + ProcessName(process) + ".txt";
+}
+
+std::string FlightPath(const std::string& folder, const MemberProcess& process) {
+  return folder + "/flight." + ProcessName(process) + ".bin";
+}
+
+std::string NoticesPath(const std::string& folder, const MemberProcess& process) {
+  return folder + "/notices." + ProcessName(process) + ".txt";
 }
 
 Result<UniqueFd> PrepareReportFolder(Files& files, const std::string& folder, bool keep_ledgers) {

@@ -2,10 +2,14 @@
 // the supervisor) and readers (report/, tests) both go by this page.
 //
 //   events.<member>.<incarnation8>.jsonl  one for each worker process: start world transfer commit
-//                                         metric end
+//                                         metric slow end
 //   events.supervisor.jsonl               the launcher's: run worker_started kill worker_exit end
 //   ledger.<member>.<incarnation8>.txt    one for each worker process: the samples of every
 //                                         stable step
+//   flight.<member>.<incarnation8>.bin    a worker's flight record (flight_recorder.h), as it was
+//                                         when the worker was lost, hung, or SIGUSR2 came
+//   notices.<member>.<incarnation8>.txt   what every rank was told of a worker that goes on, such
+//                                         as the stack at which it is stuck
 //   run.lock                              held by the launcher while its run goes on
 //
 // A folder is one launcher's: where a job has several, each has a folder of its own.
@@ -46,6 +50,8 @@ namespace closeranks::telemetry {
 std::string WorkerEventsPath(const std::string& folder, const MemberProcess& process);
 std::string SupervisorEventsPath(const std::string& folder);
 std::string LedgerPath(const std::string& folder, const MemberProcess& process);
+std::string FlightPath(const std::string& folder, const MemberProcess& process);
+std::string NoticesPath(const std::string& folder, const MemberProcess& process);
 
 // Makes the folder, takes its run.lock, and removes what an earlier run left: files with the names
 // above, and where there were any, what was made from them (report.json and report.html). Leaves
@@ -183,6 +189,18 @@ struct MetricEvent {
     field("value", event.value);
   }
   bool operator==(const MetricEvent&) const = default;
+};
+
+// "slow": this worker is persistently slower than the others.
+struct SlowEvent {
+  static constexpr char kName[] = "slow";
+  StepNumber step = 0;  // when that was found
+  double factor = 0;    // so many times as long as the others it computes for a sample
+  static void ForEachField(auto& event, auto field) {
+    field("step", event.step);
+    field("factor", event.factor);
+  }
+  bool operator==(const SlowEvent&) const = default;
 };
 
 // "end": this worker is done.

@@ -16,6 +16,8 @@ TEST(Records, FilesAreNamedByMemberAndTheFirstOfItsIncarnation) {
   EXPECT_EQ(WorkerEventsPath("dir", kProcess), "dir/events.3.1a2b3c4d.jsonl");
   EXPECT_EQ(SupervisorEventsPath("dir"), "dir/events.supervisor.jsonl");
   EXPECT_EQ(LedgerPath("dir", kProcess), "dir/ledger.3.1a2b3c4d.txt");
+  EXPECT_EQ(FlightPath("dir", kProcess), "dir/flight.3.1a2b3c4d.bin");
+  EXPECT_EQ(NoticesPath("dir", kProcess), "dir/notices.3.1a2b3c4d.txt");
 }
 
 TEST(Records, ALedgerLineNamesStepGenerationEpochAndEverySample) {
@@ -57,8 +59,9 @@ TEST(Records, PreparingTheFolderRemovesAnOlderRunAndNothingElse) {
   ASSERT_TRUE(PrepareReportFolder(files, folder).ok());
   for (const std::string& path :
        {WorkerEventsPath(folder, kProcess), SupervisorEventsPath(folder),
-        LedgerPath(folder, kProcess), folder + "/report.json", folder + "/report.html",
-        folder + "/mine.txt", folder + "/events.md", folder + "/events.2026.jsonl"}) {
+        LedgerPath(folder, kProcess), FlightPath(folder, kProcess), NoticesPath(folder, kProcess),
+        folder + "/report.json", folder + "/report.html", folder + "/mine.txt",
+        folder + "/events.md", folder + "/events.2026.jsonl"}) {
     ASSERT_TRUE(files.CreateExclusively(path, "x").ok());
   }
   ASSERT_TRUE(PrepareReportFolder(files, folder).ok());

@@ -81,6 +81,16 @@ Status Engine::Attach(Transport& transport) {
 
 void Engine::Detach(Transport& transport) {
   PoliteLock lock(*this);
+  DetachLocked(transport);
+}
+
+void Engine::Discard(Transport& transport) {
+  PoliteLock lock(*this);
+  DetachLocked(transport);
+  transport.Close();
+}
+
+void Engine::DetachLocked(Transport& transport) {
   for (const auto& group : groups_) {
     if (group->RankOf(&transport) >= 0) {
       FailGroup(*group, Aborted("the transport to rank " +

@@ -70,6 +70,9 @@ class Engine {
   Status Attach(Transport& transport);
   // Groups that still use it end with kAborted. Harmless when it isn't attached.
   void Detach(Transport& transport);
+  // Detaches it, and closes its connection: for a peer that is given up while somebody may still
+  // hold the transport, who then finds that it does nothing.
+  void Discard(Transport& transport);
 
   // Moves what can be moved without blocking, ends what is overdue, and returns whether anything
   // happened.
@@ -113,6 +116,7 @@ class Engine {
     std::unique_lock<std::mutex> lock_;
   };
 
+  void DetachLocked(Transport& transport);
   Status Wait(Operation& operation);
   void DriveUntilDone(std::unique_lock<std::mutex>& lock, const Operation& operation);
 

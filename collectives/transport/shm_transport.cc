@@ -35,6 +35,10 @@ class ShmTransport final : public InboxTransport {
   bool Poll(bool descriptor_ready) override;
 
   int descriptor() const override { return socket_.get(); }
+  void Close() override {
+    Fail(Aborted("the peer was given up"));
+    socket_.Reset();
+  }
   bool wants_to_write() const override { return false; }
   bool PrepareToSleep() override;
   void Awake() override;

@@ -101,6 +101,11 @@ class SimulatedLink::End final : public InboxTransport {
   bool wants_to_write() const override { return false; }
   bool PrepareToSleep() override { return true; }
   void Awake() override {}
+  void Close() override {
+    failure_ = Aborted("the peer was given up");
+    unsent_.clear();
+    if (!out_.end_due) out_.end_due = out_.NextDue();
+  }
 
   void Die() {
     dead_ = true;

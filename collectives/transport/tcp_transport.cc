@@ -43,6 +43,10 @@ class TcpTransport final : public InboxTransport {
   bool wants_to_write() const override { return blocked_ && HasToWrite(); }
   bool PrepareToSleep() override { return true; }
   void Awake() override {}
+  void Close() override {
+    Fail(Aborted("the peer was given up"));
+    socket_.reset();
+  }
 
  private:
   // A frame on its way out: `head`, then `data`.

@@ -162,6 +162,10 @@ class Transport {
   virtual bool PrepareToSleep() = 0;
   virtual void Awake() = 0;
 
+  // Ends the connection here and now, for who gives the peer up: the peer sees its end. Once it is
+  // no longer polled; what is still done with it does nothing.
+  virtual void Close() = 0;
+
   // Ok, or how it failed: kPeerLost (the other side is gone), kMismatch (it speaks otherwise), ...
   // For good. What had come before the failure is delivered before it is reported.
   virtual Status failure() const = 0;

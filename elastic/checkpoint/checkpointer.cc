@@ -129,6 +129,7 @@ Status Checkpointer::Heard(const CheckpointWord& sum, StepNumber step, int epoch
                            StateOwner* state) {
   if (attempt_ != nullptr) {
     if (sum.superseded > 0) {
+      superseded_ = true;
       return StaleGeneration("another start of this run has taken over its checkpoints in " +
                              store_.folder() + ", so what this one trains is void");
     }

@@ -84,6 +84,8 @@ class Checkpointer {
   // rank has none yet: what falls due is taken later.
   // kStaleGeneration when another start took over: this run's further steps are void.
   Status Heard(const CheckpointWord& sum, StepNumber step, int epoch, StateOwner* state);
+  // Heard() has said so.
+  bool superseded() const { return superseded_; }
   // Of a checkpoint that was begun and is neither committed nor given up. The same on every rank.
   bool busy() const { return attempt_ != nullptr; }
   // For about a second.
@@ -109,6 +111,7 @@ class Checkpointer {
   Background& background_;
   Options options_;
   Lineage lineage_;
+  bool superseded_ = false;
   Generation generation_ = 0;
   int rank_ = -1;
   int size_ = 0;

@@ -104,6 +104,7 @@ void TakeEvent(std::string_view name, Fields& fields, TimePoint t, WorkerEvents&
   Take(name, fields, t, worker.transfers);
   Take(name, fields, t, worker.commits);
   Take(name, fields, t, worker.metrics);
+  Take(name, fields, t, worker.slow);
   Take(name, fields, t, worker.end);
 }
 

@@ -32,6 +32,7 @@ struct WorkerEvents {
   std::vector<Timed<TransferEvent>> transfers;
   std::vector<Timed<CommitEvent>> commits;
   std::vector<Timed<MetricEvent>> metrics;
+  std::vector<Timed<SlowEvent>> slow;
   std::optional<Timed<EndEvent>> end;
 };
 

@@ -17,6 +17,7 @@ const WorldEvent kWorld = {2,     1,     3,     {1, 2, 4}, {0, 3}, {0, 5}, {4}, 
                            At(1), At(2), At(3), At(9),     At(10), At(11), At(12)};
 const TransferEvent kTransfer = {3, 4, 2048, At(4), At(5)};
 const CommitEvent kCommit = {12, 2, 0.25, 3, 4, 96};
+const SlowEvent kSlow = {57, 1.75};
 const MetricEvent kMetric = {"test_accuracy", 0.875};
 const EndEvent kEnd = {940, "ab12", 1.5};
 const RunEvent kRun = {"train --mode=\"fast\"", 4};
@@ -48,6 +49,7 @@ TEST_F(EventReaderTest, EveryEventReadsBackAsItWasWritten) {
   log->Write(ToRecord(kTransfer));
   log->Write(ToRecord(kCommit));
   log->Write(ToRecord(kMetric));
+  log->Write(ToRecord(kSlow));
   log->Write(ToRecord(kEnd));
   log = Open(SupervisorEventsPath(folder_));
   log->Write(ToRecord(kRun));
@@ -66,6 +68,7 @@ TEST_F(EventReaderTest, EveryEventReadsBackAsItWasWritten) {
   EXPECT_EQ(worker.transfers.at(0).event, kTransfer);
   EXPECT_EQ(worker.commits.at(0).event, kCommit);
   EXPECT_EQ(worker.metrics.at(0).event, kMetric);
+  EXPECT_EQ(worker.slow.at(0).event, kSlow);
   EXPECT_EQ(worker.end.value().event, kEnd);
   const SupervisorEvents& supervisor = events->supervisor.value();
   EXPECT_EQ(supervisor.run.value().event, kRun);

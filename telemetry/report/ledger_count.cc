@@ -257,6 +257,24 @@ void Tally::Finish() {
   }
 }
 
+// Adds those of `folder`.
+Status ReadLedgers(Files& files, const std::string& folder, std::vector<Ledger>& ledgers,
+                   LedgerCount& count) {
+  ASSIGN_OR_RETURN(std::vector<std::string> names, files.List(folder));
+  const size_t before = ledgers.size();
+  for (const std::string& name : names) {
+    if (!name.starts_with("ledger.") || !name.ends_with(".txt")) continue;
+    ASSIGN_OR_RETURN(std::string text, files.Read(folder + "/" + name));
+    bool torn = false;
+    ASSIGN_OR_RETURN(Ledger ledger, ReadLedger(text, folder + "/" + name, torn));
+    ledgers.push_back(std::move(ledger));
+    if (torn) count.torn.push_back(name);
+    count.ledgers.push_back(name);
+  }
+  if (ledgers.size() == before) return Unavailable("no ledger (ledger.*.txt) in " + folder);
+  return OkStatus();
+}
+
 void FindMissing(const Steps& steps, LedgerCount& count) {
   StepNumber next = 1;
   for (const auto& [step, listings] : steps) {
@@ -280,7 +298,7 @@ std::string Joined(const std::vector<std::string>& parts) {
 
 }  // namespace
 
-Result<LedgerCount> CountLedgers(Files& files, const std::string& folder,
+Result<LedgerCount> CountLedgers(Files& files, const std::vector<std::string>& folders,
                                  const LedgerExpectation& expected) {
   if (expected.samples <= 0 || expected.epochs <= 0) {
     return InvalidArgument("samples and epochs must be positive");
@@ -293,19 +311,11 @@ Result<LedgerCount> CountLedgers(Files& files, const std::string& folder,
   LedgerCount count;
   count.expected = expected;
   count.samples_expected = expected.samples * expected.epochs;
-  ASSIGN_OR_RETURN(std::vector<std::string> names, files.List(folder));
   std::vector<Ledger> ledgers;
-  int64_t newest_lineage = 0;
-  for (const std::string& name : names) {
-    if (!name.starts_with("ledger.") || !name.ends_with(".txt")) continue;
-    ASSIGN_OR_RETURN(std::string text, files.Read(folder + "/" + name));
-    bool torn = false;
-    ASSIGN_OR_RETURN(Ledger ledger, ReadLedger(text, folder + "/" + name, torn));
-    ledgers.push_back(std::move(ledger));
-    if (torn) count.torn.push_back(name);
-    count.ledgers.push_back(name);
+  for (const std::string& folder : folders) {
+    RETURN_IF_ERROR(ReadLedgers(files, folder, ledgers, count));
   }
-  if (count.ledgers.empty()) return Unavailable("no ledger (ledger.*.txt) in " + folder);
+  int64_t newest_lineage = 0;
   for (const Ledger& ledger : ledgers) {
     if (ledger.lineage > newest_lineage) count.resumed_from = ledger.from_step;
     newest_lineage = std::max(newest_lineage, ledger.lineage);

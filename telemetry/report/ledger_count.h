@@ -68,9 +68,10 @@ struct LedgerCount {
   bool Sound() const { return EachSampleOnce() && missing_steps == 0; }
 };
 
-// Reads all ledgers (ledger.*.txt) of `folder`, whole, into memory. kUnavailable when there are
-// none; kInvalidArgument, with file and line, for a line that isn't a ledger line.
-Result<LedgerCount> CountLedgers(Files& files, const std::string& folder,
+// Reads all ledgers (ledger.*.txt) of `folders`, of which each is one supervisor's, whole, into
+// memory. kUnavailable when one of the folders has none; kInvalidArgument, with file and line, for
+// a line that isn't a ledger line.
+Result<LedgerCount> CountLedgers(Files& files, const std::vector<std::string>& folders,
                                  const LedgerExpectation& expected);
 
 // A small table for people, lines with newlines.

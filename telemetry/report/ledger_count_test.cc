@@ -22,7 +22,7 @@ class LedgerCounting : public testing::Test {
     EditFile(files_, Path(process), from, to);
   }
   Result<LedgerCount> Count() {
-    return CountLedgers(files_, folder_, {.samples = 12, .epochs = 2});
+    return CountLedgers(files_, {folder_}, {.samples = 12, .epochs = 2});
   }
 
   SystemFiles files_;
@@ -141,15 +141,33 @@ TEST_F(LedgerCounting, AHugeStepNumberCostsNoMemory) {
 TEST_F(LedgerCounting, WithoutLedgersThereIsNoCount) {
   std::string empty = folder_ + "/empty";
   ASSERT_TRUE(files_.MakeFolder(empty).ok());
-  EXPECT_EQ(CountLedgers(files_, empty, {.samples = 1, .epochs = 1}).status().code(),
+  EXPECT_EQ(CountLedgers(files_, {empty}, {.samples = 1, .epochs = 1}).status().code(),
             StatusCode::kUnavailable);
-  EXPECT_FALSE(CountLedgers(files_, folder_ + "/none", {.samples = 1, .epochs = 1}).ok());
+  EXPECT_FALSE(CountLedgers(files_, {folder_ + "/none"}, {.samples = 1, .epochs = 1}).ok());
+}
+
+TEST_F(LedgerCounting, SeveralFoldersAreOneRun) {
+  const std::string other = folder_ + "/other";
+  ASSERT_TRUE(files_.MakeFolder(other).ok());
+  auto count = [&] { return CountLedgers(files_, {folder_, other}, {.samples = 12, .epochs = 2}); };
+  // One that has none may be the wrong one.
+  EXPECT_EQ(count().status().code(), StatusCode::kUnavailable);
+  // What stands in one folder alone counts, and so does what another one says of the same step.
+  for (int process : {1, 2}) Edit(process, "4 2 2 3 0 1 2\n", "");
+  EXPECT_FALSE(Count().value().Sound());
+  const std::string path = LedgerPath(other, SyntheticProcess(1));
+  ASSERT_TRUE(files_.Replace(path, "4 2 2 3 0 1 2\n").ok());
+  EXPECT_TRUE(count().value().Sound());
+  EXPECT_EQ(count().value().ledgers.size(), 5u);
+  ASSERT_TRUE(files_.Replace(path, "4 2 2 3 0 1 2\n2 1 1 7 4 5 8\n").ok());
+  EXPECT_EQ(count().value().samples_lost, 1);
+  EXPECT_EQ(count().value().samples_duplicated, 1);
 }
 
 TEST_F(LedgerCounting, ImpossibleExpectationsAreRefused) {
-  EXPECT_FALSE(CountLedgers(files_, folder_, {.samples = 0, .epochs = 1}).ok());
-  EXPECT_FALSE(CountLedgers(files_, folder_, {.samples = 1, .epochs = -1}).ok());
-  EXPECT_FALSE(CountLedgers(files_, folder_, {.samples = int64_t{1} << 62, .epochs = 1000}).ok());
+  EXPECT_FALSE(CountLedgers(files_, {folder_}, {.samples = 0, .epochs = 1}).ok());
+  EXPECT_FALSE(CountLedgers(files_, {folder_}, {.samples = 1, .epochs = -1}).ok());
+  EXPECT_FALSE(CountLedgers(files_, {folder_}, {.samples = int64_t{1} << 62, .epochs = 1000}).ok());
 }
 
 // Ledgers of several starts of one run, with 2 samples in a step.
@@ -174,7 +192,7 @@ class SeveralStarts : public testing::Test {
     EXPECT_TRUE(files_.Replace(LedgerPath(folder_, process), text).ok());
   }
   Result<LedgerCount> Count() {
-    return CountLedgers(files_, folder_, {.samples = 12, .epochs = 1});
+    return CountLedgers(files_, {folder_}, {.samples = 12, .epochs = 1});
   }
 
   SystemFiles files_;

@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "telemetry/report/format_number.h"
 #include "telemetry/report/world_history.h"
 
 namespace closeranks::telemetry {
@@ -17,6 +18,12 @@ const Timed<StartEvent>* FirstStart(const RunEvents& events) {
     if (worker.start && (first == nullptr || worker.start->t < first->t)) first = &*worker.start;
   }
   return first;
+}
+
+Result<LedgerExpectation> ExpectationOf(const RunEvents& events, const std::string& folder) {
+  const Timed<StartEvent>* start = FirstStart(events);
+  if (start == nullptr) return InvalidArgument(folder + ": no worker's events hold a \"start\"");
+  return LedgerExpectation{.samples = start->event.samples, .epochs = start->event.epochs};
 }
 
 void TakeConfiguration(const RunEvents& events, const StartEvent& start, RunReport& report) {
@@ -147,6 +154,14 @@ void TakeNotes(const RunEvents& events, RunReport& report) {
     report.notes.push_back("the last line of " + name +
                            " is cut off and ignored: its writer was killed, or the disk was full");
   }
+  for (const WorkerEvents& worker : events.workers) {
+    for (const Timed<SlowEvent>& slow : worker.slow) {
+      report.notes.push_back("member " + std::to_string(worker.member) + " took " +
+                             FormatFixed(slow.event.factor, 2) +
+                             " times as long as the others for a sample, as of step " +
+                             std::to_string(slow.event.step));
+    }
+  }
   if (report.ledger.resumed_from > 0) {
     report.notes.push_back("the run went on from its checkpoint of step " +
                            std::to_string(report.ledger.resumed_from) +
@@ -203,12 +218,15 @@ Result<RunReport> MakeRunReport(const RunEvents& events, const LedgerCount& ledg
   return report;
 }
 
+Result<LedgerExpectation> ReadExpectation(Files& files, const std::string& folder) {
+  ASSIGN_OR_RETURN(RunEvents events, ReadEvents(files, folder));
+  return ExpectationOf(events, folder);
+}
+
 Result<RunReport> ReadRunReport(Files& files, const std::string& folder) {
   ASSIGN_OR_RETURN(RunEvents events, ReadEvents(files, folder));
-  const Timed<StartEvent>* start = FirstStart(events);
-  if (start == nullptr) return InvalidArgument(folder + ": no worker's events hold a \"start\"");
-  LedgerExpectation expected{.samples = start->event.samples, .epochs = start->event.epochs};
-  ASSIGN_OR_RETURN(LedgerCount ledger, CountLedgers(files, folder, expected));
+  ASSIGN_OR_RETURN(LedgerExpectation expected, ExpectationOf(events, folder));
+  ASSIGN_OR_RETURN(LedgerCount ledger, CountLedgers(files, {folder}, expected));
   Result<RunReport> report = MakeRunReport(events, ledger);
   if (!report.ok()) return report.status().WithContext(folder);
   return report;

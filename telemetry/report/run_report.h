@@ -88,6 +88,10 @@ struct RunReport {
 // `events` must hold a "start"; kInvalidArgument otherwise, or when nothing was ever committed.
 Result<RunReport> MakeRunReport(const RunEvents& events, const LedgerCount& ledger);
 
+// What the run in `folder` was to do, by what its first worker said. Errors as ReadEvents;
+// kInvalidArgument when none said it.
+Result<LedgerExpectation> ReadExpectation(Files& files, const std::string& folder);
+
 // Reads everything from `folder` and makes the report. Errors as ReadEvents, CountLedgers and
 // MakeRunReport have them.
 Result<RunReport> ReadRunReport(Files& files, const std::string& folder);

@@ -386,6 +386,16 @@ TEST_F(Report, ASurvivorThatOnlyHeardOfTheLossUsesWhenTheFirstOtherNoticed) {
   EXPECT_DOUBLE_EQ(recovery.total_ms, 12);
 }
 
+TEST_F(Report, WhoWasSlowIsNotedWithItsFactor) {
+  Write();
+  EditFile(files_, WorkerEventsPath(folder_, SyntheticProcess(1)), R"({"t")",
+           R"({"t":1,"event":"slow","step":3,"factor":1.75})"
+           "\n"
+           R"({"t")");
+  EXPECT_EQ(Read().value().notes.at(0),
+            "member 1 took 1.75 times as long as the others for a sample, as of step 3");
+}
+
 TEST_F(Report, AKillThatNobodyNoticedIsNoted) {
   Write();
   EditSupervisor(R"({"t":1350000000,"event":"kill","member":0)",

@@ -73,7 +73,7 @@ def main():
 
     assert weights(report) == weights(undisturbed)
     assert json.loads((report / "report.json").read_text())["steps"] < STEPS, "it began anew"
-    subprocess.run([CLOSERANKS, "count-samples", "--samples", str(SAMPLES), "--epochs",
+    subprocess.run([CLOSERANKS, "verify-epoch", "--samples", str(SAMPLES), "--epochs",
                     str(EPOCHS), report], check=True)
     for verb in ("ls", "verify", "show"):
         subprocess.run([CLOSERANKS, "checkpoint", verb, folder], check=True)

@@ -27,7 +27,7 @@ def run(name, ranks, data, samples, kill=None, extra=(), epochs=EPOCHS):
     train = [PROGRAM, f"--epochs={epochs}", f"--data={data}", f"--report={report}", *extra]
     subprocess.run(launch + ["--"] + train, check=True)
     subprocess.run([CLOSERANKS, "report", str(report)], check=True)
-    subprocess.run([CLOSERANKS, "count-samples", "--samples", str(samples), "--epochs",
+    subprocess.run([CLOSERANKS, "verify-epoch", "--samples", str(samples), "--epochs",
                     str(epochs), str(report)], check=True)
     result = json.loads((report / "report.json").read_text())
     for key, expected in {"ranks": ranks, "epochs": epochs, "samples_lost": 0,

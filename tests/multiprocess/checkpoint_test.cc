@@ -153,6 +153,34 @@ TEST_F(CheckpointedJob, WhoAsksGetsACheckpoint) {
   EXPECT_EQ(Steps(), (CheckpointSteps{7, kLast}));
 }
 
+// As after a partition: neither start knows of the other, but for the folder.
+TEST_F(CheckpointedJob, BesideASecondStartTheFirstRecordsNothingMoreAndEnds) {
+  for (const char* every : {"--checkpoint_every=3", "--checkpoint_every=0"}) {
+    SCOPED_TRACE(every);
+    std::filesystem::remove_all(checkpoints_);
+    testing_job::Barrier barrier(folder_, "barrier." + std::to_string(starts_++));
+    JobProcess first(Flags(2, {every, "--pause_step=5", "--pause_at=" + barrier.path()}));
+    for (int i = 0; i < 2; ++i) ASSERT_TRUE(first.WaitForOutput("pauses"));
+    testing_job::ReportFolder other;
+    JobProcess second(
+        RunFlags(other, 2, {}, {"--checkpoint_folder=" + checkpoints_, every, "--noresume"}));
+    EXPECT_EQ(second.Wait(), 0) << second.output();
+    ExpectTrained(other, 2);
+    barrier.Open();
+    // Its workers as replaced, and it itself as a job that lost them all.
+    EXPECT_GE(first.Wait(), 81) << first.output();
+    EXPECT_GE(CountLines(first.output(), "another start of this run has taken over"), 2)
+        << first.output();
+    ExpectNoProcessLeft(folder_);
+    auto whole = store_.Whole();
+    ASSERT_TRUE(whole.ok()) << whole.status();
+    for (const CheckpointName& name : *whole) {
+      EXPECT_TRUE(name.lineage == 2 || name.step < 5) << name.ToString();
+    }
+    EXPECT_EQ(whole->back().step, kLast);
+  }
+}
+
 TEST_F(CheckpointedJob, AFinishedRunIsFinished) {
   const std::string hash = TrainToTheEnd(2, {});
   EXPECT_EQ(Steps(), (CheckpointSteps{kLast}));

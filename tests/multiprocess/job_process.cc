@@ -221,7 +221,7 @@ void ExpectNoProcessLeft(const ReportFolder& folder, int supervisors) {
 
 std::string ExpectTrained(const ReportFolder& folder, int at_end) {
   SystemFiles files;
-  auto count = telemetry::CountLedgers(files, folder.path(), kExpected);
+  auto count = telemetry::CountLedgers(files, {folder.path()}, kExpected);
   EXPECT_TRUE(count.ok()) << count.status();
   if (!count.ok()) return "";
   EXPECT_TRUE(count->EachSampleOnce()) << telemetry::LedgerCountText(*count);
@@ -239,6 +239,16 @@ std::string ExpectTrained(const ReportFolder& folder, int at_end) {
   }
   EXPECT_EQ(hashes.size(), 1u);
   return hashes.size() == 1 ? *hashes.begin() : "";
+}
+
+const std::string& Undisturbed() {
+  static const std::string* const hash = [] {
+    ReportFolder folder;
+    JobProcess job(RunFlags(folder, 1, {}, {}));
+    EXPECT_EQ(job.Wait(), 0) << job.output();
+    return new std::string(ExpectTrained(folder, 1));
+  }();
+  return *hash;
 }
 
 void ExpectNothingTrained(const ReportFolder& folder) {

@@ -117,6 +117,9 @@ void ExpectNoProcessLeft(const ReportFolder& folder, int supervisors = 1);
 // of their weights; empty, with failures of the test, when that isn't so. `at_end` of them, if it
 // isn't -1.
 std::string ExpectTrained(const ReportFolder& folder, int at_end = -1);
+
+// What one rank alone comes to with no flags of its own. Trained once for each test program.
+const std::string& Undisturbed();
 // Failures of the test for every step that any worker has committed or noted in its ledger.
 void ExpectNothingTrained(const ReportFolder& folder);
 // The pid of member `member`'s newest worker, or -1.

@@ -22,20 +22,11 @@ using testing_job::Hosts;
 using testing_job::JobProcess;
 using testing_job::ReportFolder;
 using testing_job::RunFlags;
+using testing_job::Undisturbed;
 using testing_job::Words;
 
 constexpr double kSamplesOfRun = 240;  // of all epochs
 constexpr int kLeft = 80;
-
-const std::string& Undisturbed() {
-  static const std::string* const hash = [] {
-    ReportFolder folder;
-    JobProcess job(RunFlags(folder, 1, {}, {}));
-    EXPECT_EQ(job.Wait(), 0) << job.output();
-    return new std::string(ExpectTrained(folder, 1));
-  }();
-  return *hash;
-}
 
 // A job in which these faults make `leavers` of `n` workers leave before the others come to its
 // end.
@@ -151,6 +142,18 @@ TEST(Leaving, BeforeTheStartEndsTheStart) {
     SCOPED_TRACE(fault);
     ReportFolder folder;
     JobProcess job(RunFlags(folder, 3, {}, {std::string("--faults=") + fault}));
+    EXPECT_EQ(job.Wait(), kLeft) << job.output();
+    ExpectNoProcessLeft(folder);
+  }
+}
+
+// Whatever its program still does: the grace period is longer than the test's patience.
+TEST(Leaving, WhoHasntAskedToBeLetInGoesAtOnce) {
+  for (int signal : {SIGTERM, SIGINT}) {
+    ReportFolder folder;
+    JobProcess job(RunFlags(folder, 3, {"--grace=3600"}, {"--faults=1:join:hang:0"}));
+    ASSERT_TRUE(job.WaitForOutput("hangs"));
+    job.Signal(signal);
     EXPECT_EQ(job.Wait(), kLeft) << job.output();
     ExpectNoProcessLeft(folder);
   }

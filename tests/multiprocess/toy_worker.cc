@@ -39,6 +39,8 @@ DEFINE_uint64(seed, 1, "of the weights");
 DEFINE_int32(shards, 0, "logical shards of exact mode; 0: fast mode");
 DEFINE_bool(tcp, false, "no shared memory");
 DEFINE_double(agent_timeout, 30, "seconds after which a silent supervisor is given up");
+DEFINE_double(step_timeout, 0, "seconds; 0: never");
+DEFINE_double(timeout, 60, "seconds, of a collective");
 DEFINE_string(report, "", "folder for events and ledgers");
 DEFINE_string(checkpoint_folder, "", "");
 DEFINE_uint64(checkpoint_every, 0, "steps");
@@ -54,11 +56,14 @@ DEFINE_uint64(hold_step, 0, "stay in this step until a world of --hold_size is c
 DEFINE_int32(hold_size, 0, "see --hold_step");
 DEFINE_uint64(pause_step, 0, "stay in this step until somebody writes to --pause_at");
 DEFINE_string(pause_at, "", "a named pipe");
+DEFINE_string(gate, "", "a named pipe: each step waits there until somebody opens it for writing");
 DEFINE_string(end_at, "", "a named pipe: stay in the last step until somebody writes to it");
 DEFINE_string(linger_at, "", "a named pipe: who finishes early ends when somebody writes to it");
 DEFINE_int32(chatter, 0, "lines of 1000 bytes that are written at each commit");
+DEFINE_uint64(audit_every, 0, "steps");
+DEFINE_int32(dawdles, -1, "the member that takes 5 ms longer for each step");
 DEFINE_int32(strays, -1, "the member whose weights become other ones in step 3");
-DEFINE_int32(tells_signals, -1, "the member that says when it gets SIGUSR1 or SIGUSR2");
+DEFINE_int32(tells_signals, -1, "the member that says when it gets SIGUSR1");
 // Each strikes once in the run, but for "exit", which strikes every time but the first.
 DEFINE_string(
     faults, "",
@@ -78,6 +83,10 @@ struct ToyFault {
   std::string action;
   StepNumber step = 0;
 };
+
+Duration Seconds(double seconds) {
+  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
+}
 
 std::vector<std::string> Split(const std::string& text, char separator) {
   std::vector<std::string> words;
@@ -164,11 +173,13 @@ class FaultyReplica final : public elastic::ToyReplica {
   void BeginPart(StepNumber step, const elastic::Part& part, bool last) override {
     faults_.At("part", step);
     hold_.At(step);
+    if (self_ == FLAGS_dawdles) usleep(5000);
     // Opening it takes until the other side opens it.
     if (step == FLAGS_pause_step) {
       std::fprintf(stderr, "pauses\n");
       UniqueFd(open(FLAGS_pause_at.c_str(), O_RDONLY | O_CLOEXEC));
     }
+    if (!FLAGS_gate.empty()) UniqueFd(open(FLAGS_gate.c_str(), O_RDONLY | O_CLOEXEC));
     if (step == steps_ && !FLAGS_end_at.empty()) {
       UniqueFd(open(FLAGS_end_at.c_str(), O_RDONLY | O_CLOEXEC));
     }
@@ -250,9 +261,9 @@ class Observer final : public elastic::StepObserver {
 
 std::atomic<bool> checkpoint_asked{false};
 
-void TellSignal(int signal) {
-  if (signal == SIGUSR1) checkpoint_asked = true;
-  const std::string_view text = signal == SIGUSR1 ? "got SIGUSR1\n" : "got SIGUSR2\n";
+void TellSignal(int) {
+  checkpoint_asked = true;
+  const std::string_view text = "got SIGUSR1\n";
   [[maybe_unused]] ssize_t written = write(STDERR_FILENO, text.data(), text.size());
 }
 
@@ -263,17 +274,16 @@ Status Train(const Environment& environment, const elastic::LeaveSignal& leave_s
   SystemFiles files;
   if (!environment.agent_fd.has_value()) return InvalidArgument("there is no supervisor");
   Faults faults(environment.member.value_or(-1), files);
-  if (environment.member == FLAGS_tells_signals) {
-    for (int number : {SIGUSR1, SIGUSR2}) std::signal(number, TellSignal);
-  }
+  if (environment.member == FLAGS_tells_signals) std::signal(SIGUSR1, TellSignal);
   ASSIGN_OR_RETURN(UniqueFd agent, TakeAgentSocket(environment));
   faults.At("start", 0);
   elastic::Worker::Options options;
   options.shared_memory = !FLAGS_tcp;
   options.build = FLAGS_build;
   options.leave_signal = &leave_signal;
-  options.agent_timeout =
-      std::chrono::duration_cast<Duration>(std::chrono::duration<double>(FLAGS_agent_timeout));
+  options.agent_timeout = Seconds(FLAGS_agent_timeout);
+  options.step_timeout = Seconds(FLAGS_step_timeout);
+  options.communicator.timeout = Seconds(FLAGS_timeout);
   Hold hold;
   options.on_world = [&hold](const elastic::ConnectedWorld& world) {
     hold.OnWorld(world.world.size());
@@ -307,6 +317,10 @@ Status Train(const Environment& environment, const elastic::LeaveSignal& leave_s
   loop_options.report_done = [&](rendezvous::WorkerState) { worker->ReportDone(); };
   loop_options.report_entered = [&](Generation generation) { worker->ReportEntered(generation); };
   loop_options.leaves = [&] { return worker->leaves(); };
+  loop_options.audit_every = FLAGS_audit_every;
+  loop_options.report_slow = [&](StepNumber step, double factor) {
+    worker->ReportSlow(step, factor);
+  };
   loop_options.report_leaving = [&] { worker->ReportLeaving(); };
   elastic::Checkpointer checkpointer(
       elastic::CheckpointStore(files, FLAGS_checkpoint_folder), background,

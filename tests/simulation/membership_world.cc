@@ -299,6 +299,12 @@ void MembershipWorld::Over(int index, Outcome outcome) {
   pod.outcome = outcome;
   Trace(Label(index) + ": " + std::string(rendezvous::OutcomeName(outcome)) +
         (outcome == Outcome::kQuorumLost ? ": " + pod.membership->reason() : ""));
+  if (outcome == Outcome::kReplaced &&
+      std::any_of(pods_.begin(), pods_.begin() + index, [&](const std::unique_ptr<Pod>& other) {
+        return other->has_twin && other->alive && other->process.member == pod.process.member;
+      })) {
+    checker_.Fail(Label(index) + " is replaced by an older one");
+  }
   const rendezvous::DecisionRef& decision = pod.membership->decision();
   const bool is_decided = decision != nullptr && decision->job_ended() &&
                           (outcome == Outcome::kEnded || outcome == Outcome::kLeft ||

@@ -113,6 +113,7 @@ class MembershipWorld {
     bool reachable_by_name = true;  // false: a newer pod has its member's name
     bool paused = false;
     bool leaving = false;
+    bool has_twin = false;  // a newer one, and both are there for everybody
     std::deque<Action> held;
     Duration clock_offset{};
     std::unique_ptr<SeededRandom> random;
@@ -189,6 +190,7 @@ class MembershipWorld {
   Duration MessageDelay() { return Between(30, character_.slowest_us); }
   void Partition();
   void ReplacePod();
+  void StartTwin(int pod);
   void EndFaults();
   bool IsSettled();
   bool IsLost() const;

@@ -26,6 +26,7 @@ enum FaultKind {
   kLeave,
   kAddMember,
   kReplacePod,
+  kStartTwin,
   kSpuriousLinkDown,
   kReportBrokenLink,
   kKillTwo,
@@ -187,6 +188,8 @@ void MembershipWorld::Fault(int index) {
     }
     case kReplacePod:
       return ReplacePod();
+    case kStartTwin:
+      return StartTwin(index);
     case kSpuriousLinkDown: {
       const int other = live[Below(live.size())];
       if (other == index) return;
@@ -263,14 +266,32 @@ void MembershipWorld::ReplacePod() {
   });
 }
 
+// Somebody starts a listed member that lives, again. Of two that were never listed neither is
+// newer.
+void MembershipWorld::StartTwin(int index) {
+  Pod& pod = *pods_[index];
+  if (replaced_a_pod_ || character_.members < 3 || !pod.reachable_by_name || pod.leaving ||
+      pod.membership->decision() == nullptr || !pod.membership->installed() ||
+      pod.membership->decision()->FindSupervisor(pod.process) == nullptr) {
+    return;
+  }
+  replaced_a_pod_ = true;
+  pod.reachable_by_name = false;
+  pod.has_twin = true;
+  checker_.Ended(pod.process);
+  Trace(Label(index) + " gets a twin");
+  StartPod(pod.process.member);
+}
+
 void MembershipWorld::EndFaults() {
   Trace("faults are over");
   faults_are_over_ = true;
   blocked_.clear();
   for (int index : LivePods()) {
     Pod& pod = *pods_[index];
-    // Nobody keeps two pods of one member for ever: the older one is deleted.
-    if (!pod.reachable_by_name) KillPod(index, "deleted");
+    // Nobody keeps two pods of one member for ever: the older one is deleted. A twin is to make it
+    // end, once somebody else has the history.
+    if (!pod.reachable_by_name && !(pod.has_twin && character_.restarts)) KillPod(index, "deleted");
   }
   std::set<MemberId> there;
   for (int index : LivePods()) {

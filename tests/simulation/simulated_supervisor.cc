@@ -63,6 +63,9 @@ rendezvous::Agent::Owner SimulatedSupervisor::OwnerOf(MemberId member) {
   owner.on_hello = [](const rendezvous::Hello&) {};
   owner.on_ready = [] {};
   owner.on_lifeline = [](auto&&) {};
+  owner.on_flight_memory = [](std::unique_ptr<net::Socket>) {};
+  owner.on_timeout = [] {};
+  owner.on_notice = [](const rendezvous::Notice&) {};
   owner.on_outcome = [this, member](const rendezvous::Agent::Ending& ending) {
     OnEnding(member, ending);
   };
@@ -81,6 +84,14 @@ void SimulatedSupervisor::StartWorker(MemberId member) {
       });
   agents_->agent(member)->AttachWorker(
       std::make_unique<net::Link>(loop_, slot.worker->TakeAgentEnd()));
+}
+
+void SimulatedSupervisor::TellToLeave(MemberId member, Duration grace) {
+  const int start = slots_.at(member).starts - 1;
+  agents_->agent(member)->AskWorkerToLeave(grace);
+  process_.RunAfter(grace, [this, member, start] {
+    if (start == slots_.at(member).starts - 1) KillWorker(member);
+  });
 }
 
 void SimulatedSupervisor::KillWorker(MemberId member) {
@@ -102,7 +113,7 @@ void SimulatedSupervisor::OnExit(MemberId member, int start, std::optional<ExitC
   rendezvous::Agent& agent = *agents_->agent(member);
   agent.WorkerReaped();
   slot.worker.reset();
-  const bool early = !slot.ending.has_value() &&
+  const bool early = !slot.ending.has_value() && !agent.worker_leaves() &&
                      (agent.worker_left_early() || (!job_ended_ && !agent.worker_was_told()));
   const bool is_hopeless = code.has_value() && !FindExitCode(static_cast<int>(*code)).restart;
   if (early && !is_hopeless && !job_ended_ && slot.starts < kMostStarts) {

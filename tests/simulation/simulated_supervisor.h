@@ -30,6 +30,8 @@ class SimulatedSupervisor {
 
   const std::string& host() const { return network_.host(); }
   net::SimulatedProcess& process() { return process_; }
+  // Some worker of it was ever in an agreed world.
+  bool has_started() const { return agents_->has_started(); }
   bool is_alive() const { return process_.state() != net::SimulatedProcess::State::kDead; }
   // Every member's part has ended, and the others know what they may have to know.
   bool has_ended() const { return has_ended_; }
@@ -41,6 +43,8 @@ class SimulatedSupervisor {
 
   // SIGKILL, of its workers too: what the loss of a pod is.
   void Kill();
+  // SIGTERM to a worker: it has so much time to leave.
+  void TellToLeave(MemberId member, Duration grace);
   // Its worker was killed by somebody else: it is reaped after a moment.
   void OnWorkerKilled(MemberId member);
 

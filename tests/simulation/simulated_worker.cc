@@ -1,8 +1,10 @@
 #include "tests/simulation/simulated_worker.h"
 
 #include <chrono>
+#include <deque>
 #include <utility>
 
+#include "elastic/checkpoint/checkpointer.h"
 #include "elastic/ledger.h"
 #include "glog/logging.h"
 #include "telemetry/records.h"
@@ -11,6 +13,7 @@ namespace closeranks::simulation {
 namespace {
 
 constexpr char kFolder[] = "run";
+constexpr char kCheckpoints[] = "checkpoints";
 // Beyond what a call's own limit is: time that a thread may take to get to a core, again and again.
 constexpr Duration kSlack = std::chrono::seconds(2);
 
@@ -99,6 +102,46 @@ class ProcessFiles final : public Files {
 
   SimulatedFiles& disk_;
   const net::SimulatedProcess& process_;
+};
+
+class SimulatedBackground final : public elastic::Background {
+ public:
+  SimulatedBackground(net::SimulatedProcess& process, Duration slowest)
+      : process_(process), slowest_(slowest) {}
+  ~SimulatedBackground() override {
+    if (process_.state() != net::SimulatedProcess::State::kDead) {
+      while (!tasks_.empty()) RunFirst();
+    }
+    process_.Cancel(timer_);
+  }
+
+  void Start(std::function<void()> task) override {
+    tasks_.push_back(std::move(task));
+    if (timer_ == net::kNoTimer) RunLater();
+  }
+  bool AwaitIdle() override {
+    SimulatedThread::Current()->Sleep(slowest_ / 2);
+    return tasks_.empty();
+  }
+
+ private:
+  void RunLater() {
+    timer_ = process_.RunAfter(process_.world().DrawBetween({}, slowest_), [this] {
+      timer_ = net::kNoTimer;
+      if (!tasks_.empty()) RunFirst();
+      if (!tasks_.empty()) RunLater();
+    });
+  }
+  void RunFirst() {
+    const std::function<void()> task = std::move(tasks_.front());
+    tasks_.pop_front();
+    task();
+  }
+
+  net::SimulatedProcess& process_;
+  const Duration slowest_;
+  std::deque<std::function<void()>> tasks_;
+  net::TimerId timer_ = net::kNoTimer;
 };
 
 // The toy, taking its time, so that what happens meanwhile can happen.
@@ -214,6 +257,17 @@ Status SimulatedWorker::Train() {
     At(Point::kTrained);
     worker_->ReportDone();
   };
+  options.report_entered = [this](Generation generation) { worker_->ReportEntered(generation); };
+  options.leaves = [this] { return worker_->leaves(); };
+  options.report_leaving = [this] { worker_->ReportLeaving(); };
+  SimulatedBackground background(process_, workload.slowest_write);
+  elastic::Checkpointer::Options checkpoints;
+  checkpoints.every = workload.checkpoint_every;
+  checkpoints.run = "simulated";
+  checkpoints.seconds_since_1970 = [this] { return process_.Now().time_since_epoch().count(); };
+  elastic::Checkpointer checkpointer(elastic::CheckpointStore(*files_, kCheckpoints), background,
+                                     std::move(checkpoints));
+  if (workload.checkpoint_every > 0) options.checkpointer = &checkpointer;
   elastic::StepLoop loop(worker_->gate(), *model_, batches, std::move(ledger), *this,
                          platform_.clock(), std::move(options));
   At(Point::kJoining);

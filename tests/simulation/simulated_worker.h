@@ -31,9 +31,11 @@ struct Workload {
   int epochs = 2;
   int logical_shards = 0;  // 0: fast mode
   uint64_t weights_seed = 1;
-  size_t chunk_bytes = 100;   // of the state on its way to who joins
-  Duration slowest_part{};    // computing one, at most
-  Duration slowest_update{};  // applying one, at most
+  size_t chunk_bytes = 100;         // of the state on its way to who joins
+  Duration slowest_part{};          // computing one, at most
+  Duration slowest_update{};        // applying one, at most
+  StepNumber checkpoint_every = 0;  // 0: there are no checkpoints
+  Duration slowest_write{};         // a checkpoint's part, at most
 };
 
 // A place in a worker's life at which a fault may strike it.
@@ -55,6 +57,8 @@ std::string_view PointName(Point point);
 
 // The disk as one process sees it: once it is dead it writes nothing.
 class ProcessFiles;
+// Writes checkpoints some time later.
+class SimulatedBackground;
 
 class SimulatedWorker final : private elastic::StepObserver {
  public:

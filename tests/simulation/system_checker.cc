@@ -52,7 +52,7 @@ void SystemChecker::Returned(const std::string& worker, const std::string& call,
 
 void SystemChecker::CheckLedgers(Files& files, const std::string& folder, int samples, int epochs,
                                  bool complete) {
-  auto counted = telemetry::CountLedgers(files, folder, {samples, epochs});
+  auto counted = telemetry::CountLedgers(files, {folder}, {samples, epochs});
   if (!counted.ok()) {
     if (complete) Fail("the ledgers can't be counted: " + counted.status().message());
     return;

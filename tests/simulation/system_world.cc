@@ -18,6 +18,7 @@ using std::chrono::seconds;
 
 constexpr uint16_t kPort = 29400;
 constexpr char kFolder[] = "run";
+constexpr int kMostLives = 6;
 constexpr Duration kQuorumTimeout = seconds(5);
 constexpr Duration kJoinTimeout = seconds(20);
 // After the last fault: everything that waits for a limit has come to it by then, several times.
@@ -49,7 +50,8 @@ void SystemWorld::DrawJob() {
   workload_.weights_seed = random.Next();
   workload_.slowest_part = milliseconds(1) * static_cast<int>(1 + random.Below(60));
   workload_.slowest_update = milliseconds(random.Below(5));
-  hosts_.resize(shape_.hosts);
+  if (random.OneIn(2)) workload_.checkpoint_every = 1 + random.Below(5);
+  workload_.slowest_write = milliseconds(1 + random.Below(40));
 }
 
 void SystemWorld::DrawFaults() {
@@ -84,9 +86,7 @@ void SystemWorld::ScheduleFaults() {
 SystemWorld::Result SystemWorld::Run() {
   const TimePoint begin = world_.Now();
   CHECK(disk_.MakeFolder(kFolder).ok());
-  for (int host = 0; host < shape_.hosts; ++host) {
-    world_.RunAfter(world_.DrawBetween({}, milliseconds(300)), [this, host] { StartHost(host); });
-  }
+  StartAllHosts();
   ScheduleFaults();
   Duration last{};
   for (const Scheduled& scheduled : schedule_) {
@@ -118,6 +118,15 @@ SystemWorld::Result SystemWorld::Run() {
   result.steps = checker_.steps();
   result.is_trained = checker_.trained() > 0;
   return result;
+}
+
+void SystemWorld::StartAllHosts() {
+  ++lives_;
+  hosts_.clear();
+  hosts_.resize(shape_.hosts);
+  for (int host = 0; host < shape_.hosts; ++host) {
+    world_.RunAfter(world_.DrawBetween({}, milliseconds(300)), [this, host] { StartHost(host); });
+  }
 }
 
 std::string SystemWorld::HostName(int host) const { return "10.0.0." + std::to_string(host + 1); }
@@ -222,13 +231,21 @@ bool SystemWorld::IsOver() {
     }
     over = over && host.is_over;
   }
-  return over;
+  const bool goes_on = over && workload_.checkpoint_every > 0 && checker_.trained() == 0;
+  if (!goes_on || lives_ == kMostLives) return over;
+  Trace("the job starts again");
+  StartAllHosts();
+  return false;
 }
 
 void SystemWorld::Judge() {
   const bool is_trained = checker_.trained() > 0;
-  if (!shape_.is_wild && !is_trained) checker_.Fail("the run didn't come to its end");
-  if (checker_.lineages() == 1) {
+  // A life without faults comes to the end of the run.
+  const bool must_be_trained =
+      !shape_.is_wild || (workload_.checkpoint_every > 0 && lives_ == kMostLives);
+  if (must_be_trained && !is_trained) checker_.Fail("the run didn't come to its end");
+  // Without checkpoints a second start begins from nothing.
+  if (checker_.lineages() == 1 || workload_.checkpoint_every > 0) {
     checker_.CheckLedgers(disk_, kFolder, workload_.samples, workload_.epochs, is_trained);
   }
   checker_.CheckWeights(UndisturbedWeights());

@@ -84,7 +84,10 @@ class SystemWorld {
   void ScheduleFaults();
   void StartHost(int host);
   void EndFaults();
+  // Every host's part has ended. Then, where there are checkpoints and the run isn't trained to its
+  // end, all hosts start again.
   bool IsOver();
+  void StartAllHosts();
   void OnPoint(SimulatedWorker& worker, Point point);
   void Judge();
   uint64_t UndisturbedWeights() const;
@@ -98,6 +101,7 @@ class SystemWorld {
   Workload workload_;
   std::vector<Scheduled> schedule_;
   bool faults_are_over_ = false;
+  int lives_ = 0;  // of the whole job
   std::vector<Strike> strikes_;
   std::vector<Host> hosts_;
   // Replaced ones, until nothing of them is on the stack.

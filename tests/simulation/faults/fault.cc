@@ -5,12 +5,13 @@
 namespace closeranks::simulation {
 
 std::span<const FaultKind> FaultKinds() {
-  static constexpr std::array<FaultKind, 12> kKinds = {{
+  static constexpr std::array<FaultKind, 13> kKinds = {{
       {DrawKillWorker, false},
       {DrawKillWorker, false},
       {DrawKillAtPoint, false},
       {DrawKillAtPoint, false},
       {DrawKillHost, true},
+      {DrawLeave, false},
       {DrawStopWorker, false},
       {DrawStopSupervisor, true},
       {DrawCutLink, true},

@@ -57,6 +57,7 @@ std::span<const FaultKind> FaultKinds();
 std::unique_ptr<Fault> DrawKillWorker(Random& random, const JobShape& shape);
 std::unique_ptr<Fault> DrawKillAtPoint(Random& random, const JobShape& shape);
 std::unique_ptr<Fault> DrawKillHost(Random& random, const JobShape& shape);
+std::unique_ptr<Fault> DrawLeave(Random& random, const JobShape& shape);
 std::unique_ptr<Fault> DrawStopWorker(Random& random, const JobShape& shape);
 std::unique_ptr<Fault> DrawStopSupervisor(Random& random, const JobShape& shape);
 std::unique_ptr<Fault> DrawCutLink(Random& random, const JobShape& shape);

@@ -1,26 +1,30 @@
-#include "cli/count_samples_command.h"
+#include "cli/verify_epoch_command.h"
 
 #include <charconv>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "telemetry/report/ledger_count.h"
+#include "telemetry/report/run_report.h"
 
 namespace closeranks::cli {
 namespace {
 
 constexpr std::string_view kUsage =
-    "usage: closeranks count-samples --samples N --epochs E [--json] FOLDER";
+    "usage: closeranks verify-epoch [--samples N] [--epochs E] [--json] REPORT [REPORT...]";
 constexpr std::string_view kHelp =
-    "\n\nCounts from the ledgers in FOLDER, what a run was given as --report, how often each of\n"
-    "the N samples of an epoch was consumed, and in which steps. --json prints it for programs.\n\n"
-    "Ends with 0 when each sample was consumed once an epoch and no step is missing, 1 when not,\n"
+    "\n\nProves from the ledgers in each REPORT, what a host's supervisor was given as --report,\n"
+    "that each of the N samples was committed once in each of the E epochs: counts how often, and\n"
+    "in which steps. N and E are what the run's records say, unless they are given. --json prints\n"
+    "it for programs.\n\n"
+    "Ends with 0 when each sample was committed once an epoch and no step is missing, 1 when not,\n"
     "2 when there is nothing to count.\n";
 
 struct Arguments {
   telemetry::LedgerExpectation expected;
   bool json = false;
-  std::string folder;
+  std::vector<std::string> folders;
 };
 
 // A positive number for the flag `name`.
@@ -41,8 +45,7 @@ Result<Arguments> Parse(std::span<const std::string> words) {
     if (name == "--json") {
       arguments.json = true;
     } else if (!name.starts_with("--")) {
-      if (!arguments.folder.empty()) return InvalidArgument("more than one folder");
-      arguments.folder = name;
+      arguments.folders.emplace_back(name);
     } else {
       // --name=value or --name value
       std::string_view value;
@@ -62,16 +65,27 @@ Result<Arguments> Parse(std::span<const std::string> words) {
       }
     }
   }
-  if (arguments.folder.empty()) return InvalidArgument("no folder given");
-  if (arguments.expected.samples == 0) return InvalidArgument("--samples is missing");
-  if (arguments.expected.epochs == 0) return InvalidArgument("--epochs is missing");
+  if (arguments.folders.empty()) return InvalidArgument("no report folder given");
   return arguments;
+}
+
+Result<telemetry::LedgerCount> Count(const Arguments& arguments, Files& files) {
+  telemetry::LedgerExpectation expected = arguments.expected;
+  if (expected.samples == 0 || expected.epochs == 0) {
+    auto recorded = telemetry::ReadExpectation(files, arguments.folders.front());
+    if (!recorded.ok()) {
+      return recorded.status().WithContext("give --samples and --epochs, or their record");
+    }
+    if (expected.samples == 0) expected.samples = recorded->samples;
+    if (expected.epochs == 0) expected.epochs = recorded->epochs;
+  }
+  return telemetry::CountLedgers(files, arguments.folders, expected);
 }
 
 }  // namespace
 
-ExitCode CountSamplesCommand(std::span<const std::string> arguments, Files& files,
-                             std::ostream& out, std::ostream& err) {
+ExitCode VerifyEpochCommand(std::span<const std::string> arguments, Files& files, std::ostream& out,
+                            std::ostream& err) {
   for (const std::string& word : arguments) {
     if (word != "--help" && word != "-h") continue;
     out << kUsage << kHelp;
@@ -82,9 +96,9 @@ ExitCode CountSamplesCommand(std::span<const std::string> arguments, Files& file
     err << parsed.status().message() << "\n" << kUsage << "\n";
     return ExitCode::kUsage;
   }
-  auto count = telemetry::CountLedgers(files, parsed->folder, parsed->expected);
+  auto count = Count(*parsed, files);
   if (!count.ok()) {
-    err << "count-samples: " << count.status().message() << "\n";
+    err << "verify-epoch: " << count.status().message() << "\n";
     return ExitCode::kUsage;
   }
   out << (parsed->json ? telemetry::LedgerCountJson(*count) : telemetry::LedgerCountText(*count));

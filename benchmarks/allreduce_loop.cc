@@ -1,0 +1,270 @@
+// A bare loop of all-reduces: what a recovery costs beside other systems' bare loops, and what the
+// elastic machinery costs beside a loop without it.
+//
+//   closeranks run -n 4 --report=FOLDER -- allreduce_loop --report=FOLDER   under supervisors
+//   allreduce_loop --plain --ranks=4                                        over a communicator
+//
+// Each step works on memory of its own for as long as --work says, then sums --bytes of float32
+// over the ranks. At its end each rank prints how long the steps took and what CPU time they and
+// the whole process cost.
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/files.h"
+#include "base/random.h"
+#include "benchmarks/forked_ranks.h"
+#include "closeranks/environment.h"
+#include "elastic/replica.h"
+#include "elastic/step_loop.h"
+#include "elastic/worker.h"
+#include "gflags/gflags.h"
+#include "glog/logging.h"
+#include "net/system_socket.h"
+#include "telemetry/event_log.h"
+#include "telemetry/log_prefix.h"
+#include "telemetry/records.h"
+
+DEFINE_bool(plain, false, "a communicator and nothing else, with --ranks processes");
+DEFINE_int32(ranks, 4, "of --plain");
+DEFINE_bool(tcp, false, "no shared memory");
+DEFINE_uint64(bytes, 1 << 20, "of an all-reduce");
+DEFINE_uint64(steps, 1u << 30, "of the run");
+DEFINE_int32(work, 0, "passes over 64 KiB that stand for a step's computation");
+DEFINE_string(report, "", "folder for events and ledgers");
+
+namespace closeranks {
+namespace {
+
+constexpr int kBatch = 12;  // samples, of which nothing but their numbers exists
+
+// What a step computes and reduces, the same with and without the elastic machinery.
+class Step {
+ public:
+  Step() : own_(FLAGS_bytes / sizeof(float), 1.0f), sum_(own_.size()), scratch_(16384, 1.0f) {}
+
+  void Compute() {
+    for (int pass = 0; pass < FLAGS_work; ++pass) {
+      for (float& x : scratch_) x = x * 0.999f + 0.001f;
+    }
+    // As a training step would.
+    std::fill(own_.begin(), own_.end(), scratch_[0]);
+  }
+  Work Reduce(Communicator& communicator) {
+    return communicator.AllReduce(own_.data(), sum_.data(), own_.size(), DataType::kFloat32,
+                                  Reduction::kSum);
+  }
+  std::vector<float>& sum() { return sum_; }
+
+ private:
+  std::vector<float> own_, sum_, scratch_;
+};
+
+double CpuSeconds() {
+  rusage usage;
+  PCHECK(getrusage(RUSAGE_SELF, &usage) == 0);
+  auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+class Stopwatch {
+ public:
+  explicit Stopwatch(const Clock& clock) : clock_(clock) {}
+  void Start() {
+    begin_ = clock_.Now();
+    cpu_begin_ = CpuSeconds();
+  }
+  void Print() const {
+    const double cpu = CpuSeconds();
+    std::printf("steps took %.6f s, %.6f s of CPU, of %.6f s of CPU in all\n",
+                ToMilliseconds(clock_.Now() - begin_) / 1000, cpu - cpu_begin_, cpu);
+    std::fflush(stdout);
+  }
+
+ private:
+  const Clock& clock_;
+  TimePoint begin_{};
+  double cpu_begin_ = 0;
+};
+
+Status RunPlainRank(Communicator& communicator) {
+  SystemClock clock;
+  Step step;
+  Stopwatch stopwatch(clock);
+  RETURN_IF_ERROR(communicator.Barrier().Wait());
+  stopwatch.Start();
+  for (uint64_t i = 0; i < FLAGS_steps; ++i) {
+    step.Compute();
+    RETURN_IF_ERROR(step.Reduce(communicator).Wait());
+  }
+  stopwatch.Print();
+  return communicator.Barrier().Wait();
+}
+
+class LoopReplica final : public elastic::Replica {
+ public:
+  Step& step() { return step_; }
+
+  void BeginStep(StepNumber) override {}
+  void BeginReduction(std::shared_ptr<Communicator> communicator, std::vector<int>) override {
+    communicator_ = std::move(communicator);
+  }
+  void BeginPart(StepNumber, const elastic::Part&, bool) override {}
+  void EndPart() override {}
+  void StartReduction() override { reduction_ = step_.Reduce(*communicator_); }
+  Status FinishReduction() override { return reduction_.Wait(); }
+  void Apply(StepNumber step) override { applied_ = step; }
+  std::vector<elastic::Buffer> ReducedGradients(StepNumber) override {
+    return {{step_.sum().data(), step_.sum().size(), DataType::kFloat32}};
+  }
+  std::vector<elastic::Piece> Pieces() override {
+    return {{"applied",
+             elastic::ElementType::kUint64,
+             {1},
+             {reinterpret_cast<const char*>(&applied_), sizeof(applied_)}}};
+  }
+  Result<std::function<void()>> PrepareLoad(std::span<const elastic::Piece> pieces) override {
+    ASSIGN_OR_RETURN(const elastic::Piece* piece, FindPiece(pieces, Pieces().front()));
+    StepNumber applied = 0;
+    std::memcpy(&applied, piece->bytes.data(), sizeof(applied));
+    return std::function<void()>([this, applied] { applied_ = applied; });
+  }
+  uint64_t WeightsHash() const override { return MixBits(applied_); }
+
+ private:
+  Step step_;
+  std::shared_ptr<Communicator> communicator_;
+  Work reduction_;
+  StepNumber applied_ = 0;
+};
+
+class LoopBatches final : public elastic::BatchSource {
+ public:
+  Batch Get(StepNumber step) override {
+    for (int i = 0; i < kBatch; ++i) ids_[i] = static_cast<int64_t>(step - 1) * kBatch + i;
+    return {1, ids_};
+  }
+  StepNumber steps() const override { return FLAGS_steps; }
+
+ private:
+  std::array<int64_t, kBatch> ids_{};
+};
+
+class Observer final : public elastic::StepObserver {
+ public:
+  explicit Observer(telemetry::EventLog& events) : events_(events) {}
+
+  void OnWorld(const elastic::ConnectedWorld& connected, const Entry& entry) override {
+    telemetry::WorldEvent event;
+    event.gen = connected.world.generation;
+    event.rank = connected.rank;
+    event.size = connected.world.size();
+    for (const MemberProcess& process : connected.world.ranks) {
+      event.members.push_back(process.member);
+    }
+    event.resume_step = entry.resumed_from;
+    event.t_detected = connected.detected;
+    event.t_decided = connected.decided;
+    event.t_rewired = connected.rewired;
+    event.t_asked = entry.asked;
+    event.t_entered = entry.entered;
+    events_.Write(ToRecord(event));
+  }
+  void OnTransfer(const elastic::ConnectedWorld&, size_t, TimePoint, TimePoint) override {}
+  void OnStepBegin(const StepInfo&) override {}
+  void OnCommit(const StepInfo& info) override {
+    events_.Write(ToRecord(telemetry::CommitEvent{info.step, info.epoch, info.loss,
+                                                  info.world->world.generation,
+                                                  info.world->world.size(), info.samples}));
+  }
+
+ private:
+  telemetry::EventLog& events_;
+};
+
+Status RunElastic() {
+  SystemClock clock;
+  SystemRandom random;
+  SystemFiles files;
+  ASSIGN_OR_RETURN(Environment environment, ReadEnvironment());
+  if (!environment.agent_fd.has_value()) {
+    return InvalidArgument("there is no supervisor; start this with closeranks run, or --plain");
+  }
+  ASSIGN_OR_RETURN(UniqueFd agent, TakeAgentSocket(environment));
+  elastic::Worker::Options options;
+  options.shared_memory = !FLAGS_tcp;
+  elastic::SystemPlatform platform(clock, random);
+  ASSIGN_OR_RETURN(std::unique_ptr<elastic::Worker> worker,
+                   elastic::Worker::Start(std::make_unique<net::SystemSocket>(std::move(agent)),
+                                          std::move(options), platform));
+  auto events = std::make_unique<telemetry::EventLog>();
+  elastic::Ledger ledger;
+  if (!FLAGS_report.empty()) {
+    ASSIGN_OR_RETURN(
+        events, telemetry::EventLog::Open(
+                    files, telemetry::WorkerEventsPath(FLAGS_report, worker->process()), clock));
+    ASSIGN_OR_RETURN(ledger, elastic::Ledger::Open(
+                                 files, telemetry::LedgerPath(FLAGS_report, worker->process())));
+  }
+  LoopBatches batches;
+  LoopReplica replica;
+  Observer observer(*events);
+  elastic::StepLoop::Options loop_options;
+  loop_options.report_failure = [&](Generation generation, const Status& why) {
+    worker->ReportFailure(generation, why);
+  };
+  loop_options.flight = &worker->flight();
+  loop_options.report_done = [&](rendezvous::WorkerState) { worker->ReportDone(); };
+  loop_options.report_entered = [&](Generation generation) { worker->ReportEntered(generation); };
+  elastic::StepLoop loop(worker->gate(), replica, batches, std::move(ledger), observer, clock,
+                         std::move(loop_options));
+  RETURN_IF_ERROR(worker->Join("a loop of all-reduces"));
+  Stopwatch stopwatch(clock);
+  ASSIGN_OR_RETURN(bool more, loop.NextStep());
+  stopwatch.Start();
+  while (more) {
+    replica.step().Compute();
+    for (size_t i = 0; i < loop.todo().size(); ++i) {
+      loop.BeginPart(i);
+      loop.EndPart(i, 0.0);
+    }
+    RETURN_IF_ERROR(loop.Commit());
+    ASSIGN_OR_RETURN(more, loop.NextStep());
+  }
+  stopwatch.Print();
+  return loop.Finish();
+}
+
+int Main(int argc, char** argv) {
+  static telemetry::LogPrefix prefix;
+  telemetry::InitLogging(argv[0], prefix);
+  google::ParseCommandLineFlags(&argc, &argv, /*remove_flags=*/true);
+  if (FLAGS_plain) {
+    benchmarks::ForkedRanksOptions options;
+    options.ranks = FLAGS_ranks;
+    options.tcp = FLAGS_tcp;
+    const int failures = benchmarks::RunForkedRanks(
+        options, [](int, Communicator& communicator) { return RunPlainRank(communicator); });
+    return failures == 0 ? 0 : 1;
+  }
+  const Status status = RunElastic();
+  if (status.ok()) return 0;
+  LOG(ERROR) << status;
+  return static_cast<int>(ExitCodeFor(status));
+}
+
+}  // namespace
+}  // namespace closeranks
+
+int main(int argc, char** argv) { return closeranks::Main(argc, argv); }

@@ -1,0 +1,113 @@
+// Whatever a rank does or has done, `closeranks explain` names it, what it is about and who waits
+// for it.
+#include <signal.h>
+
+#include <array>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tests/multiprocess/job_process.h"
+
+namespace closeranks {
+namespace {
+
+using testing_job::Barrier;
+using testing_job::CountLines;
+using testing_job::ExpectNoProcessLeft;
+using testing_job::JobProcess;
+using testing_job::ReportFolder;
+using testing_job::RunFlags;
+
+// What the command says of the supervisor's folder.
+std::string Explain(const ReportFolder& folder) {
+  const std::string command = "cli/closeranks explain " + folder.OfSupervisor() + " 2>&1";
+  const std::unique_ptr<FILE, int (*)(FILE*)> pipe(popen(command.c_str(), "r"), pclose);
+  std::string text;
+  std::array<char, 4096> buffer;
+  while (size_t count = fread(buffer.data(), 1, buffer.size(), pipe.get())) {
+    text.append(buffer.data(), count);
+  }
+  return text;
+}
+
+// By records as SIGUSR2 has them written, once the others have come to where they wait.
+std::string ExplainOnceAllWait(JobProcess& job, const ReportFolder& folder) {
+  while (true) {
+    job.Signal(SIGUSR2);
+    if (!job.WaitForOutput("SIGUSR2 asks for it")) return "";
+    std::string text = Explain(folder);
+    if (text.find("0, 2 and 3 wait for it") != std::string::npos) return text;
+  }
+}
+
+constexpr char kLacksRank1[] =
+    "It lacks rank 1 (member 1), which hasn't begun it: it computes, in step 5, since ";
+
+TEST(Explain, OfARankThatIsStuckEveryRankHasTheStackInItsLog) {
+  ReportFolder folder;
+  JobProcess job(RunFlags(folder, 4, {}, {"--faults=1:part:hang:5", "--step_timeout=1"}));
+  for (int rank = 0; rank < 4; ++rank) {
+    ASSERT_TRUE(job.WaitForOutput("] W "));
+    ASSERT_TRUE(job.WaitForOutput("member 1 is stuck: it computes, in step 5, since "));
+    ASSERT_TRUE(job.WaitForOutput("pause"));
+    ASSERT_TRUE(job.WaitForOutput("closeranks::elastic::RunToyTraining("));
+  }
+  const std::string text = ExplainOnceAllWait(job, folder);
+  EXPECT_NE(text.find(kLacksRank1), std::string::npos) << text;
+  EXPECT_EQ(CountLines(text, "closeranks::elastic::RunToyTraining("), 1) << text;
+}
+
+TEST(Explain, ARankThatIsSlowIsNamedInEveryLogOnceWithItsFactor) {
+  ReportFolder folder;
+  JobProcess job(RunFlags(folder, 3, {}, {"--dawdles=1", "--epochs=4"}));
+  EXPECT_EQ(job.Wait(), 0) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "member 1 is slow: it takes "), 3) << job.output();
+  EXPECT_NE(Explain(folder).find("member 1 is slow: it takes "), std::string::npos);
+}
+
+// A debugger may stop it.
+TEST(Explain, OfARankThatIsStoppedAndWaitedFor) {
+  ReportFolder folder;
+  Barrier barrier(folder);
+  JobProcess job(RunFlags(folder, 4, {"--pause_ok", "--worker_timeout=0.1"},
+                          {"--pause_step=5", "--pause_at=" + barrier.path()}));
+  for (int worker = 0; worker < 4; ++worker) ASSERT_TRUE(job.WaitForOutput("pauses"));
+  kill(testing_job::WorkerPid(folder, 1), SIGSTOP);
+  barrier.Open();
+  const std::string text = ExplainOnceAllWait(job, folder);
+  EXPECT_NE(text.find(kLacksRank1), std::string::npos) << text;
+  kill(testing_job::WorkerPid(folder, 1), SIGCONT);
+  EXPECT_EQ(job.Wait(), 0) << job.output();
+  EXPECT_EQ(testing_job::Worlds(folder), 1) << job.output();
+  testing_job::ExpectTrained(folder, 4);
+  ExpectNoProcessLeft(folder);
+}
+
+TEST(Explain, OfARankThatWasLostThereIsARecord) {
+  for (const char* fault : {"kill", "stop", "throw"}) {
+    SCOPED_TRACE(fault);
+    ReportFolder folder;
+    JobProcess job(RunFlags(folder, 4, {}, {std::string("--faults=1:part:") + fault + ":5"}));
+    EXPECT_EQ(job.Wait(), 0) << job.output();
+    const std::string text = Explain(folder);
+    EXPECT_NE(text.find("it computes, in step 5"), std::string::npos) << text;
+    EXPECT_NE(text.find("rank 1 (member 1)"), std::string::npos) << text;
+  }
+}
+
+TEST(Explain, OfAnOperationThatTakesTooLong) {
+  ReportFolder folder;
+  JobProcess job(RunFlags(folder, 4, {}, {"--faults=1:part:hang:5", "--timeout=1"}));
+  ASSERT_TRUE(job.WaitForOutput("took too long: writing flight records"));
+  // It was written by now.
+  job.Signal(SIGTERM);
+  const std::string text = Explain(folder);
+  EXPECT_NE(text.find(kLacksRank1), std::string::npos) << text;
+  EXPECT_NE(text.find("it ended with"), std::string::npos) << text;
+}
+
+}  // namespace
+}  // namespace closeranks

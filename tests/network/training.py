@@ -1,0 +1,158 @@
+"""A training of toy workers on several hosts, in steps that a test hands out one by one."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import time
+
+import namespaces
+
+CLOSERANKS = pathlib.Path("cli/closeranks").resolve()
+WORKER = pathlib.Path("tests/multiprocess/toy_worker").resolve()
+SAMPLES, BATCH = 1200, 24
+SHARDS = 24  # exact mode: the weights depend on nothing but the samples
+
+
+class Training:
+    """One supervisor with one worker on each of `hosts`; close() ends all of it."""
+
+    def __init__(self, folder, hosts, epochs):
+        self.folder = folder
+        self.hosts = hosts
+        self.steps = SAMPLES // BATCH * epochs
+        self._epochs = epochs
+        self._gate = folder / "gate"
+        self._held = None
+        os.mkfifo(self._gate)
+        (folder / "key").write_text("0123456789abcdef" * 2)
+        self._network = namespaces.Namespaces(hosts)
+        self._supervisors = [None] * hosts
+        self._reports = [[] for _ in range(hosts)]  # of each host, one for each supervisor
+        self._commits = {}  # by the path of a worker's events: (bytes read, its newest commit)
+        for host in range(hosts):
+            self.start(host)
+
+    @property
+    def network(self):
+        return self._network
+
+    def worker_flags(self, report):
+        return [WORKER, "--tcp", f"--shards={SHARDS}", f"--samples={SAMPLES}", f"--batch={BATCH}",
+                f"--epochs={self._epochs}", f"--report={report}"]
+
+    def undisturbed(self):
+        """The weights' hash of a run that nothing happens to."""
+        report = self.folder / "undisturbed"
+        subprocess.run([CLOSERANKS, "run", f"--report={report}", "--",
+                        *self.worker_flags(report)], check=True, stdout=subprocess.DEVNULL)
+        (end,) = self._ends(report)
+        return end
+
+    def start(self, host):
+        """A supervisor, the first of this host or a successor."""
+        report = self.folder / f"report.{host}.{len(self._reports[host])}"
+        self._reports[host].append(report)
+        addresses = [f"[{self._network.address(other)}]:29400" for other in range(self.hosts)]
+        command = [*self._network.enter(host), CLOSERANKS, "run", "--hosts=" + ",".join(addresses),
+                   f"--host_index={host}", f"--key_file={self.folder / 'key'}",
+                   "--max_restarts=100000", "--quorum_timeout=600", f"--report={report}", "--",
+                   *self.worker_flags(report), f"--gate={self._gate}"]
+        with open(f"{report}.log", "wb") as log:
+            self._supervisors[host] = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True, preexec_fn=namespaces.end_with_parent)
+
+    def supervisor(self, host):
+        return self._supervisors[host]
+
+    def worker(self, host):
+        """The pid of the host's newest worker."""
+        started = [event for event in self._events(self._reports[host][-1]
+                                                   / "events.supervisor.jsonl")
+                   if event["event"] == "worker_started"]
+        return started[-1]["pid"]
+
+    @staticmethod
+    def _events(path):
+        if not path.exists():
+            return []
+        return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
+
+    def signal_host(self, host, number):
+        for pid in (self._supervisors[host].pid, self.worker(host)):
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:  # the worker may just have ended
+                pass
+
+    def pulse(self):
+        """Lets every worker that waits at the gate into its step."""
+        try:
+            os.close(os.open(self._gate, os.O_WRONLY | os.O_NONBLOCK))
+        except OSError:  # nobody waits there yet
+            pass
+
+    def open_gate(self):
+        self._held = os.open(self._gate, os.O_RDWR)
+
+    def newest_commits(self):
+        """By host, what its newest supervisor's workers committed last: {step, gen, size}."""
+        newest = {}
+        for host in range(self.hosts):
+            for path in self._reports[host][-1].glob("events.[0-9]*.jsonl"):
+                commit = self._read_on(path)
+                if commit and (host not in newest or commit["t"] > newest[host]["t"]):
+                    newest[host] = commit
+        return newest
+
+    def _read_on(self, path):
+        offset, commit = self._commits.get(path, (0, None))
+        with open(path, "rb") as events:
+            events.seek(offset)
+            fresh = events.read()
+        whole = fresh[:fresh.rfind(b"\n") + 1]
+        for line in whole.split(b"\n")[:-1]:
+            if b'"event":"commit"' in line:
+                commit = json.loads(line)
+        self._commits[path] = (offset + len(whole), commit)
+        return commit
+
+    def wait(self, limit_s):
+        """Until all supervisors have ended. Their exit codes."""
+        deadline = time.monotonic() + limit_s
+        return [supervisor.wait(max(1, deadline - time.monotonic()))
+                for supervisor in self._supervisors]
+
+    def _ends(self, report):
+        return [event["weights_sha256"] for path in sorted(report.glob("events.[0-9]*.jsonl"))
+                for event in self._events(path) if event["event"] == "end"]
+
+    def ends(self):
+        """The hashes of the weights of all who came to the end."""
+        return [end for reports in self._reports for report in reports
+                for end in self._ends(report)]
+
+    def count_samples(self):
+        """What `closeranks verify-epoch` says of all hosts' reports: (exit code, its JSON)."""
+        reports = [report for reports in self._reports for report in reports
+                   if list(report.glob("ledger.*.txt"))]
+        done = subprocess.run([CLOSERANKS, "verify-epoch", f"--samples={SAMPLES}",
+                               f"--epochs={self._epochs}", "--json", *reports],
+                              stdout=subprocess.PIPE, check=False)
+        return done.returncode, json.loads(done.stdout)
+
+    def last_words(self):
+        logs = [self.folder / f"{reports[-1].name}.log" for reports in self._reports]
+        return "\n".join(f"{log.name}: " + " | ".join(
+            log.read_text(errors="replace").splitlines()[-6:]) for log in logs)
+
+    def close(self):
+        for host, supervisor in enumerate(self._supervisors):
+            if supervisor.poll() is None:
+                self.signal_host(host, signal.SIGKILL)
+                supervisor.wait()
+        if self._held is not None:
+            os.close(self._held)
+        self._network.close()
