@@ -250,6 +250,7 @@ Status SimulatedWorker::Train() {
   options.logical_shards = workload.logical_shards;
   options.flight = &worker_->flight();
   options.least_chunk_bytes = workload.chunk_bytes;
+  options.audit_every = workload.audit_every;
   options.report_failure = [this](Generation generation, const Status& why) {
     worker_->ReportFailure(generation, why);
   };
