@@ -28,21 +28,24 @@ namespace {
 
 constexpr int kFeatures = 6;
 constexpr int kHidden = 16;
+// So that the state takes some steps to who joins.
+constexpr int kBallast = 128 << 10;
 
 // Kills this process where --die says so.
 class Phases {
  public:
-  // Before its first step, how often it has died counts as the step.
+  // Before a process's first step, how often its member has died is the step, with a minus.
   explicit Phases(MemberId self) : self_(self) {
     const std::string mark = "died." + std::to_string(self) + ":";
     SystemFiles files;
     const auto names = files.List(FLAGS_report);
     for (const std::string& name : names.ok() ? *names : std::vector<std::string>{}) {
-      if (name.starts_with(mark)) ++step_;
+      if (name.starts_with(mark)) --step_;
     }
   }
 
-  void set_step(StepNumber step) { step_ = step; }
+  // Who joins has begun none, however many it makes again.
+  void set_step(StepNumber step) { step_ = static_cast<int64_t>(step); }
   void At(const std::string& point) {
     const std::string here = std::to_string(self_) + ":" + point + ":" + std::to_string(step_);
     if (("," + FLAGS_die + ",").find("," + here + ",") == std::string::npos) return;
@@ -52,7 +55,7 @@ class Phases {
 
  private:
   MemberId self_;
-  StepNumber step_ = 0;
+  int64_t step_ = 0;
 };
 
 struct Model : torch::nn::Module {
@@ -61,6 +64,7 @@ struct Model : torch::nn::Module {
     register_module("norm", norm);
     register_module("dropout", dropout);
     register_module("output", output);
+    register_buffer("ballast", torch::zeros(kBallast));
   }
   at::Tensor Loss(const at::Tensor& samples) {
     at::Tensor x = hidden(samples);
