@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <set>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -16,8 +18,33 @@ namespace {
 constexpr uint64_t kMostChunks = 16;
 // The only source that is left is asked so often.
 constexpr int kMostFailures = 3;
+// What the last stripe of the last chunk may reach beyond the state: a byte for each source.
+constexpr size_t kSlackBytes = 64 << 10;
+// What a copy and its checksum take turns on.
+constexpr size_t kCopyBytes = 64 << 10;
 
 uint64_t Checksum(std::string_view bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
+
+// Copies while it sums: a second pass over all of it would be from memory again.
+class SummedCopy {
+ public:
+  explicit SummedCopy(char* to) : to_(to), sum_(XXH3_createState(), XXH3_freeState) {
+    CHECK(sum_ != nullptr && XXH3_64bits_reset(sum_.get()) == XXH_OK);
+  }
+  void Add(std::string_view bytes) {
+    for (; !bytes.empty(); bytes.remove_prefix(std::min(kCopyBytes, bytes.size()))) {
+      const std::string_view some = bytes.substr(0, kCopyBytes);
+      std::memcpy(to_, some.data(), some.size());
+      XXH3_64bits_update(sum_.get(), to_, some.size());
+      to_ += some.size();
+    }
+  }
+  uint64_t sum() const { return XXH3_64bits_digest(sum_.get()); }
+
+ private:
+  char* to_;
+  std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> sum_;
+};
 
 }  // namespace
 
@@ -56,7 +83,7 @@ Status StateTransfer::Begin(Communicator& communicator, std::vector<bool> listen
   failures_ = 0;
   if (listens_) {
     DropStepsAfter(source.state);
-    bytes_.resize(head_.bytes);
+    if (bytes_.size() == 0) bytes_ = PageBuffer(head_.bytes + kSlackBytes);
     is_whole_ = false;
   } else if (words[static_cast<size_t>(communicator.rank())].head != head_) {
     DropCopy();
@@ -100,15 +127,24 @@ void StateTransfer::CopyState(const Source& source) {
   steps_.clear();
   done_bytes_ = 0;
   DropCopy();
-  if (!listens_) bytes_ = EncodeSafetensors(source.owner.Pieces(), {});
+  head_ = {source.state, source.lineage};
   is_whole_ = !listens_;
-  head_ = {source.state, source.lineage, bytes_.size(), Checksum(bytes_)};
+  if (listens_) return;
+  const std::vector<Piece> pieces = source.owner.Pieces();
+  const std::string head = SafetensorsHead(pieces, {});
+  head_.bytes = head.size();
+  for (const Piece& piece : pieces) head_.bytes += piece.bytes.size();
+  bytes_ = PageBuffer(head_.bytes + kSlackBytes);
+  SummedCopy copy(bytes_.data());
+  copy.Add(head);
+  for (const Piece& piece : pieces) copy.Add(piece.bytes);
+  head_.checksum = copy.sum();
 }
 
 // Its memory as well.
 void StateTransfer::DropCopy() {
   is_whole_ = false;
-  std::string().swap(bytes_);
+  const PageBuffer dropped = std::move(bytes_);
 }
 
 void StateTransfer::DropStepsAfter(const rendezvous::WorkerState& state) {
@@ -122,70 +158,66 @@ void StateTransfer::End() {
   head_ = {};
   done_bytes_ = 0;
   DropCopy();
-  for (std::string* bytes : {&stripe_, &stripes_}) std::string().swap(*bytes);
   std::vector<HeardStep>().swap(steps_);
 }
 
 void StateTransfer::StartChunk(Communicator& communicator) {
-  static_assert(std::is_trivially_copyable_v<StripeHead>);
+  static_assert(std::is_trivially_copyable_v<ChunkWord>);
   const uint64_t most =
       std::max<uint64_t>(least_chunk_bytes_, (head_.bytes + kMostChunks - 1) / kMostChunks);
   chunk_begin_ = done_bytes_;
   chunk_bytes_ = std::min(most, head_.bytes - done_bytes_);
   stripe_bytes_ = (chunk_bytes_ + sources_.size() - 1) / sources_.size();
-  stripe_.assign(sizeof(StripeHead) + stripe_bytes_, '\0');
-  StripeHead head{.bad_source = bad_source_};
-  const auto self = std::find(sources_.begin(), sources_.end(), communicator.rank());
-  if (self != sources_.end()) {
-    const size_t index = static_cast<size_t>(self - sources_.begin());
-    const size_t begin = std::min(index * stripe_bytes_, chunk_bytes_);
-    const size_t count = std::min(stripe_bytes_, chunk_bytes_ - begin);
-    std::memcpy(stripe_.data() + sizeof(head), bytes_.data() + chunk_begin_ + begin, count);
-    head.checksum = Checksum(std::string_view(stripe_).substr(sizeof(head)));
+  CHECK_LE(sources_.size(), kSlackBytes);
+  const char* mine = nullptr;
+  word_ = {.bad_source = bad_source_};
+  for (size_t index = 0; index < sources_.size(); ++index) {
+    if (sources_[index] != communicator.rank()) continue;
+    mine = Stripe(index).data();
+    word_.checksum = Checksum(Stripe(index));
   }
-  std::memcpy(stripe_.data(), &head, sizeof(head));
-  stripes_.resize(stripe_.size() * listeners_.size());
-  gathered_ =
-      communicator.AllGather(stripe_.data(), stripes_.data(), stripe_.size(), DataType::kUint8);
+  words_.resize(listeners_.size());
+  words_gathered_ = communicator.AllGather(&word_, words_.data(), sizeof(word_), DataType::kUint8);
+  if (chunk_bytes_ == 0) return;
+  std::vector<int> receivers;
+  for (size_t rank = 0; rank < listeners_.size(); ++rank) {
+    if (listeners_[rank]) receivers.push_back(static_cast<int>(rank));
+  }
+  stripes_gathered_ = communicator.Gather(mine, listens_ ? bytes_.data() + chunk_begin_ : nullptr,
+                                          stripe_bytes_, DataType::kUint8, sources_, receivers);
 }
 
 Status StateTransfer::FinishChunk() {
-  RETURN_IF_ERROR(gathered_.Wait());
+  const Status words_came = words_gathered_.Wait();
+  if (chunk_bytes_ > 0) RETURN_IF_ERROR(stripes_gathered_.Wait());
+  RETURN_IF_ERROR(words_came);
   bad_source_ = -1;
   std::set<int> bad_sources;
   for (size_t rank = 0; rank < listeners_.size(); ++rank) {
-    if (!listeners_[rank]) continue;
-    StripeHead head;
-    std::memcpy(&head, StripeOf(static_cast<int>(rank)).data(), sizeof(head));
-    if (head.bad_source >= 0) bad_sources.insert(static_cast<int>(head.bad_source));
+    const int64_t bad = words_[rank].bad_source;
+    if (listeners_[rank] && bad >= 0) bad_sources.insert(static_cast<int>(bad));
   }
   if (!bad_sources.empty()) return GoBack(bad_sources);
   confirmed_ = chunk_bytes_ == 0;
-  if (listens_ && !confirmed_) bad_source_ = TakeStripes();
+  if (listens_) bad_source_ = FindBadSource();
   last_begin_ = chunk_begin_;
   done_bytes_ += chunk_bytes_;
   if (!listens_ || confirmed_ || !received()) return OkStatus();
-  if (Checksum(bytes_) != head_.checksum) {
+  if (Checksum(bytes()) != head_.checksum) {
     return Internal("the state that was received doesn't have its checksum");
   }
   is_whole_ = true;
   return OkStatus();
 }
 
-std::string_view StateTransfer::StripeOf(int rank) const {
-  return std::string_view(stripes_).substr(static_cast<size_t>(rank) * stripe_.size(),
-                                           stripe_.size());
+std::string_view StateTransfer::Stripe(size_t index) const {
+  return bytes_.view().substr(chunk_begin_ + index * stripe_bytes_, stripe_bytes_);
 }
 
-int StateTransfer::TakeStripes() {
+int StateTransfer::FindBadSource() const {
   for (size_t index = 0; index < sources_.size(); ++index) {
-    const size_t begin = std::min(index * stripe_bytes_, chunk_bytes_);
-    const size_t count = std::min(stripe_bytes_, chunk_bytes_ - begin);
-    const std::string_view stripe = StripeOf(sources_[index]);
-    StripeHead head;
-    std::memcpy(&head, stripe.data(), sizeof(head));
-    if (head.checksum != Checksum(stripe.substr(sizeof(head)))) return sources_[index];
-    std::memcpy(bytes_.data() + chunk_begin_ + begin, stripe.data() + sizeof(head), count);
+    const uint64_t checksum = words_[static_cast<size_t>(sources_[index])].checksum;
+    if (checksum != Checksum(Stripe(index))) return sources_[index];
   }
   return -1;
 }
@@ -212,8 +244,9 @@ void StateTransfer::Hear(StepNumber step, Generation generation, const StepSampl
                          std::span<const Buffer> gradients) {
   HeardStep heard_step{StateAfter(heard(), step, generation, samples), samples, {}};
   for (const Buffer& buffer : gradients) {
-    heard_step.gradients.emplace_back(static_cast<const char*>(buffer.data),
-                                      buffer.count * SizeOf(buffer.type));
+    PageBuffer copy(buffer.count * SizeOf(buffer.type));
+    if (copy.size() > 0) std::memcpy(copy.data(), buffer.data, copy.size());
+    heard_step.gradients.push_back(std::move(copy));
   }
   steps_.push_back(std::move(heard_step));
 }

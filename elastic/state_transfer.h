@@ -1,12 +1,13 @@
 // The state of a run on its way to those who join, while the others step.
 //
 // Who holds the step that a world resumes from is a source: it keeps a copy of its state. With each
-// step that the sources make, all ranks gather one chunk of it, of which every source gives a
-// stripe with its checksum; there are at most 16 chunks, so that a step moves about a tenth more
-// than its reduction does (the state of a model under Adam is three times its gradients, an
-// all-reduce moves these twice). Who joins listens: it takes part in the reductions, owns no part
-// of the batch and keeps what was reduced; with the last chunk it loads the copy and applies these
-// steps to it. It computes from the next step but one on, so that nobody waits for that.
+// step that the sources make, who joins gathers one chunk of it, of which every source gives a
+// stripe with its checksum. There are at most 16 chunks: the state of a model under Adam is three
+// times its gradients, an all-reduce moves these twice, so with n sources each sends in a step
+// 1/10n of what the reduction moves anyway, and who joins receives a tenth. Who joins listens: it
+// takes part in the reductions, owns no part of the batch and keeps what was reduced; with the last
+// chunk it loads the copy and applies these steps to it. It computes from the next step but one on,
+// so that nobody waits for that.
 //
 // Only updates can be made again like that. Where the program has state of its own, or changes what
 // an update depends on (a learning rate), all stand while the state is sent.
@@ -35,6 +36,7 @@
 #include "elastic/catch_up.h"
 #include "elastic/ledger.h"
 #include "elastic/lineage.h"
+#include "elastic/page_buffer.h"
 #include "elastic/replica.h"
 #include "elastic/state.h"
 #include "rendezvous/decision.h"
@@ -48,7 +50,7 @@ class StateTransfer {
   struct HeardStep {
     rendezvous::WorkerState state;  // after it
     StepSamples samples;
-    std::vector<std::string> gradients;  // of the replica's buffers
+    std::vector<PageBuffer> gradients;  // of the replica's buffers
   };
 
   explicit StateTransfer(size_t least_chunk_bytes) : least_chunk_bytes_(least_chunk_bytes) {}
@@ -100,7 +102,7 @@ class StateTransfer {
   // This rank has all of the state.
   bool received() const { return all_sent() && bad_source_ < 0; }
   // Then: the state, as safetensors, of which step, and what is to be applied to it.
-  std::string_view bytes() const { return bytes_; }
+  std::string_view bytes() const { return bytes_.view().substr(0, head_.bytes); }
   const rendezvous::WorkerState& state() const { return head_.state; }
   const Lineage& lineage() const { return head_.lineage; }
   std::span<const HeardStep> steps() const { return steps_; }
@@ -122,9 +124,9 @@ class StateTransfer {
     int64_t can_go_on = 0;    // it has heard every step up to the one that the world resumes from
     int64_t at_once = 0;
   };
-  // What stands before each rank's stripe.
-  struct StripeHead {
-    uint64_t checksum = 0;
+  // Each rank's word beside a chunk.
+  struct ChunkWord {
+    uint64_t checksum = 0;    // of its stripe
     int64_t bad_source = -1;  // of the chunk before
   };
 
@@ -133,9 +135,11 @@ class StateTransfer {
   void CopyState(const Source& source);
   void DropCopy();
   void DropStepsAfter(const rendezvous::WorkerState& state);
-  std::string_view StripeOf(int rank) const;
+  // The stripe that the source gives which stands at `index` of sources_. The last one reaches
+  // beyond the chunk.
+  std::string_view Stripe(size_t index) const;
   // The rank whose stripe isn't what it was; -1: there is none.
-  int TakeStripes();
+  int FindBadSource() const;
   // Back to the chunk before, without these sources while there are others.
   Status GoBack(const std::set<int>& bad_sources);
 
@@ -148,7 +152,7 @@ class StateTransfer {
   std::vector<bool> listeners_;  // by rank
   std::vector<int> sources_;     // the ranks that send
   Head head_;
-  std::string bytes_;
+  PageBuffer bytes_;
   bool is_whole_ = false;    // what bytes_ is
   uint64_t done_bytes_ = 0;  // what is behind it is due
 
@@ -156,9 +160,10 @@ class StateTransfer {
   uint64_t chunk_begin_ = 0;
   size_t chunk_bytes_ = 0;
   size_t stripe_bytes_ = 0;
-  std::string stripe_;   // this rank's, behind its head
-  std::string stripes_;  // of all ranks
-  Work gathered_;
+  ChunkWord word_;                // this rank's
+  std::vector<ChunkWord> words_;  // of all ranks
+  Work words_gathered_;
+  Work stripes_gathered_;
   uint64_t last_begin_ = 0;  // of the last one that was gathered
   int bad_source_ = -1;      // in that one, here
   int failures_ = 0;         // of the only source that is left

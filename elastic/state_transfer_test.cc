@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <numeric>
 #include <thread>
 #include <vector>
 
@@ -31,17 +32,20 @@ class Meeting {
 
   Meeting(int size, Tamper tamper) : tamper_(std::move(tamper)), given_(size) {}
 
-  void Gather(uint64_t sequence, int rank, const void* input, void* output, size_t bytes) {
+  size_t size() const { return given_.size(); }
+  // What `senders` give; who neither gives nor takes has null.
+  void Gather(uint64_t sequence, int rank, const void* input, void* output, size_t bytes,
+              std::span<const int> senders) {
     std::unique_lock lock(mutex_);
-    given_[rank].assign(static_cast<const char*>(input), bytes);
+    if (input != nullptr) given_[rank].assign(static_cast<const char*>(input), bytes);
     ++arrived_;
     changed_.notify_all();
     const size_t all = given_.size() * (sequence + 1);
     changed_.wait(lock, [&] { return arrived_ >= all; });
     char* to = static_cast<char*>(output);
-    for (size_t from = 0; from < given_.size(); ++from, to += bytes) {
-      std::memcpy(to, given_[from].data(), bytes);
-      tamper_(sequence, static_cast<int>(from), rank, to, bytes);
+    for (size_t i = 0; to != nullptr && i < senders.size(); ++i, to += bytes) {
+      std::memcpy(to, given_[senders[i]].data(), bytes);
+      tamper_(sequence, senders[i], rank, to, bytes);
     }
     // Nobody gives anew before everyone has taken.
     ++left_;
@@ -64,7 +68,14 @@ class MeetingBackend final : public collectives::Backend {
   std::string_view name() const override { return "meeting"; }
   Work AllGather(const collectives::Ticket& ticket, const void* input, void* output, size_t count,
                  DataType type) override {
-    meeting_.Gather(ticket.sequence, rank_, input, output, count * SizeOf(type));
+    std::vector<int> all(meeting_.size());
+    std::iota(all.begin(), all.end(), 0);
+    meeting_.Gather(ticket.sequence, rank_, input, output, count * SizeOf(type), all);
+    return Work::Ended(OkStatus());
+  }
+  Work Gather(const collectives::Ticket& ticket, const void* input, void* output, size_t count,
+              DataType type, std::span<const int> senders, std::span<const int>) override {
+    meeting_.Gather(ticket.sequence, rank_, input, output, count * SizeOf(type), senders);
     return Work::Ended(OkStatus());
   }
   Work AllReduce(const collectives::Ticket&, const void*, void*, size_t, DataType,
@@ -157,8 +168,9 @@ Meeting::Tamper Flip(int from, int to, std::function<bool(uint64_t sequence)> wh
   };
 }
 
-// The exchange that finds nothing to go on from, the one after the copy; then chunks.
-constexpr uint64_t kFirstChunk = 2;
+// The sequence of the stripes of a chunk: first come the exchange that finds nothing to go on from,
+// and the one after the copy; before each chunk, its words.
+constexpr uint64_t StripesOf(int chunk) { return 3 + 2 * static_cast<uint64_t>(chunk); }
 
 int ChunksUndisturbed() {
   Member source, joiner;
@@ -169,10 +181,8 @@ int ChunksUndisturbed() {
 TEST(StateTransfer, TheStateComesWholeFromAllItsSources) {
   Member first, joiner, second, other;
   std::vector<size_t> bytes_of(4);
-  const Meeting::Tamper count = [&](uint64_t sequence, int from, int to, char* bytes, size_t size) {
-    if (sequence < kFirstChunk || to != 1) return;
-    // Behind the head of each.
-    if (std::any_of(bytes + 16, bytes + size, [](char c) { return c != 0; })) ++bytes_of[from];
+  const Meeting::Tamper count = [&](uint64_t sequence, int from, int to, char*, size_t size) {
+    if (sequence >= StripesOf(0) && sequence % 2 == 1 && to == 1) bytes_of[from] += size;
   };
   RunWorld({&first, &joiner, &second, &other}, {false, true, false, true}, kStep5, count);
   for (Member* member : {&first, &joiner, &second, &other}) {
@@ -194,7 +204,7 @@ TEST(StateTransfer, AStripeThatArrivesChangedIsFetchedFromTheOthers) {
   for (int chunk = 0; chunk < chunks - 1; ++chunk) {
     Member first, second, joiner, other;
     RunWorld({&first, &second, &joiner, &other}, {false, false, true, true}, kStep5,
-             Flip(1, 2, [&](uint64_t sequence) { return sequence == kFirstChunk + chunk; }));
+             Flip(1, 2, [&](uint64_t sequence) { return sequence == StripesOf(chunk); }));
     for (Member* member : {&first, &second, &joiner, &other}) {
       EXPECT_TRUE(member->status.ok()) << member->status;
       EXPECT_EQ(member->chunks, chunks + 2) << "that one again, and the one after it";
@@ -206,8 +216,9 @@ TEST(StateTransfer, AStripeThatArrivesChangedIsFetchedFromTheOthers) {
 
 TEST(StateTransfer, WhoseStripesAlwaysArriveChangedSendsNoMore) {
   Member first, second, joiner;
-  RunWorld({&first, &second, &joiner}, {false, false, true}, kStep5,
-           Flip(1, 2, [](uint64_t sequence) { return sequence >= kFirstChunk; }));
+  RunWorld(
+      {&first, &second, &joiner}, {false, false, true}, kStep5,
+      Flip(1, 2, [](uint64_t sequence) { return sequence >= StripesOf(0) && sequence % 2 == 1; }));
   EXPECT_TRUE(joiner.status.ok()) << joiner.status;
   EXPECT_EQ(joiner.transfer.bytes(), Whole());
   EXPECT_EQ(joiner.chunks, ChunksUndisturbed() + 2);
@@ -216,13 +227,14 @@ TEST(StateTransfer, WhoseStripesAlwaysArriveChangedSendsNoMore) {
 TEST(StateTransfer, TheOnlySourceIsAskedAgainAndEndsTheRunIfThatDoesntMendIt) {
   Member source, joiner;
   RunWorld({&source, &joiner}, {false, true}, kStep5,
-           Flip(0, 1, [](uint64_t sequence) { return sequence == kFirstChunk + 3; }));
+           Flip(0, 1, [](uint64_t sequence) { return sequence == StripesOf(3); }));
   EXPECT_TRUE(joiner.status.ok()) << joiner.status;
   EXPECT_EQ(joiner.transfer.bytes(), Whole());
 
   Member bad, other;
-  RunWorld({&bad, &other}, {false, true}, kStep5,
-           Flip(0, 1, [](uint64_t sequence) { return sequence >= kFirstChunk + 3; }));
+  RunWorld({&bad, &other}, {false, true}, kStep5, Flip(0, 1, [](uint64_t sequence) {
+             return sequence >= StripesOf(3) && sequence % 2 == 1;
+           }));
   for (Member* member : {&bad, &other}) {
     EXPECT_EQ(member->status.code(), StatusCode::kInternal);
     EXPECT_EQ(member->status.message().find("what rank 0 sent of the state came 3 times"), 0u)
@@ -255,7 +267,7 @@ TEST(StateTransfer, ASourceThatIsLostDoesntStartItOver) {
 TEST(StateTransfer, ALossRightAfterAStripeThatArrivedChangedGoesOnFromThatChunk) {
   Member first, second, joiner;
   RunWorld({&first, &second, &joiner}, {false, false, true}, kStep5,
-           Flip(1, 2, [](uint64_t sequence) { return sequence == kFirstChunk + 3; }), 4);
+           Flip(1, 2, [](uint64_t sequence) { return sequence == StripesOf(3); }), 4);
   RunWorld({&second, &joiner}, {false, true}, kStep5);
   EXPECT_TRUE(joiner.status.ok()) << joiner.status;
   EXPECT_FALSE(joiner.transfer.is_new());
