@@ -8,10 +8,13 @@
 // three times its gradients. A transfer's time begins with the copy of the state and ends with the
 // step that shows that everything has arrived. The listener, which would be another host's, takes
 // its part of this machine's cores, in both.
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdio>
 #include <functional>
+#include <numeric>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -114,11 +117,23 @@ class Rank {
   std::vector<float> own_, sum_, scratch_;
 };
 
-double Sum(const std::vector<double>& values) {
-  double sum = 0;
-  for (double value : values) sum += value;
-  return sum;
+// All threads of this process.
+double CpuMilliseconds() {
+  rusage usage;
+  PCHECK(getrusage(RUSAGE_SELF, &usage) == 0);
+  auto milliseconds = [](const timeval& time) {
+    return 1e3 * static_cast<double>(time.tv_sec) + 1e-3 * static_cast<double>(time.tv_usec);
+  };
+  return milliseconds(usage.ru_utime) + milliseconds(usage.ru_stime);
 }
+
+// A transfer, or as many steps without one.
+struct Run {
+  std::vector<double> steps;  // in milliseconds
+  double cpu = 0;             // of this rank, in milliseconds
+  double all() const { return std::accumulate(steps.begin(), steps.end(), 0.0); }
+  double longest() const { return *std::max_element(steps.begin(), steps.end()); }
+};
 
 double Median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
@@ -127,32 +142,32 @@ double Median(std::vector<double> values) {
 
 Status RunRank(Communicator& communicator) {
   Rank rank(communicator);
-  ASSIGN_OR_RETURN(std::vector<double> warm, rank.Transfer());
-  std::vector<double> ratios, medians, with_all, without_all;
+  ASSIGN_OR_RETURN(const std::vector<double> warm, rank.Transfer());
+  std::vector<double> ratios, steps, cpus;
   for (int pair = 0; pair < FLAGS_pairs; ++pair) {
-    std::vector<double> with, without;
+    Run with, without;
     for (bool transfers : {pair % 2 == 0, pair % 2 != 0}) {
-      ASSIGN_OR_RETURN((transfers ? with : without),
-                       transfers ? rank.Transfer() : rank.StepsAlone(warm.size()));
+      Run& run = transfers ? with : without;
+      const double begin = CpuMilliseconds();
+      ASSIGN_OR_RETURN(run.steps, transfers ? rank.Transfer() : rank.StepsAlone(warm.size()));
+      run.cpu = CpuMilliseconds() - begin;
     }
-    ratios.push_back(Sum(with) / Sum(without));
-    medians.push_back(Median(with) / Median(without));
-    with_all.insert(with_all.end(), with.begin(), with.end());
-    without_all.insert(without_all.end(), without.begin(), without.end());
+    ratios.push_back(with.all() / without.all());
+    steps.push_back(Median(with.steps) / Median(without.steps));
+    cpus.push_back(with.cpu / without.cpu);
     if (communicator.rank() != 0) continue;
     std::printf(
-        "%zu steps took %.0f ms with a transfer, %.0f ms without: %.3f; the longest %.0f "
-        "and %.0f ms\n",
-        with.size(), Sum(with), Sum(without), ratios.back(),
-        *std::max_element(with.begin(), with.end()),
-        *std::max_element(without.begin(), without.end()));
+        "%zu steps with a transfer: %.0f ms (longest %.0f), CPU %.0f ms; without: %.0f ms "
+        "(%.0f), CPU %.0f ms\n",
+        warm.size(), with.all(), with.longest(), with.cpu, without.all(), without.longest(),
+        without.cpu);
     std::fflush(stdout);
   }
   if (communicator.rank() == 0) {
     std::printf(
-        "median of %zu pairs: all steps %.3f, the median step %.3f; a step takes %.1f ms "
-        "with, %.1f ms without\n",
-        ratios.size(), Median(ratios), Median(medians), Median(with_all), Median(without_all));
+        "with a transfer to without, median of %zu pairs: %.3f the time of all steps, %.3f "
+        "the median step, %.3f the CPU time of a source\n",
+        ratios.size(), Median(ratios), Median(steps), Median(cpus));
   }
   return communicator.Barrier().Wait();
 }
