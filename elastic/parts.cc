@@ -151,6 +151,12 @@ std::vector<int> ShardOwners(const Division& division, std::span<const Parts> he
   return owners;
 }
 
+std::vector<Parts> OfRanks(std::span<const int> ranks, int size, std::vector<Parts> parts) {
+  std::vector<Parts> of_ranks(static_cast<size_t>(size));
+  for (size_t i = 0; i < ranks.size(); ++i) of_ranks[ranks[i]] = std::move(parts[i]);
+  return of_ranks;
+}
+
 std::string EncodeParts(const Parts& parts) {
   ByteWriter writer;
   writer.Put(static_cast<uint32_t>(parts.size()));

@@ -51,6 +51,9 @@ Result<std::vector<Parts>> DivideMissing(const Division& division, std::span<con
 // in fast mode.
 std::vector<int> ShardOwners(const Division& division, std::span<const Parts> held);
 
+// `parts[i]` as those of rank `ranks[i]`, of `size` ranks; the others have none.
+std::vector<Parts> OfRanks(std::span<const int> ranks, int size, std::vector<Parts> parts);
+
 std::string EncodeParts(const Parts& parts);
 Result<Parts> DecodeParts(std::string_view bytes);
 

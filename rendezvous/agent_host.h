@@ -72,7 +72,8 @@ class AgentHost {
 
   // Whether some agent here was ever in an agreed world.
   bool has_started() const;
-  // Once the job's end is agreed on: whether every supervisor that shared it is known to know it.
+  // Nobody needs this process's votes any more: no member here is about to be voted out, and once
+  // the job's end is agreed on, every supervisor that shared it is known to know it.
   bool EveryoneKnowsTheEnd() const;
   // Before this process ends: no new links, and each link ends when its other side has read
   // everything.

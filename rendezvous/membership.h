@@ -163,6 +163,8 @@ class Membership {
   // Why it proposes, holds or waits, for logs and for people; empty when installed.
   const std::string& reason() const { return reason_; }
   const MembershipOptions& options() const { return options_; }
+  // It wants to be voted out, and isn't yet.
+  bool is_leaving() const { return leaving_ && !outcome_.has_value(); }
 
  private:
   struct Worker {

@@ -52,6 +52,8 @@ void SystemWorld::DrawJob() {
   workload_.slowest_update = milliseconds(random.Below(5));
   if (random.OneIn(2)) workload_.checkpoint_every = 1 + random.Below(5);
   workload_.slowest_write = milliseconds(1 + random.Below(40));
+  workload_.chunk_bytes = 50 + random.Below(300);
+  if (random.OneIn(2)) workload_.audit_every = 1 + random.Below(4);
 }
 
 void SystemWorld::DrawFaults() {
