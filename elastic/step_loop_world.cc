@@ -198,7 +198,9 @@ Status StepLoop::PrepareStep(const CatchUpPlan& plan, int rank) {
   if (next > batches_.steps()) return OkStatus();
   const bool is_dropped = plan.held[rank].empty() && !held_.empty();
   if (step_ != next || is_dropped) OpenStep(next);
+#ifndef CLOSERANKS_PLANT_TORN_SUMS_KEPT
   reduction_begun_ = false;
+#endif
   // A step that nobody holds a part of is divided as in an undisturbed step.
   const bool untouched = std::all_of(plan.held.begin(), plan.held.end(),
                                      [](const Parts& held) { return held.empty(); });
