@@ -33,24 +33,32 @@ class Meeting {
   Meeting(int size, Tamper tamper) : tamper_(std::move(tamper)), given_(size) {}
 
   size_t size() const { return given_.size(); }
-  // What `senders` give; who neither gives nor takes has null.
-  void Gather(uint64_t sequence, int rank, const void* input, void* output, size_t bytes,
+  // A rank comes no more: nobody waits for it.
+  void Leave() {
+    std::lock_guard lock(mutex_);
+    somebody_left_ = true;
+    changed_.notify_all();
+  }
+  // What `senders` give; who neither gives nor takes has null. False when somebody has left.
+  bool Gather(uint64_t sequence, int rank, const void* input, void* output, size_t bytes,
               std::span<const int> senders) {
     std::unique_lock lock(mutex_);
     if (input != nullptr) given_[rank].assign(static_cast<const char*>(input), bytes);
     ++arrived_;
     changed_.notify_all();
     const size_t all = given_.size() * (sequence + 1);
-    changed_.wait(lock, [&] { return arrived_ >= all; });
+    changed_.wait(lock, [&] { return somebody_left_ || arrived_ >= all; });
+    if (arrived_ < all) return false;
     char* to = static_cast<char*>(output);
     for (size_t i = 0; to != nullptr && i < senders.size(); ++i, to += bytes) {
       std::memcpy(to, given_[senders[i]].data(), bytes);
       tamper_(sequence, senders[i], rank, to, bytes);
     }
     // Nobody gives anew before everyone has taken.
-    ++left_;
+    ++taken_;
     changed_.notify_all();
-    changed_.wait(lock, [&] { return left_ >= all; });
+    changed_.wait(lock, [&] { return somebody_left_ || taken_ >= all; });
+    return taken_ >= all;
   }
 
  private:
@@ -59,7 +67,8 @@ class Meeting {
   std::condition_variable changed_;
   std::vector<std::string> given_;
   size_t arrived_ = 0;
-  size_t left_ = 0;
+  size_t taken_ = 0;
+  bool somebody_left_ = false;
 };
 
 class MeetingBackend final : public collectives::Backend {
@@ -70,13 +79,13 @@ class MeetingBackend final : public collectives::Backend {
                  DataType type) override {
     std::vector<int> all(meeting_.size());
     std::iota(all.begin(), all.end(), 0);
-    meeting_.Gather(ticket.sequence, rank_, input, output, count * SizeOf(type), all);
-    return Work::Ended(OkStatus());
+    return Gather(ticket, input, output, count, type, all, {});
   }
   Work Gather(const collectives::Ticket& ticket, const void* input, void* output, size_t count,
               DataType type, std::span<const int> senders, std::span<const int>) override {
-    meeting_.Gather(ticket.sequence, rank_, input, output, count * SizeOf(type), senders);
-    return Work::Ended(OkStatus());
+    const bool all_came =
+        meeting_.Gather(ticket.sequence, rank_, input, output, count * SizeOf(type), senders);
+    return Work::Ended(all_came ? OkStatus() : Aborted("a rank has left"));
   }
   Work AllReduce(const collectives::Ticket&, const void*, void*, size_t, DataType,
                  Reduction) override {
@@ -156,6 +165,7 @@ void RunWorld(const std::vector<Member*>& members, std::vector<bool> listeners,
         member.status = transfer.FinishChunk();
         ++member.chunks;
       }
+      if (!member.status.ok()) meeting.Leave();
     });
   }
   for (std::thread& thread : threads) thread.join();
