@@ -128,15 +128,18 @@ int Run(int argc, char** argv, const std::function<void(Job&)>& program) {
     const ExitCode ended = job == nullptr ? ExitCode::kOk : job->worker().exit_code();
     const ExitCode code = ended != ExitCode::kOk ? ended : error.exit_code();
     const bool in_order = code == ExitCode::kOk || code == ExitCode::kLeft;
-    LOG_AT_LEVEL(in_order ? google::INFO : google::ERROR) << error.status().message();
+    std::string text = error.status().message();
     // The others know why the job ended.
     if (job != nullptr && !in_order && ended == ExitCode::kOk) {
-      job->worker().ReportFailing("failed: " + error.status().message());
+      const bool is_final = !FindExitCode(static_cast<int>(code)).restart;
+      const auto first = job->worker().ReportFailing("failed: " + text, is_final);
+      if (first.has_value()) text = "failed as member " + std::to_string(*first) + " did";
     }
+    LOG_AT_LEVEL(in_order ? google::INFO : google::ERROR) << text;
     return static_cast<int>(code);
   } catch (const std::exception& error) {
     LOG(ERROR) << ExceptionText(error);
-    if (job != nullptr) job->worker().ReportFailing("threw " + ExceptionText(error));
+    if (job != nullptr) job->worker().ReportFailing("threw " + ExceptionText(error), false);
     return static_cast<int>(ExitCode::kError);
   }
 }

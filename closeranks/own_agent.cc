@@ -20,7 +20,7 @@ rendezvous::Agent::Owner Owner(MemberId) {
   owner.on_progress = [](const rendezvous::Progress&) {};
   owner.on_hello = [](const rendezvous::Hello&) {};
   owner.on_ready = [] {};
-  owner.on_failing = [](const std::string&) {};
+  owner.on_failing = [](const rendezvous::Failing&) { return MemberId{-1}; };
   owner.on_lifeline = [](std::unique_ptr<net::Socket>) {};
   owner.on_flight_memory = [](std::unique_ptr<net::Socket>) {};
   owner.on_timeout = [] {};

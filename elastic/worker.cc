@@ -15,6 +15,8 @@ namespace closeranks::elastic {
 namespace {
 
 constexpr Duration kWelcomeLimit = std::chrono::seconds(30);
+// Of an agent, to who is about to end.
+constexpr Duration kAnswerLimit = std::chrono::seconds(1);
 // The others take a step over so long before the leaver's time is up, or half of that time.
 constexpr Duration kTimeToTakeOver = std::chrono::seconds(2);
 // How long a stuck thread gets to tell its stack.
@@ -46,7 +48,7 @@ Worker::Worker(Options options, Platform& platform)
       clock_(platform.clock()),
       process_{-1, Incarnation::Draw(platform.random())},
       gate_(rendezvous::WorkerState{}, platform.MakeCondition()),
-      welcomed_(platform.MakeCondition()),
+      answered_(platform.MakeCondition()),
       lifelines_(platform.MakeLifelines()),
       flight_(clock_, process_.incarnation, platform.flight_kind()),
       engine_(clock_, {.spin = platform.spin(), .flight = &flight_},
@@ -69,7 +71,7 @@ Result<std::unique_ptr<Worker>> Worker::Start(std::unique_ptr<net::Socket> agent
   auto set_start = [raw = worker.get()](Status status) {
     std::lock_guard lock(raw->mutex_);
     if (!raw->start_.has_value()) raw->start_ = std::move(status);
-    raw->welcomed_->NotifyAll();
+    raw->answered_->NotifyAll();
   };
   worker->loop_thread_->RunAndWait([&, raw = worker.get()] {
     rendezvous::WorkerSession::Handlers handlers;
@@ -90,7 +92,13 @@ Result<std::unique_ptr<Worker>> Worker::Start(std::unique_ptr<net::Socket> agent
       if (raw->connections_ != nullptr) raw->connections_->Accept(std::move(connection));
     };
     handlers.on_lost = [](const rendezvous::Lost& lost) {
-      LOG(WARNING) << "member " << lost.member << " is lost: its worker " << lost.cause;
+      LOG(WARNING) << "member " << lost.member << " is lost: its worker "
+                   << (lost.is_said ? "failed for good, as its own line says" : lost.cause);
+    };
+    handlers.on_failing_heard = [raw](const rendezvous::FailingHeard& heard) {
+      std::lock_guard lock(raw->mutex_);
+      raw->first_to_fail_ = heard.first;
+      raw->answered_->NotifyAll();
     };
     handlers.on_noticed = [](const rendezvous::Noticed& noticed) {
       LOG(WARNING) << "member " << noticed.member << " " << noticed.text;
@@ -119,7 +127,7 @@ Status Worker::AwaitWelcome() {
   std::unique_lock lock(mutex_);
   while (!start_.has_value()) {
     if (clock_.Now() >= limit) return Timeout("the supervisor doesn't answer");
-    welcomed_->Wait(lock, limit);
+    answered_->Wait(lock, limit);
   }
   return *start_;
 }
@@ -201,8 +209,14 @@ void Worker::ReportLeaving() {
   loop_thread_->RunInLoop([this] { Send(rendezvous::Leaving{.now = true}); });
 }
 
-void Worker::ReportFailing(const std::string& cause) {
-  loop_thread_->RunAndWait([&] { Send(rendezvous::Failing{cause}); });
+std::optional<MemberId> Worker::ReportFailing(const std::string& cause, bool is_final) {
+  loop_thread_->RunAndWait([&] { Send(rendezvous::Failing{cause, is_final}); });
+  if (!is_final) return std::nullopt;
+  const TimePoint limit = clock_.Now() + kAnswerLimit;
+  std::unique_lock lock(mutex_);
+  while (!first_to_fail_.has_value() && clock_.Now() < limit) answered_->Wait(lock, limit);
+  const MemberId first = first_to_fail_.value_or(-1);
+  return first < 0 || first == process_.member ? std::nullopt : std::optional(first);
 }
 
 void Worker::ReportSlow(StepNumber step, double factor) {

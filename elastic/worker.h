@@ -81,8 +81,10 @@ class Worker {
   // The others have what it has: it is to be voted out. The gate tells when it was.
   void ReportLeaving();
 
-  // This process is about to end, because of this. Blocks until it's on its way.
-  void ReportFailing(const std::string& cause);
+  // This process is about to end, because of this; `is_final`: no restart mends it. Blocks until
+  // it's on its way. The member of this host that failed so for good before, to be pointed to
+  // instead of saying the same again; none: this is the first one, or it can't be known.
+  std::optional<MemberId> ReportFailing(const std::string& cause, bool is_final);
 
   // It computes `factor` times as long as the others, which goes to the log of every rank.
   void ReportSlow(StepNumber step, double factor);
@@ -123,10 +125,11 @@ class Worker {
   std::atomic<ExitCode> exit_code_{ExitCode::kOk};
   std::atomic<bool> told_to_leave_{false};
 
-  // Guards welcome_ until Start returns.
+  // Guards welcome_ until Start returns, and the agent's answers.
   std::mutex mutex_;
-  const std::unique_ptr<Condition> welcomed_;
+  const std::unique_ptr<Condition> answered_;
   std::optional<Status> start_;
+  std::optional<MemberId> first_to_fail_;
 
   std::vector<std::unique_ptr<Lifeline>> lifelines_;
   telemetry::FlightRecorder flight_;

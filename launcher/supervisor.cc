@@ -97,7 +97,14 @@ Result<int> Supervisor::Run() {
   slots_.clear();  // ends what is still running
   SetOpenFilesLimit(worker_open_files_);
   sigprocmask(SIG_SETMASK, &before, nullptr);
-  if (prepared.ok()) events_->Write(ToRecord(telemetry::SupervisorEndEvent{worst}));
+  if (prepared.ok()) {
+    Duration longest_silence{};
+    for (const MemberId member : options_.host.members) {
+      longest_silence =
+          std::max(longest_silence, host_->agent(member)->membership().longest_silence());
+    }
+    events_->Write(ToRecord(telemetry::SupervisorEndEvent{worst, ToMilliseconds(longest_silence)}));
+  }
   out_.Flush();
   error_.Flush();
   RETURN_IF_ERROR(prepared);
@@ -148,9 +155,8 @@ rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
   owner.on_progress = [this, member](const rendezvous::Progress& progress) {
     OnProgress(slots_.at(member), progress);
   };
-  owner.on_failing = [this, member](const std::string& cause) {
-    Slot& slot = slots_.at(member);
-    TellLoss(slot, cause + slot.where);
+  owner.on_failing = [this, member](const rendezvous::Failing& failing) {
+    return OnFailing(slots_.at(member), failing);
   };
   owner.on_hello = [this, member](const rendezvous::Hello& hello) {
     Slot& slot = slots_.at(member);
@@ -168,6 +174,9 @@ rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
   };
   owner.on_timeout = [this, member] {
     DumpFlights("an operation of member " + std::to_string(member) + " took too long");
+  };
+  owner.on_suspicion = [this, member](MemberId peer, TimePoint heard) {
+    OnSuspicion(member, peer, heard);
   };
   owner.on_notice = [this, member](const rendezvous::Notice& notice) {
     OnNotice(slots_.at(member), notice);

@@ -106,10 +106,12 @@ class Supervisor {
   void ReapAll();
   void OnExit(Slot& slot, const ExitResult& result);
   void OnProgress(Slot& slot, const rendezvous::Progress& progress);
+  void OnSuspicion(MemberId member, MemberId peer, TimePoint heard);
   void OnEnding(MemberId member, const rendezvous::Agent::Ending& ending);
   void OnMismatch(const Status& mismatch);
   // The other workers' logs are to say why this one was lost. The first cause counts.
-  void TellLoss(Slot& slot, const std::string& cause);
+  void TellLoss(Slot& slot, const std::string& cause, rendezvous::OnThisHost here);
+  MemberId OnFailing(Slot& slot, const rendezvous::Failing& failing);
   // Of a worker that ended by itself.
   static std::string CauseOf(const Slot& slot, const ExitResult& result);
   // The member takes no further part: its worker ends by itself within the grace period, or is
@@ -176,6 +178,7 @@ class Supervisor {
   bool stopping_ = false;
   bool job_ended_ = false;
   std::set<std::string> told_endings_;
+  std::map<std::string, MemberId> failed_for_good_;                      // by the cause, the first
   std::vector<std::pair<MemberProcess, UniqueFd>> flights_of_the_dead_;  // to be written
   net::TimerId write_flights_ = net::kNoTimer;
   TimePoint flights_written_{};

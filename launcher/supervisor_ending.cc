@@ -51,7 +51,7 @@ void Supervisor::OnExit(Slot& slot, const ExitResult& result) {
                (agent.worker_left_early() || (!job_ended_ && !agent.worker_was_told()));
   slot.never_joined = in_order && early && !slot.asked_in && !host_->has_started();
   if (early && !slot.never_joined) {
-    TellLoss(slot, CauseOf(slot, result));
+    TellLoss(slot, CauseOf(slot, result), rendezvous::OnThisHost::kTheCause);
     DumpFlightLater(slot);
   }
   telemetry::WorkerExitEvent exit;
@@ -89,10 +89,24 @@ void Supervisor::OnExit(Slot& slot, const ExitResult& result) {
   slot.never_joined ? CheckStart() : GiveUpStart(slot, "");
 }
 
-void Supervisor::TellLoss(Slot& slot, const std::string& cause) {
+void Supervisor::TellLoss(Slot& slot, const std::string& cause, rendezvous::OnThisHost here) {
   if (!slot.cause.empty()) return;
   slot.cause = cause;
-  host_->TellLoss(slot.member, cause);
+  host_->TellLoss(slot.member, cause, here);
+}
+
+// What no restart mends often happens to all workers at once, as when a flag is wrong. Here it is
+// said once, by the first of them.
+MemberId Supervisor::OnFailing(Slot& slot, const rendezvous::Failing& failing) {
+  using rendezvous::OnThisHost;
+  const std::string cause = failing.cause + slot.where;
+  if (!failing.is_final) {
+    TellLoss(slot, cause, OnThisHost::kTheCause);
+    return -1;
+  }
+  const MemberId first = failed_for_good_.try_emplace(failing.cause, slot.member).first->second;
+  TellLoss(slot, cause, first == slot.member ? OnThisHost::kThatItIsSaid : OnThisHost::kNothing);
+  return first;
 }
 
 std::string Supervisor::CauseOf(const Slot& slot, const ExitResult& result) {
@@ -142,6 +156,13 @@ int Supervisor::FinalCode(const Slot& slot, const ExitResult& result, bool early
   // A worker that was killed once the job's end was agreed on lost nothing.
   if (job_ended_ && !early && !leaves) return static_cast<int>(ExitCode::kOk);
   return static_cast<int>(leaves ? ExitCode::kLeft : ExitCode::kError);
+}
+
+void Supervisor::OnSuspicion(MemberId member, MemberId peer, TimePoint heard) {
+  const TimePoint now = clock_.Now();
+  LOG(WARNING) << "the supervisor of member " << peer << " is taken for lost: nothing came from it "
+               << "for " << static_cast<int>(ToMilliseconds(now - heard)) << " ms";
+  events_->Write(ToRecord(telemetry::SuspectedEvent{member, peer, heard}), now);
 }
 
 void Supervisor::OnEnding(MemberId member, const rendezvous::Agent::Ending& ending) {

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/unique_fd.h"
 
 namespace closeranks::net {
@@ -32,6 +33,12 @@ class Socket {
   // `*passed`, a socket of the same kind, goes with the first byte and is then none; null: nothing
   // is passed. Needs can_pass_sockets().
   virtual ssize_t Send(std::span<const iovec> parts, std::unique_ptr<Socket>* passed) = 0;
+
+  // From now on the connection fails once nothing was acknowledged for so long of what was sent.
+  // Else behind a cut link the system goes on for a quarter of an hour, ever more seldom, and long
+  // after the link has healed. Of no effect on Unix sockets; simulated networks deliver at once
+  // when they heal.
+  virtual void GiveUpAfter(Duration) {}
 
   // After what was sent the peer sees the end; this end can still receive.
   virtual void FinishSending() = 0;

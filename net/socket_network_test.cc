@@ -114,6 +114,17 @@ TEST_F(SocketNetworkTest, SocketsAreSetUpAsPromised) {
   }
 }
 
+TEST_F(SocketNetworkTest, AConnectionGivesUpOnSilenceWhenItIsTold) {
+  std::unique_ptr<Listener> listener = Listen(AnyPort());
+  Result<std::unique_ptr<Socket>> socket = Connect(listener->address());
+  ASSERT_TRUE(socket.ok()) << socket.status();
+  (*socket)->GiveUpAfter(std::chrono::milliseconds(1234));
+  unsigned limit = 0;
+  socklen_t length = sizeof(limit);
+  ASSERT_EQ(getsockopt((*socket)->descriptor(), IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, &length), 0);
+  EXPECT_EQ(limit, 1234u);
+}
+
 TEST_F(SocketNetworkTest, ATakenPortIsNamedWithTheRemedy) {
   std::unique_ptr<Listener> listener = Listen(AnyPort());
   Status status =

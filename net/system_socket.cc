@@ -104,6 +104,13 @@ ssize_t SystemSocket::Send(std::span<const iovec> parts, std::unique_ptr<Socket>
   return sent;
 }
 
+void SystemSocket::GiveUpAfter(Duration silence) {
+  if (is_unix_) return;
+  const auto milliseconds = static_cast<unsigned>(ToMilliseconds(silence));
+  // Where the kernel doesn't know it, the connection fails later.
+  (void)setsockopt(fd_.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof(milliseconds));
+}
+
 void SystemSocket::FinishSending() { shutdown(fd_.get(), SHUT_WR); }
 
 std::string SystemSocket::peer() const {

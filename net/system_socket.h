@@ -27,6 +27,7 @@ class SystemSocket final : public Socket {
   ssize_t Receive(std::span<const iovec> parts,
                   std::vector<std::unique_ptr<Socket>>* passed) override;
   ssize_t Send(std::span<const iovec> parts, std::unique_ptr<Socket>* passed) override;
+  void GiveUpAfter(Duration silence) override;
   void FinishSending() override;
   bool can_pass_sockets() const override { return is_unix_; }
   std::string peer() const override;

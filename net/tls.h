@@ -74,6 +74,7 @@ class TlsSocket final : public Socket {
   ssize_t Receive(std::span<const iovec> parts,
                   std::vector<std::unique_ptr<Socket>>* passed) override;
   ssize_t Send(std::span<const iovec> parts, std::unique_ptr<Socket>* passed) override;
+  void GiveUpAfter(Duration silence) override { inner_->GiveUpAfter(silence); }
   void FinishSending() override;
   bool has_unread() const override;
   bool has_unsent() const override { return !broken_ && sent_ < outgoing_.size(); }

@@ -188,7 +188,7 @@ void Agent::OnWorkerMessage(const WorkerMessage& message) {
     worker_leaves_ = true;
     if (leaving->now) membership_.OnLeaving(now);
   } else if (auto* failing = std::get_if<Failing>(&message)) {
-    owner_.on_failing(failing->cause);
+    SendToWorker(FailingHeard{owner_.on_failing(*failing)});
   } else if (auto* notice = std::get_if<Notice>(&message)) {
     owner_.on_notice(*notice);
   }
@@ -205,6 +205,9 @@ void Agent::Drain() {
   MembershipOutputs outputs = membership_.TakeOutputs();
   for (const Envelope& envelope : outputs.messages) owner_.send(envelope);
   for (const WorkerCommand& command : outputs.commands) Execute(command);
+  for (const Suspicion& suspicion : outputs.suspicions) {
+    if (owner_.on_suspicion) owner_.on_suspicion(suspicion.supervisor.member, suspicion.heard);
+  }
   if (membership_.phase() != Membership::Phase::kOver) last_reason_ = membership_.reason();
   timers_.Cancel(tick_);
   if (membership_.next_deadline() != kNever) {

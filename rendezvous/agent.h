@@ -52,14 +52,18 @@ class Agent {
     std::function<void()> on_ready;
     // Something that hangs up when the worker dies: WorkerDoomed is to follow when it does.
     std::function<void(std::unique_ptr<net::Socket>)> on_lifeline;
-    // The worker is about to end because of an error, which it tells.
-    std::function<void(const std::string& cause)> on_failing;
+    // The worker is about to end because of an error, which it tells. To be answered with the first
+    // worker here that failed so for good, or with -1.
+    std::function<MemberId(const rendezvous::Failing& failing)> on_failing;
     // The memory of its flight recorder; null where it can't be passed.
     std::function<void(std::unique_ptr<net::Socket>)> on_flight_memory;
     // An operation of the worker took longer than it may.
     std::function<void()> on_timeout;
     // Something about the worker that goes to every rank's log.
     std::function<void(const Notice& notice)> on_notice;
+    // Another member's supervisor is silent for longer than it ever should be, and was last heard
+    // at `heard`. Null: nobody wants to know.
+    std::function<void(MemberId peer, TimePoint heard)> on_suspicion;
     // Whether the worker is stopped, as SIGSTOP does, at this moment. Null: nobody knows.
     std::function<bool()> is_worker_stopped;
     // Once: this member takes no further part. kEnded: go on running the agent while others may

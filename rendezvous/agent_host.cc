@@ -149,10 +149,11 @@ void AgentHost::Send(const Envelope& envelope) {
   });
 }
 
-void AgentHost::TellLoss(MemberId member, std::string cause) {
+void AgentHost::TellLoss(MemberId member, std::string cause, OnThisHost here) {
   if (cause.size() > kMaxCauseBytes) cause.resize(kMaxCauseBytes);
   for (const auto& [id, agent] : agents_) {
-    if (id != member) agent->TellWorker(Lost{member, cause});
+    if (id == member || here == OnThisHost::kNothing) continue;
+    agent->TellWorker(Lost{member, cause, here == OnThisHost::kThatItIsSaid});
   }
   SendToOthers(member, LossMessage{cause});
 }
@@ -176,7 +177,9 @@ void AgentHost::SendToOthers(MemberId from, const MessageBody& body) {
 
 void AgentHost::OnPeerMessage(MemberId to, const Message& message) {
   if (const auto* loss = std::get_if<LossMessage>(&message.body)) {
-    if (Agent* agent = this->agent(to)) agent->TellWorker(Lost{message.from.member, loss->cause});
+    if (Agent* agent = this->agent(to)) {
+      agent->TellWorker(Lost{message.from.member, loss->cause, false});
+    }
     return;
   }
   if (const auto* notice = std::get_if<NoticeMessage>(&message.body)) {

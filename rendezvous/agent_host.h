@@ -19,6 +19,10 @@
 
 namespace closeranks::rendezvous {
 
+// What is told of a loss to the other workers of the host where it happened: its log may have the
+// lost one's own words already.
+enum class OnThisHost { kTheCause, kThatItIsSaid, kNothing };
+
 // Single-threaded, on the loop.
 class AgentHost {
  public:
@@ -65,7 +69,7 @@ class AgentHost {
 
   // Tells every other worker of the job that `member`'s, of this host, is lost and why. Of the
   // cause as much goes out as a message has room for.
-  void TellLoss(MemberId member, std::string cause);
+  void TellLoss(MemberId member, std::string cause, OnThisHost here);
   // Tells every worker of the job, `member`'s too, what that has noticed about itself. As much of
   // it goes out as a message has room for.
   void TellNotice(MemberId member, std::string text);

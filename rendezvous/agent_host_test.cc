@@ -57,7 +57,7 @@ class AgentHostTest : public testing::Test {
           owner.on_progress = [](const Progress&) {};
           owner.on_hello = [](const Hello&) {};
           owner.on_ready = [] {};
-          owner.on_failing = [](const std::string&) {};
+          owner.on_failing = [](const Failing&) { return MemberId{-1}; };
           owner.on_lifeline = [](std::unique_ptr<net::Socket>) {};
           owner.on_flight_memory = [](std::unique_ptr<net::Socket>) {};
           owner.on_timeout = [] {};

@@ -36,7 +36,7 @@ class AgentTest : public testing::Test {
     owner.on_progress = [](const Progress&) {};
     owner.on_hello = [this](const Hello&) { told_.push_back("hello"); };
     owner.on_ready = [this] { told_.push_back("ready"); };
-    owner.on_failing = [](const std::string&) {};
+    owner.on_failing = [](const Failing&) { return MemberId{-1}; };
     owner.on_lifeline = [](std::unique_ptr<net::Socket>) {};
     owner.on_flight_memory = [](std::unique_ptr<net::Socket>) {};
     owner.on_timeout = [] {};

@@ -6,15 +6,36 @@
 #include "glog/logging.h"
 
 namespace closeranks::rendezvous {
+namespace {
+
+// A watcher hears so many in a second, or each member once.
+constexpr Duration kBetweenHeartbeats = std::chrono::milliseconds(1);
+constexpr Duration kMostInterval = std::chrono::seconds(1);
+// So many heartbeats in a row may be late.
+constexpr int kLateHeartbeats = 4;
+
+}  // namespace
+
 MembershipOptions MembershipOptions::BetweenPods() {
   MembershipOptions options;
-  options.heartbeat_interval = std::chrono::milliseconds(1000);
-  options.peer_timeout = std::chrono::milliseconds(4000);
+  options.heartbeat_interval = std::chrono::milliseconds(50);
+  options.least_patience = std::chrono::milliseconds(200);
   options.answer_timeout = std::chrono::milliseconds(1500);
   options.resend_interval = std::chrono::milliseconds(250);
   options.takeover_delay = std::chrono::milliseconds(500);
   options.join_settle = std::chrono::milliseconds(500);
   return options;
+}
+
+Duration MembershipOptions::HeartbeatInterval(size_t members) const {
+  const auto shared = static_cast<int64_t>(members) * kBetweenHeartbeats;
+  return std::max(heartbeat_interval, std::min(Duration(shared), kMostInterval));
+}
+
+FailureDetector::Bounds MembershipOptions::Patience(size_t members) const {
+  const Duration interval = HeartbeatInterval(members);
+  const Duration least = std::max(least_patience, kLateHeartbeats * interval);
+  return {interval, least, std::max(most_patience, least)};
 }
 
 std::string_view OutcomeName(Outcome outcome) {
@@ -41,10 +62,11 @@ Membership::Membership(const MembershipOptions& options, Random& random, TimePoi
     : options_(options),
       random_(random),
       now_(now),
-      peers_(options.peer_timeout),
+      peers_(options.Patience(options.starting_members)),
       foreign_ballot_at_(now),
       backoff_until_(now),
       stuck_since_(now),
+      heartbeat_interval_(options.HeartbeatInterval(options.starting_members)),
       next_heartbeat_(now) {
   CHECK_GE(options_.self, 0);
   CHECK(!options_.supervisor.IsNone());
@@ -158,8 +180,9 @@ void Membership::OnTick(TimePoint now) {
 MembershipOutputs Membership::TakeOutputs() { return std::exchange(outputs_, {}); }
 
 void Membership::Begin(TimePoint now) {
-  // Whoever was stopped, or whose clock jumped, must not blame its peers for the silence.
-  if (next_deadline_ != kNever && now > next_deadline_ + options_.heartbeat_interval) {
+  // Whoever was stopped or starved, or whose clock jumped, must not blame its peers for the
+  // silence: what they sent meanwhile may be yet to be read.
+  if (next_deadline_ != kNever && now > next_deadline_ + heartbeat_interval_ / 8) {
     peers_.Forgive(now - next_deadline_);
   }
   now_ = std::max(now_, now);
@@ -251,7 +274,7 @@ void Membership::SetDeadline() {
   } else if (need_.has_value() && SelfVotes() && is_watcher_) {
     consider(StartOfBallot());
   }
-  if (torn_since_ != kNever) consider(torn_since_ + options_.heartbeat_interval / 4);
+  if (torn_since_ != kNever) consider(torn_since_ + heartbeat_interval_ / 4);
   consider(stuck_since_ +
            (SelfListed() != nullptr ? options_.quorum_timeout : options_.join_timeout));
 }

@@ -33,6 +33,7 @@
 #include "base/random.h"
 #include "base/status.h"
 #include "rendezvous/decision.h"
+#include "rendezvous/failure_detector.h"
 #include "rendezvous/membership_acceptor.h"
 #include "rendezvous/membership_peers.h"
 #include "rendezvous/membership_proposer.h"
@@ -52,9 +53,11 @@ struct MembershipOptions {
   int watchers = 8;
 
   // The defaults are for one host.
-  Duration heartbeat_interval = std::chrono::milliseconds(150);
-  // Unheard for so long: unreachable.
-  Duration peer_timeout = std::chrono::milliseconds(1000);
+  Duration heartbeat_interval = std::chrono::milliseconds(150);  // of a small world
+  // Unheard for longer than between these, by how evenly it was heard before (failure_detector.h):
+  // unreachable.
+  Duration least_patience = std::chrono::milliseconds(1000);
+  Duration most_patience = std::chrono::milliseconds(4000);
   // A proposer's wait for who seems alive.
   Duration answer_timeout = std::chrono::milliseconds(400);
   // Of what a ballot lacks an answer to.
@@ -71,6 +74,9 @@ struct MembershipOptions {
   Duration join_timeout = std::chrono::seconds(300);
 
   static MembershipOptions BetweenPods();
+  // In a world of so many: a watcher, which hears everybody, is to have bounded work with that.
+  Duration HeartbeatInterval(size_t members) const;
+  FailureDetector::Bounds Patience(size_t members) const;
 };
 
 struct Envelope {
@@ -103,9 +109,16 @@ enum class Outcome {
 };
 std::string_view OutcomeName(Outcome outcome);
 
+// A listed supervisor counts as unreachable from now on, for its silence alone.
+struct Suspicion {
+  MemberProcess supervisor;
+  TimePoint heard;  // last
+};
+
 struct MembershipOutputs {
   std::vector<Envelope> messages;
   std::vector<WorkerCommand> commands;
+  std::vector<Suspicion> suspicions;  // for people
   std::optional<Outcome> outcome;
 };
 
@@ -165,6 +178,8 @@ class Membership {
   const MembershipOptions& options() const { return options_; }
   // It wants to be voted out, and isn't yet.
   bool is_leaving() const { return leaving_ && !outcome_.has_value(); }
+  // Of any peer that was heard again before it was suspected.
+  Duration longest_silence() const { return peers_.longest_silence(); }
 
  private:
   struct Worker {
@@ -313,6 +328,7 @@ class Membership {
   std::string hold_reason_;  // why the last ballot came to nothing
 
   TimePoint stuck_since_;  // not able to go on, or not listed, since then
+  Duration heartbeat_interval_;
   TimePoint next_heartbeat_;
   bool lacks_changed_ = false;
   TimePoint news_due_ = kNever;  // of whom this one lacks, which waits a moment for more of it

@@ -170,6 +170,8 @@ void Membership::ForgetOlderGeneration() {
   highest_round_ = 0;
   hold_reason_.clear();
   tally_.Begin(*decision_);
+  heartbeat_interval_ = options_.HeartbeatInterval(decision_->members.size());
+  peers_.SetBounds(options_.Patience(decision_->members.size()));
   peers_.ListedAre(*decision_);
   circle_is_stale_ = true;
   UpdateCircle();

@@ -63,8 +63,8 @@ std::optional<Membership::Need> Membership::FindNeed() {
     torn_since_ = kNever;
   } else if (torn_since_ == kNever) {
     torn_since_ = now_;
-  } else if (now_ - torn_since_ >= options_.heartbeat_interval / 4) {
-    // Not hearing took a peer_timeout already. Whoever lost a peer would exclude just that one; who
+  } else if (now_ - torn_since_ >= heartbeat_interval_ / 4) {
+    // Not hearing took its time already. Whoever lost a peer would exclude just that one; who
     // sees both should be faster, and choose.
     return Need{*std::move(torn)};
   }

@@ -1,7 +1,6 @@
 #include "rendezvous/membership_peers.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 namespace closeranks::rendezvous {
@@ -30,12 +29,11 @@ Peer& Peers::Heard(const MemberProcess& process, TimePoint now, bool place_is_li
     if (!is_twin) std::swap(place, twin);
   }
   Peer& peer = is_twin ? twins_[process.member] : place;
-  if (peer.was_heard) {
-    auto gap = static_cast<double>((now - peer.last_heard).count());
-    // As TCP smooths its round trips: an eighth of the news for the mean, a quarter for the
-    // deviation.
-    peer.gap_deviation += (std::abs(gap - peer.gap_mean) - peer.gap_deviation) / 4;
-    peer.gap_mean += (gap - peer.gap_mean) / 8;
+  // What came of a broken link tells nothing of how heartbeats arrive.
+  if (peer.was_heard && !peer.link_down) {
+    const Duration silence = now - peer.last_heard;
+    if (IsAlive(peer, now)) longest_silence_ = std::max(longest_silence_, silence);
+    peer.detector.Heard(silence, bounds_);
   }
   peer.was_heard = true;
   peer.last_heard = now;
@@ -100,7 +98,12 @@ bool Peers::IsAlive(const MemberProcess& process, TimePoint now) const {
 
 bool Peers::IsAlive(const Peer& peer, TimePoint now) const {
   return (peer.was_heard || peer.counted_on) && !peer.link_down &&
-         now - peer.last_heard < TimeoutOf(peer);
+         now - peer.last_heard < peer.detector.Patience(bounds_);
+}
+
+void Peers::SetBounds(const FailureDetector::Bounds& bounds) {
+  bounds_ = bounds;
+  next_expiry_ = TimePoint{};  // to be found anew
 }
 
 void Peers::FindNextExpiry(TimePoint now) {
@@ -110,13 +113,8 @@ void Peers::FindNextExpiry(TimePoint now) {
   }
 }
 
-Duration Peers::TimeoutOf(const Peer& peer) const {
-  auto usual = Duration(static_cast<int64_t>(peer.gap_mean + 8 * peer.gap_deviation));
-  return std::clamp(usual, timeout_, 4 * timeout_);
-}
-
 void Peers::NoteExpiry(const Peer& peer) {
-  next_expiry_ = std::min(next_expiry_, peer.last_heard + TimeoutOf(peer));
+  next_expiry_ = std::min(next_expiry_, peer.last_heard + peer.detector.Patience(bounds_));
 }
 
 }  // namespace closeranks::rendezvous

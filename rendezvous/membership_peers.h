@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/member.h"
+#include "rendezvous/failure_detector.h"
 #include "rendezvous/messages.h"
 
 namespace closeranks::rendezvous {
@@ -32,22 +33,20 @@ struct Peer {
   Generation told_generation = 0;
   TimePoint told_at{};
   TimePoint asked_at{};
-  // Of the time between two of its messages, in nanoseconds: smoothed, for a timeout that fits
-  // jitter.
-  double gap_mean = 0;
-  double gap_deviation = 0;
+  FailureDetector detector;
 };
 
 class Peers {
  public:
-  // Silence of `timeout` makes a peer unreachable; up to 4 times that where its messages come
-  // unevenly.
-  explicit Peers(Duration timeout) : timeout_(timeout) {}
+  // Silence makes a peer unreachable, after what its failure detector says within these bounds.
+  explicit Peers(const FailureDetector::Bounds& bounds) : bounds_(bounds) {}
+  // From now on.
+  void SetBounds(const FailureDetector::Bounds& bounds);
 
   // A member that may exist, so that it is greeted.
   void Expect(MemberId member);
-  // From now on `process` is to be heard: from the time that it is first counted on it has a
-  // timeout's time. Of no effect while another process of the same member is in its place.
+  // From now on `process` is to be heard: from the time that it is first counted on it has
+  // that long. Of no effect while another process of the same member is in its place.
   void CountOn(const MemberProcess& process, TimePoint now);
   // `process` was heard. Where another process of its member has the place, is listed and was heard
   // lately, that one keeps it, and `process` is its twin; else they change places.
@@ -72,17 +71,20 @@ class Peers {
   // Looks through all for the next such time after `now`.
   void FindNextExpiry(TimePoint now);
 
+  // After which somebody was heard again who was still alive.
+  Duration longest_silence() const { return longest_silence_; }
+
   std::map<MemberId, Peer>& all() { return peers_; }
   const std::map<MemberId, Peer>& all() const { return peers_; }
   // Some may be long gone.
   const std::map<MemberId, Peer>& twins() const { return twins_; }
 
  private:
-  Duration TimeoutOf(const Peer& peer) const;
   void NoteExpiry(const Peer& peer);
 
-  Duration timeout_;
+  FailureDetector::Bounds bounds_;
   TimePoint next_expiry_ = kNever;
+  Duration longest_silence_{};
   std::map<MemberId, Peer> peers_;
   std::map<MemberId, Peer> twins_;
 };

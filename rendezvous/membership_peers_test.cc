@@ -7,11 +7,13 @@ namespace {
 
 using std::chrono::milliseconds;
 
+constexpr FailureDetector::Bounds kBounds{milliseconds(150), milliseconds(1000),
+                                          milliseconds(4000)};
 constexpr MemberProcess kFirst{1, {1, 1}}, kSecond{1, {1, 2}};
 
 TEST(Peers, SilenceAndAClosedLinkMakeUnreachable) {
   TimePoint now{};
-  Peers peers(milliseconds(1000));
+  Peers peers(kBounds);
   peers.Heard(kFirst, now, false);
   EXPECT_TRUE(peers.IsAlive(kFirst, now));
   EXPECT_EQ(peers.next_expiry(), now + milliseconds(1000));
@@ -24,7 +26,7 @@ TEST(Peers, SilenceAndAClosedLinkMakeUnreachable) {
 
 TEST(Peers, AListedProcessThatLivesKeepsItsPlaceAgainstANewcomer) {
   TimePoint now{};
-  Peers peers(milliseconds(1000));
+  Peers peers(kBounds);
   peers.Heard(kFirst, now, false);
   peers.Heard(kSecond, now + milliseconds(10), true);
   EXPECT_EQ(peers.Find(1)->process, kFirst);
@@ -40,7 +42,7 @@ TEST(Peers, WhoIsDisplacedLosesItsPlaceToWhoIsListedInstead) {
   decision.members = {{1, kSecond.incarnation, {}, "", 1}};
   decision.displaced = {kFirst};
   for (bool twin_was_heard : {false, true}) {
-    Peers peers(milliseconds(1000));
+    Peers peers(kBounds);
     peers.Heard(kFirst, now, false);
     if (twin_was_heard) peers.Heard(kSecond, now, true);
     peers.ListedAre(decision);
@@ -54,9 +56,9 @@ TEST(Peers, WhoIsDisplacedLosesItsPlaceToWhoIsListedInstead) {
 
 TEST(Peers, UnevenMessagesLengthenTheTimeout) {
   TimePoint now{};
-  Peers peers(milliseconds(1000));
+  Peers peers(kBounds);
   for (int i = 0; i < 50; ++i) {
-    now += milliseconds(i % 2 == 0 ? 10 : 600);
+    now += milliseconds(i % 2 == 0 ? 150 : 600);
     peers.Heard(kFirst, now, false);
   }
   EXPECT_TRUE(peers.IsAlive(kFirst, now + milliseconds(1500)));
@@ -65,7 +67,7 @@ TEST(Peers, UnevenMessagesLengthenTheTimeout) {
 
 TEST(Peers, WhoIsCountedOnHasATimeoutsTimeToBeHeard) {
   TimePoint now{};
-  Peers peers(milliseconds(1000));
+  Peers peers(kBounds);
   peers.CountOn(kFirst, now);
   EXPECT_TRUE(peers.IsAlive(kFirst, now + milliseconds(999)));
   peers.CountOn(kFirst, now + milliseconds(500));
@@ -76,7 +78,7 @@ TEST(Peers, WhoIsCountedOnHasATimeoutsTimeToBeHeard) {
 
 TEST(Peers, WhoeverWasStoppedItselfBlamesNobody) {
   TimePoint now{};
-  Peers peers(milliseconds(1000));
+  Peers peers(kBounds);
   peers.Heard(kFirst, now, false);
   peers.Forgive(milliseconds(5000));
   EXPECT_TRUE(peers.IsAlive(kFirst, now + milliseconds(5500)));

@@ -26,6 +26,7 @@ class MembershipTest : public ::testing::Test {
     std::deque<WorkerCommand> commands;
     std::optional<Outcome> outcome;
     std::optional<WorkerCommand> unanswered;
+    int suspicions = 0;
   };
 
   Agent& Start(MemberId member, int starting_members, bool with_worker = true,
@@ -33,7 +34,7 @@ class MembershipTest : public ::testing::Test {
     Agent& agent = agents_[member];
     agent = Agent{};
     agent.process = {member, Incarnation::Draw(random_)};
-    MembershipOptions options;
+    MembershipOptions options = options_;
     options.self = member;
     options.supervisor = agent.process.incarnation;
     options.starting_members = starting_members;
@@ -95,6 +96,7 @@ class MembershipTest : public ::testing::Test {
         MembershipOutputs outputs = agent.membership->TakeOutputs();
         any |= !outputs.messages.empty() || !outputs.commands.empty();
         if (outputs.outcome.has_value()) agent.outcome = outputs.outcome;
+        agent.suspicions += static_cast<int>(outputs.suspicions.size());
         for (WorkerCommand& command : outputs.commands) Obey(agent, std::move(command));
         for (Envelope& envelope : outputs.messages) wire_.push_back(std::move(envelope));
       }
@@ -155,6 +157,7 @@ class MembershipTest : public ::testing::Test {
     cut_.insert({b, a});
   }
 
+  MembershipOptions options_;
   SeededRandom random_{5};
   TimePoint now_ = TimePoint{} + seconds(100);
   std::map<MemberId, Agent> agents_;
@@ -201,13 +204,43 @@ TEST_F(MembershipTest, ALostProposerIsReplacedAtOnceWhenItsLinkCloses) {
   EXPECT_EQ(InstalledBy(2), 2u);
 }
 
-TEST_F(MembershipTest, ASilentMemberIsVotedOutAfterThePeerTimeout) {
+TEST_F(MembershipTest, ASilentMemberIsVotedOutOnceThePatienceIsOver) {
   StartAll(3);
   agents_.erase(0);
   Pass(milliseconds(900));
   EXPECT_EQ(InstalledBy(1), 1u);
   Pass(milliseconds(1200));
   EXPECT_EQ(InstalledBy(1), 2u);
+  EXPECT_EQ(agents_[1].suspicions, 1);
+  EXPECT_EQ(agents_[2].suspicions, 1);
+}
+
+TEST_F(MembershipTest, OnceItIsKnownToBeHeardEvenlyAMemberBetweenPodsIsMissedInAFifthOfASecond) {
+  options_ = MembershipOptions::BetweenPods();
+  StartAll(4);
+  Pass(seconds(2));
+  agents_.erase(0);
+  Pass(milliseconds(140));
+  EXPECT_EQ(InstalledBy(1), 1u);
+  Pass(milliseconds(80));
+  EXPECT_EQ(InstalledBy(1), 2u);
+  EXPECT_EQ(agents_[1].suspicions, 1);
+}
+
+TEST_F(MembershipTest, ALinkThatClosesIsNoSuspicion) {
+  StartAll(3);
+  KillAgent(0);
+  EXPECT_EQ(InstalledBy(1), 2u);
+  EXPECT_EQ(agents_[1].suspicions, 0);
+}
+
+TEST_F(MembershipTest, TheHeartbeatsOfALargeWorldAreFurtherApart) {
+  const MembershipOptions options = MembershipOptions::BetweenPods();
+  EXPECT_EQ(options.HeartbeatInterval(4), milliseconds(50));
+  EXPECT_EQ(options.HeartbeatInterval(400), milliseconds(400));
+  EXPECT_EQ(options.HeartbeatInterval(10'000), seconds(1));
+  EXPECT_EQ(options.Patience(4).least, milliseconds(200));
+  EXPECT_EQ(options.Patience(10'000).least, seconds(4));
 }
 
 TEST_F(MembershipTest, AWorkerStopsBeforeItsAgentPromises) {

@@ -117,6 +117,9 @@ void Membership::Reassess(MemberId member) {
   }
   const Tally::Facts before = tally_.Set(*listed, facts);
   const bool has_changed = before[Tally::kUnreachable] != facts[Tally::kUnreachable];
+  if (has_changed && facts[Tally::kUnreachable] && is_listed && !peer->link_down) {
+    outputs_.suspicions.push_back({peer->process, peer->last_heard});
+  }
   circle_is_stale_ |= has_changed;
   lacks_changed_ |= has_changed;
 }
@@ -238,7 +241,7 @@ std::vector<MemberId> Membership::Lacks() const {
 void Membership::SendStatusWhenDue() {
   // Soon, but not at once: one loss is seldom alone.
   if (std::exchange(lacks_changed_, false)) {
-    news_due_ = std::min(news_due_, now_ + options_.heartbeat_interval / 8);
+    news_due_ = std::min(news_due_, now_ + heartbeat_interval_ / 8);
   }
   if (ReportSelf() != last_report_ || now_ >= news_due_) SendNews();
   if (now_ >= next_heartbeat_) SendHeartbeat();
@@ -271,7 +274,7 @@ void Membership::SendNews() {
 }
 
 void Membership::SendHeartbeat() {
-  next_heartbeat_ = now_ + options_.heartbeat_interval;
+  next_heartbeat_ = now_ + heartbeat_interval_;
   last_report_ = ReportSelf();
   news_due_ = kNever;
   std::set<MemberProcess> to(circle_.begin(), circle_.end());

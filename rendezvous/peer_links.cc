@@ -295,6 +295,7 @@ void PeerLinks::AddLine(Peer& peer, const Incarnation& supervisor, bool called,
   Line& line = peer.lines.emplace_back();
   line.supervisor = supervisor;
   line.called = called;
+  connection->GiveUpAfter(options_.line_limit);
   line.link = std::make_unique<net::Link>(loop_, std::move(connection));
   line.link->Start(
       {.on_frame = [this, &peer, &line](

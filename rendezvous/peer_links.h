@@ -38,6 +38,8 @@ class PeerLinks {
     Whereabouts whereabouts;
     std::string advertised;             // where others reach this supervisor
     net::Resolver* resolver = nullptr;  // outlives it; null: this host's DNS
+    // A line over which nothing gets through for so long is given up, and a new one looked for.
+    Duration line_limit = std::chrono::seconds(4);
     Duration handshake_limit = std::chrono::seconds(5);
     size_t max_introductions = 256;                        // callers beyond it are dropped
     Duration least_pause = std::chrono::milliseconds(50);  // between attempts to connect

@@ -56,11 +56,13 @@ std::string Encode(const AgentMessage& message) {
                         [&](const Lost& m) {
                           writer.Put(m.member);
                           writer.PutString(m.cause);
+                          writer.Put(m.is_said);
                         },
                         [&](const Noticed& m) {
                           writer.Put(m.member);
                           writer.PutString(m.text);
-                        }},
+                        },
+                        [&](const FailingHeard& m) { writer.Put(m.first); }},
              message);
   return std::move(writer).bytes();
 }
@@ -95,7 +97,10 @@ std::string Encode(const WorkerMessage& message) {
                         },
                         [&](const Entered& m) { writer.Put(m.generation); },
                         [&](const Leaving& m) { writer.Put(m.now); },
-                        [&](const Failing& m) { writer.PutString(m.cause); },
+                        [&](const Failing& m) {
+                          writer.PutString(m.cause);
+                          writer.Put(m.is_final);
+                        },
                         [&](const Progress& m) {
                           writer.Put(m.step);
                           writer.Put(m.steps);
@@ -151,12 +156,17 @@ Result<AgentMessage> DecodeAgentMessage(std::string_view bytes) {
       Lost m;
       m.member = reader.Get<MemberId>();
       m.cause = reader.GetString();
+      m.is_said = reader.Get<uint8_t>() != 0;
       return Whole<AgentMessage>(reader, m);
     }
     case 7: {
       Noticed m;
       m.member = reader.Get<MemberId>();
       m.text = reader.GetString();
+      return Whole<AgentMessage>(reader, m);
+    }
+    case 8: {
+      FailingHeard m{reader.Get<MemberId>()};
       return Whole<AgentMessage>(reader, m);
     }
     default:
@@ -221,7 +231,9 @@ Result<WorkerMessage> DecodeWorkerMessage(std::string_view bytes) {
       return Whole<WorkerMessage>(reader, m);
     }
     case 10: {
-      Failing m{reader.GetString()};
+      Failing m;
+      m.cause = reader.GetString();
+      m.is_final = reader.Get<uint8_t>() != 0;
       return Whole<WorkerMessage>(reader, m);
     }
     case 11:

@@ -67,6 +67,7 @@ struct Leave {
 struct Lost {
   MemberId member = -1;
   std::string cause;
+  bool is_said = false;  // in its own words the cause stands in this host's log already
   bool operator==(const Lost&) const = default;
 };
 
@@ -77,8 +78,14 @@ struct Noticed {
   bool operator==(const Noticed&) const = default;
 };
 
-using AgentMessage =
-    std::variant<Welcome, Freeze, Install, Ended, DataConnection, Leave, Lost, Noticed>;
+// The answer to Failing.
+struct FailingHeard {
+  MemberId first = -1;  // of this host, that failed so for good, maybe this one; -1: none
+  bool operator==(const FailingHeard&) const = default;
+};
+
+using AgentMessage = std::variant<Welcome, Freeze, Install, Ended, DataConnection, Leave, Lost,
+                                  Noticed, FailingHeard>;
 
 // --- from the worker ---
 
@@ -158,6 +165,7 @@ struct Leaving {
 // It is about to end, because of this.
 struct Failing {
   std::string cause;
+  bool is_final = false;  // no restart mends it
   bool operator==(const Failing&) const = default;
 };
 

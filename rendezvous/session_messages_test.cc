@@ -41,8 +41,9 @@ TEST(SessionMessages, WhatTheAgentSaysArrivesAsItWas) {
   ExpectRoundTrip(DecodeAgentMessage, Ended{ExitCode::kQuorumLost, "why", {7, 2, 99}});
   ExpectRoundTrip(DecodeAgentMessage, DataConnection{5});
   ExpectRoundTrip(DecodeAgentMessage, Leave{std::chrono::seconds(9)});
-  ExpectRoundTrip(DecodeAgentMessage, Lost{2, "killed"});
+  ExpectRoundTrip(DecodeAgentMessage, Lost{2, "killed", true});
   ExpectRoundTrip(DecodeAgentMessage, Noticed{2, "is slow"});
+  ExpectRoundTrip(DecodeAgentMessage, FailingHeard{3});
   auto install = DecodeAgentMessage(
       Encode(AgentMessage(Install{std::make_shared<const Decision>(SomeDecision())})));
   ASSERT_TRUE(install.ok()) << install.status();
@@ -63,7 +64,7 @@ TEST(SessionMessages, WhatTheWorkerSaysArrivesAsItWas) {
   ExpectRoundTrip(DecodeWorkerMessage, Goodbye{});
   ExpectRoundTrip(DecodeWorkerMessage, Entered{3});
   ExpectRoundTrip(DecodeWorkerMessage, Leaving{true});
-  ExpectRoundTrip(DecodeWorkerMessage, Failing{"boom"});
+  ExpectRoundTrip(DecodeWorkerMessage, Failing{"boom", true});
   ExpectRoundTrip(DecodeWorkerMessage, FlightMemory{});
   ExpectRoundTrip(DecodeWorkerMessage, Notice{"is stuck", true});
 }

@@ -65,6 +65,8 @@ void WorkerSession::OnFrame(std::string_view payload, std::unique_ptr<net::Socke
     handlers_.on_lost(*lost);
   } else if (auto* noticed = std::get_if<Noticed>(&*message)) {
     handlers_.on_noticed(*noticed);
+  } else if (auto* heard = std::get_if<FailingHeard>(&*message)) {
+    handlers_.on_failing_heard(*heard);
   }
 }
 

@@ -34,6 +34,7 @@ class WorkerSession {
     std::function<void(const Leave&)> on_leave;
     std::function<void(const Lost&)> on_lost;
     std::function<void(const Noticed&)> on_noticed;
+    std::function<void(const FailingHeard&)> on_failing_heard;
   };
 
   // Says hello at once, and sends heartbeats for as long as it lives: after Ended too, as the

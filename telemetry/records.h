@@ -3,7 +3,8 @@
 //
 //   events.<member>.<incarnation8>.jsonl  one for each worker process: start world transfer commit
 //                                         metric slow end
-//   events.supervisor.jsonl               the launcher's: run worker_started kill worker_exit end
+//   events.supervisor.jsonl               the launcher's: run worker_started kill worker_exit
+//                                         suspected end
 //   ledger.<member>.<incarnation8>.txt    one for each worker process: the samples of every
 //                                         stable step
 //   flight.<member>.<incarnation8>.bin    a worker's flight record (flight_recorder.h), as it was
@@ -283,11 +284,29 @@ struct WorkerExitEvent {
   bool operator==(const WorkerExitEvent&) const = default;
 };
 
+// "suspected": for its silence another supervisor counts as unreachable.
+struct SuspectedEvent {
+  static constexpr char kName[] = "suspected";
+  MemberId by = -1;      // of this host
+  MemberId member = -1;  // whose supervisor is silent
+  TimePoint t_heard;     // last
+  static void ForEachField(auto& event, auto field) {
+    field("by", event.by);
+    field("member", event.member);
+    field("t_heard", event.t_heard);
+  }
+  bool operator==(const SuspectedEvent&) const = default;
+};
+
 // "end" in the supervisor's file.
 struct SupervisorEndEvent {
   static constexpr char kName[] = "end";
   int exit_code = 0;
-  static void ForEachField(auto& event, auto field) { field("exit_code", event.exit_code); }
+  double longest_silence_ms = 0;  // of another supervisor that was heard again in time
+  static void ForEachField(auto& event, auto field) {
+    field("exit_code", event.exit_code);
+    field("longest_silence_ms", event.longest_silence_ms);
+  }
   bool operator==(const SupervisorEndEvent&) const = default;
 };
 

@@ -114,6 +114,7 @@ void TakeEvent(std::string_view name, Fields& fields, TimePoint t, SupervisorEve
   Take(name, fields, t, events.kills);
   if (name == KillEvent::kName) events.kills.back().event.t = t;
   Take(name, fields, t, events.exits);
+  Take(name, fields, t, events.suspected);
   Take(name, fields, t, events.end);
 }
 

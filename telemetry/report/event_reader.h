@@ -41,6 +41,7 @@ struct SupervisorEvents {
   std::vector<Timed<WorkerStartedEvent>> started;
   std::vector<Timed<KillEvent>> kills;
   std::vector<Timed<WorkerExitEvent>> exits;
+  std::vector<Timed<SuspectedEvent>> suspected;
   std::optional<Timed<SupervisorEndEvent>> end;
 };
 

@@ -24,7 +24,8 @@ const RunEvent kRun = {"train --mode=\"fast\"", 4};
 const WorkerStartedEvent kStarted = {3, "1a2b", 4711};
 const KillEvent kKill = {3, 2, 11, At(6)};
 const WorkerExitEvent kExit = {3, "1a2b", 86, 9, "it was silent", "was ended", At(7), At(8)};
-const SupervisorEndEvent kSupervisorEnd = {86};
+const SupervisorEndEvent kSupervisorEnd = {86, 12.5};
+const SuspectedEvent kSuspected = {2, 3, At(9)};
 
 class EventReaderTest : public testing::Test {
  protected:
@@ -56,6 +57,7 @@ TEST_F(EventReaderTest, EveryEventReadsBackAsItWasWritten) {
   log->Write(ToRecord(kStarted));
   log->Write(ToRecord(kKill), kKill.t);
   log->Write(ToRecord(kExit));
+  log->Write(ToRecord(kSuspected));
   log->Write(ToRecord(kSupervisorEnd));
 
   auto events = ReadEvents(files_, folder_);
@@ -75,6 +77,7 @@ TEST_F(EventReaderTest, EveryEventReadsBackAsItWasWritten) {
   EXPECT_EQ(supervisor.started.at(0).event, kStarted);
   EXPECT_EQ(supervisor.kills.at(0).event, kKill);
   EXPECT_EQ(supervisor.exits.at(0).event, kExit);
+  EXPECT_EQ(supervisor.suspected.at(0).event, kSuspected);
   EXPECT_EQ(supervisor.end.value().event, kSupervisorEnd);
 }
 

@@ -60,6 +60,12 @@ class BadInput(unittest.TestCase):
     def test_missing_data_folder(self):
         self.expect(USAGE, "/nonexistent", "-n", "1", "--", PROGRAM, "--data=/nonexistent")
 
+    def test_an_error_that_all_ranks_have_is_said_once(self):
+        text = self.expect(USAGE, "/nonexistent", "-n", "4", "--", PROGRAM, "--data=/nonexistent")
+        lines = text.splitlines()
+        self.assertEqual(sum("/nonexistent" in line for line in lines), 1, text)
+        self.assertEqual(sum("failed as member" in line for line in lines), 3, text)
+
     def test_truncated_data(self):
         self.need_data()
         data = fashion_mnist_part.write_part(SCRATCH / "cut", 600, 100)

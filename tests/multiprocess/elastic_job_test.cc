@@ -284,7 +284,8 @@ TEST(ElasticJob, EveryRanksLogSaysWhoWasLostAndWhy) {
       {"kill", "its worker was killed by signal 9 (Killed) in step 5"},
       {"segv", "its worker was killed by signal 11 (Segmentation fault) in step 5"},
       {"check", "its worker was killed by signal 6 (Aborted) in step 5: F "},
-      {"throw", "its worker threw a bad sample in step 5"}};
+      {"throw", "its worker threw a bad sample in step 5"},
+      {"alloc", "its worker threw std::bad_alloc in step 5"}};
   for (const auto& [action, text] : faults) {
     SCOPED_TRACE(action);
     ReportFolder folder;

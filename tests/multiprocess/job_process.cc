@@ -273,6 +273,13 @@ std::vector<telemetry::Timed<telemetry::WorkerExitEvent>> Exits(const ReportFold
   return EventsOfSupervisor(folder, 0).exits;
 }
 
+int Suspicions(const ReportFolder& folder, int supervisor, int member) {
+  const auto suspected = EventsOfSupervisor(folder, supervisor).suspected;
+  return static_cast<int>(
+      std::count_if(suspected.begin(), suspected.end(),
+                    [&](const auto& suspicion) { return suspicion.event.member == member; }));
+}
+
 int Worlds(const ReportFolder& folder) {
   std::set<Generation> generations;
   for (const telemetry::WorkerEvents& worker : Events(folder.path()).workers) {

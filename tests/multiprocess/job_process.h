@@ -128,6 +128,8 @@ pid_t WorkerPid(const ReportFolder& folder, int member, int supervisor = 0);
 bool WaitUntilDead(pid_t pid);
 // How its workers ended, by the supervisor's record.
 std::vector<telemetry::Timed<telemetry::WorkerExitEvent>> Exits(const ReportFolder& folder);
+// How often the supervisor of this host suspected the one of `member`.
+int Suspicions(const ReportFolder& folder, int supervisor, int member);
 // How many worlds any worker saw.
 int Worlds(const ReportFolder& folder);
 // How many samples all workers computed, of those that came to an end of their own.

@@ -180,6 +180,29 @@ TEST(SeveralHosts, WhoWasReplacedWhileItWasStoppedEndsWithItsCode) {
   ExpectNoProcessLeft(folder, 4);
 }
 
+TEST(SeveralHosts, ASilentHostIsSuspectedWhichIsOnRecordAndRejoinsWhenItGoesOn) {
+  ReportFolder folder;
+  Hosts hosts(folder, 3, 1);
+  Barrier early(folder);
+  Jobs jobs = StartAll(
+      hosts, 3, {},
+      {"--tcp", "--pause_step=5", "--pause_at=" + early.path(), "--hold_step=9", "--hold_size=3"});
+  for (auto& job : jobs) ASSERT_TRUE(job->WaitForOutput("pauses"));
+  const pid_t worker = testing_job::WorkerPid(folder, 2, 2);
+  jobs[2]->Signal(SIGSTOP);
+  kill(worker, SIGSTOP);
+  for (int host : {0, 1}) {
+    ASSERT_TRUE(jobs[host]->WaitForOutput("the supervisor of member 2 is taken for lost"));
+  }
+  kill(worker, SIGCONT);
+  jobs[2]->Signal(SIGCONT);
+  early.Open();
+  ExpectGoodEnds(jobs, 3);
+  EXPECT_GE(testing_job::Suspicions(folder, 0, 2), 1);
+  EXPECT_EQ(ExpectTrained(folder, 3), Undisturbed());
+  ExpectNoProcessLeft(folder, 3);
+}
+
 TEST(SeveralHosts, WhoIsStartedASecondTimeReplacesTheFirstWhichLivesAndIsToldWhy) {
   ReportFolder folder;
   Hosts hosts(folder, 3, 1);

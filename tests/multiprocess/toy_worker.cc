@@ -63,13 +63,14 @@ DEFINE_int32(chatter, 0, "lines of 1000 bytes that are written at each commit");
 DEFINE_uint64(audit_every, 0, "steps");
 DEFINE_int32(dawdles, -1, "the member that takes 5 ms longer for each step");
 DEFINE_int32(strays, -1, "the member whose weights become other ones in step 3");
+DEFINE_bool(tells_when, false, "says when a fault strikes, in nanoseconds of the monotonic clock");
 DEFINE_int32(tells_signals, -1, "the member that says when it gets SIGUSR1");
 // Each strikes once in the run, but for "exit", which strikes every time but the first.
 DEFINE_string(
     faults, "",
     "MEMBER:POINT:ACTION:STEP,...; points: start join ready world part apply save load commit "
     "end (the step of world is its generation, of the others without a step 0); "
-    "actions: kill stop term exit hang finish quit say throw check segv");
+    "actions: kill stop term exit hang finish quit say throw alloc check segv");
 
 namespace closeranks {
 namespace {
@@ -119,6 +120,10 @@ class Faults {
       bool is_first = files_.CreateExclusively(mark, "").ok();
       if (!is_first && fault.action == "exit") _exit(7);
       if (!is_first) continue;
+      if (FLAGS_tells_when) {
+        const int64_t now = SystemClock().Now().time_since_epoch().count();
+        std::fprintf(stderr, "strikes at %lld\n", static_cast<long long>(now));
+      }
       if (fault.action == "quit") _exit(0);
       if (fault.action == "say") std::fprintf(stderr, "is at %s\n", point.c_str());
       if (fault.action == "finish") throw Finished();
@@ -126,6 +131,7 @@ class Faults {
       if (fault.action == "stop") raise(SIGSTOP);
       if (fault.action == "term") kill(getpid(), SIGTERM);
       if (fault.action == "throw") throw std::runtime_error("a bad sample");
+      if (fault.action == "alloc") std::vector<char>(size_t{1} << 62);
       CHECK(fault.action != "check") << "a bad sample";
       if (fault.action == "segv") raise(SIGSEGV);
       if (fault.action == "hang") {
@@ -344,8 +350,8 @@ Status Train(const Environment& environment, const elastic::LeaveSignal& leave_s
   Status trained;
   try {
     trained = RunToyTraining(loop, replica);
-  } catch (const std::runtime_error& error) {
-    worker->ReportFailing(std::string("threw ") + error.what());
+  } catch (const std::exception& error) {
+    worker->ReportFailing(std::string("threw ") + error.what(), /*is_final=*/false);
     // So that a test sees that it is told before this process is gone.
     if (!FLAGS_linger_at.empty()) UniqueFd(open(FLAGS_linger_at.c_str(), O_RDONLY | O_CLOEXEC));
     return Internal(error.what());

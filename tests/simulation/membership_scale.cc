@@ -88,7 +88,7 @@ class ScaleWorld {
   double HeartbeatsPerInterval() {
     const size_t before = messages_;
     const int intervals = 2;
-    Run(intervals * MembershipOptions::BetweenPods().heartbeat_interval);
+    Run(intervals * MembershipOptions::BetweenPods().HeartbeatInterval(members_));
     return static_cast<double>(messages_ - before) / intervals;
   }
 
