@@ -1,6 +1,7 @@
 #include "cli/run_command.h"
 
 #include <algorithm>
+#include <charconv>
 #include <filesystem>
 #include <sstream>
 #include <utility>
@@ -23,7 +24,21 @@ DEFINE_string(hosts, "",
               "ADDRESS:PORT,ADDRESS:PORT,...; or dns:NAME:PORT, a name that has the addresses of "
               "all, such as a headless Service's, with a port's number or name; or file:/FOLDER, "
               "one that all share; empty: this host is the only one");
-DEFINE_int32(host_count, 0, "how many hosts there are, where --hosts doesn't list them");
+DEFINE_int32(host_count, 0,
+             "how many hosts there are in all, where --hosts doesn't list them; by default as many "
+             "as --nnodes and --spares say");
+DEFINE_string(nnodes, "",
+              "hosts that train: N; or MIN:MAX, then the first MIN of --hosts begin, the others "
+              "come in when they are there, and with fewer than MIN nothing is trained until "
+              "others come. By default all but --spares, and they go on with as few as a quorum "
+              "is left of. The same on each host, as --spares");
+DEFINE_int32(spares, 0,
+             "hosts beyond those of --nnodes that hold the training's state and compute nothing, "
+             "until one that does is lost: the job then goes on at once, without a transfer. The "
+             "lowest that are there compute");
+DEFINE_bool(witness, false,
+            "this host runs no program and only votes, so that of two others either may be lost: "
+            "the last of --hosts, beyond --nnodes and --spares");
 DEFINE_int32(host_index, 0,
              "which of --hosts this is, from 0; by default what RANK or JOB_COMPLETION_INDEX says");
 DEFINE_string(listen, "",
@@ -79,7 +94,8 @@ namespace closeranks::cli {
 namespace {
 
 constexpr char kUsage[] =
-    "closeranks run [FLAGS] -- PROGRAM ARGS\n\n"
+    "closeranks run [FLAGS] -- PROGRAM ARGS\n"
+    "closeranks run --witness [FLAGS]\n\n"
     "Each line that a worker writes begins with its number, as in '[2] loss 0.31': the RANK\n"
     "that it was started with. It and its successors keep that number, while ranks move up\n"
     "when one is lost.\n\n"
@@ -89,6 +105,7 @@ constexpr char kUsage[] =
     "--host-index and, without --hosts, MASTER_PORT the port of --listen. What else\n"
     "contradicts the flags in WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT is an error.";
 
+constexpr int kMostHosts = 65536;
 constexpr Duration kForEver = std::chrono::hours(24 * 365);
 
 Result<Duration> Seconds(const char* flag, double value, bool may_be_zero) {
@@ -101,36 +118,124 @@ Result<Duration> Seconds(const char* flag, double value, bool may_be_zero) {
 
 struct Hosts {
   rendezvous::Whereabouts where;
-  int count = 1;
-  int index = 0;  // of this one
+  int count = 1;     // of all
+  int starting = 1;  // so many make the first generation
+  int least = 1;     // with fewer nothing is trained
+  int most = 1;      // so many train, the lowest that are there
+  int spares = 0;    // beyond those; who is beyond these is a witness
+  int index = 0;     // of this one
   bool AreSeveral() const { return !FLAGS_hosts.empty(); }
+  int WithWorkers() const { return most + spares; }
 };
 
 bool IsGiven(const char* flag) { return !google::GetCommandLineFlagInfoOrDie(flag).is_default; }
 
+// "N" or "MIN:MAX".
+Status ParseNnodes(Hosts& hosts) {
+  const std::string& text = FLAGS_nnodes;
+  const size_t colon = text.find(':');
+  auto number = [](std::string_view part, int* value) {
+    const auto parsed = std::from_chars(part.data(), part.data() + part.size(), *value);
+    return parsed.ec == std::errc() && parsed.ptr == part.data() + part.size() && *value >= 1 &&
+           *value <= kMostHosts;
+  };
+  const std::string_view max =
+      colon == std::string::npos ? text : std::string_view(text).substr(colon + 1);
+  hosts.least = 1;
+  if (!number(max, &hosts.most) ||
+      (colon != std::string::npos &&
+       (!number(std::string_view(text).substr(0, colon), &hosts.least) ||
+        hosts.least > hosts.most))) {
+    return InvalidArgument("--nnodes=" + text + ": expected N or MIN:MAX, such as 2:4");
+  }
+  hosts.starting = colon == std::string::npos ? hosts.most : hosts.least;
+  return OkStatus();
+}
+
+// How many there are in all, and what for.
+Status ParseCounts(Hosts& hosts) {
+  hosts.spares = FLAGS_spares;
+  if (FLAGS_spares < 0 || FLAGS_spares > kMostHosts) {
+    return InvalidArgument("--spares=" + std::to_string(FLAGS_spares) + ": expected 0 or more");
+  }
+  const int listed = static_cast<int>(hosts.where.hosts.size());
+  if (hosts.where.IsList() && FLAGS_host_count != 0 && FLAGS_host_count != listed) {
+    return InvalidArgument("--host-count=" + std::to_string(FLAGS_host_count) +
+                           " but --hosts lists " + std::to_string(listed));
+  }
+  if (!FLAGS_nnodes.empty()) RETURN_IF_ERROR(ParseNnodes(hosts));
+  hosts.count = hosts.where.IsList() ? listed : FLAGS_host_count;
+  if (!hosts.where.IsList() && FLAGS_host_count == 0 && !FLAGS_nnodes.empty()) {
+    hosts.count = hosts.WithWorkers();
+  }
+  if (hosts.count < 1 || hosts.count > kMostHosts) {
+    return InvalidArgument("--host-count=" + std::to_string(FLAGS_host_count) +
+                           ": --hosts=" + FLAGS_hosts + " needs the number of hosts");
+  }
+  if (FLAGS_nnodes.empty()) {
+    hosts.starting = hosts.most = hosts.count - hosts.spares;
+    if (hosts.most < 1) {
+      return InvalidArgument("--spares=" + std::to_string(hosts.spares) + ", but there are " +
+                             std::to_string(hosts.count) + " hosts: one at least has to train");
+    }
+  }
+  if (hosts.count < hosts.WithWorkers()) {
+    return InvalidArgument(
+        "--nnodes=" + FLAGS_nnodes + " and --spares=" + std::to_string(hosts.spares) +
+        " are up to " + std::to_string(hosts.WithWorkers()) + " hosts, and there are " +
+        std::to_string(hosts.count) + ": list all that may come, or give --host-count");
+  }
+  return OkStatus();
+}
+
+// Whether this host's number is one of those that do what this one is to do.
+Status CheckIndex(const Hosts& hosts) {
+  const std::string index = "--host-index=" + std::to_string(hosts.index);
+  const int with_workers = hosts.WithWorkers();
+  if (hosts.index < 0 || hosts.index >= hosts.count) {
+    return InvalidArgument(index + ": expected 0 to " + std::to_string(hosts.count - 1) +
+                           ", as there are " + std::to_string(hosts.count) + " hosts");
+  }
+  if (FLAGS_witness && hosts.count == with_workers) {
+    return InvalidArgument(
+        "--witness: there is no host beyond the " + std::to_string(with_workers) +
+        " that train or stand by: list it last in --hosts, or count it in --host-count, and say "
+        "with --nnodes on all hosts how many train");
+  }
+  if (FLAGS_witness && hosts.index < with_workers) {
+    return InvalidArgument("--witness: hosts 0 to " + std::to_string(with_workers - 1) +
+                           " train or stand by, and this is " + index +
+                           ": the witness is the last of --hosts");
+  }
+  if (!FLAGS_witness && hosts.index >= with_workers) {
+    return InvalidArgument(index + ": there is no room for it, as --nnodes=" + FLAGS_nnodes +
+                           " and --spares=" + std::to_string(hosts.spares) + " are hosts 0 to " +
+                           std::to_string(with_workers - 1) +
+                           "; raise one of them on all hosts, or let this one only vote, with "
+                           "--witness");
+  }
+  return OkStatus();
+}
+
 Result<Hosts> ParseHosts(const Environment& environment) {
   Hosts hosts;
-  if (FLAGS_hosts.empty()) return hosts;
+  if (FLAGS_hosts.empty()) {
+    for (const char* flag : {"nnodes", "spares", "witness"}) {
+      const std::string value = google::GetCommandLineFlagInfoOrDie(flag).current_value;
+      if (!IsGiven(flag) || value == "1") continue;  // --nnodes=1 is what there is
+      return InvalidArgument("--" + std::string(flag) + "=" + value +
+                             ", but there is no --hosts: say with it where they are");
+    }
+    return hosts;
+  }
   hosts.index = IsGiven("host_index") ? FLAGS_host_index : environment.member.value_or(0);
   auto where = rendezvous::Whereabouts::Parse(FLAGS_hosts);
   if (!where.ok()) return InvalidArgument("--hosts has " + where.status().message());
   hosts.where = *std::move(where);
-  hosts.count =
-      hosts.where.IsList() ? static_cast<int>(hosts.where.hosts.size()) : FLAGS_host_count;
-  if (!hosts.where.IsList() && (FLAGS_host_count < 1 || FLAGS_host_count > 65536)) {
-    return InvalidArgument("--host-count=" + std::to_string(FLAGS_host_count) +
-                           ": --hosts=" + FLAGS_hosts + " needs the number of hosts");
-  }
-  if (hosts.where.IsList() && FLAGS_host_count != 0 && FLAGS_host_count != hosts.count) {
-    return InvalidArgument("--host-count=" + std::to_string(FLAGS_host_count) +
-                           " but --hosts lists " + std::to_string(hosts.count));
-  }
-  // What the environment says is checked with the rest of it.
-  if (IsGiven("host_index") && (hosts.index < 0 || hosts.index >= hosts.count)) {
-    return InvalidArgument("--host-index=" + std::to_string(hosts.index) + ": expected 0 to " +
-                           std::to_string(hosts.count - 1) + ", as there are " +
-                           std::to_string(hosts.count) + " hosts");
-  }
+  RETURN_IF_ERROR(ParseCounts(hosts));
+  // What the environment says is checked with the rest of it first.
+  const bool is_in_range = hosts.index >= 0 && hosts.index < hosts.count;
+  if (IsGiven("host_index") || is_in_range) RETURN_IF_ERROR(CheckIndex(hosts));
   return hosts;
 }
 
@@ -192,8 +297,8 @@ Result<net::Address> AdvertisedAddress(const Hosts& hosts, const net::Address& l
   return net::Address::Ip(std::move(own), 0);
 }
 
-// Host h has the members from h * n on.
-Result<rendezvous::AgentHost::Options> HostOptions() {
+// What the flags say of this host and the others. Host h has the members from h * n on.
+Status ReadHosts(launcher::Supervisor::Options& supervisor) {
   if (FLAGS_n < 1 || FLAGS_n > 1024) {
     return InvalidArgument("-n=" + std::to_string(FLAGS_n) + ": expected 1 to 1024 workers");
   }
@@ -204,13 +309,16 @@ Result<rendezvous::AgentHost::Options> HostOptions() {
     return InvalidArgument("--hosts needs --host-index, from 0: which of the " +
                            std::to_string(hosts.count) + " this is");
   }
-  rendezvous::AgentHost::Options options;
+  supervisor.most_workers = FLAGS_n * hosts.WithWorkers();
+  rendezvous::AgentHost::Options& options = supervisor.host;
   options.job = FLAGS_job;
   options.build = "closeranks " + std::string(kVersion) + ", program " + ProgramId();
-  options.starting_members = FLAGS_n * hosts.count;
+  options.starting_members = FLAGS_n * hosts.starting;
+  options.most_computing = FLAGS_n * hosts.most;
   for (int host = 0; host < hosts.count; ++host) {
+    const int members_here = host < hosts.WithWorkers() ? FLAGS_n : 1;
     std::vector<MemberId> members;
-    for (int i = 0; i < FLAGS_n; ++i) members.push_back(host * FLAGS_n + i);
+    for (int i = 0; i < members_here; ++i) members.push_back(host * FLAGS_n + i);
     if (host == hosts.index || !hosts.AreSeveral()) {
       options.members = std::move(members);
     } else {
@@ -218,6 +326,8 @@ Result<rendezvous::AgentHost::Options> HostOptions() {
     }
   }
   if (hosts.count > 1) options.membership = rendezvous::MembershipOptions::BetweenPods();
+  options.membership.least_hosts = hosts.least;
+  options.membership.witness = FLAGS_witness;
   ASSIGN_OR_RETURN(options.listen, ListenAddress(hosts, environment));
   ASSIGN_OR_RETURN(options.advertised, AdvertisedAddress(hosts, options.listen, environment));
   options.whereabouts = std::move(hosts.where);
@@ -233,7 +343,7 @@ Result<rendezvous::AgentHost::Options> HostOptions() {
     options.worker_timeout = options.stopped_worker_timeout = options.membership.freeze_timeout =
         kForEver;
   }
-  return options;
+  return OkStatus();
 }
 
 // Workers, which may run elsewhere, read the same files.
@@ -287,11 +397,14 @@ Result<rendezvous::Security> ReadSecurity(const rendezvous::AgentHost::Options& 
 Result<launcher::Supervisor::Options> SupervisorOptions(std::vector<std::string> command,
                                                         Random& random) {
   launcher::Supervisor::Options options;
-  if (command.empty()) {
+  if (FLAGS_witness && !command.empty()) {
+    return InvalidArgument("--witness runs no program: leave out '--' and what follows it");
+  }
+  if (command.empty() && !FLAGS_witness) {
     return InvalidArgument("there is no program to run: closeranks run -n 4 -- PROGRAM ARGS");
   }
   options.command = std::move(command);
-  ASSIGN_OR_RETURN(options.host, HostOptions());
+  RETURN_IF_ERROR(ReadHosts(options));
   ASSIGN_OR_RETURN(options.security, ReadSecurity(options.host, random));
   if (FLAGS_max_restarts < 0) {
     return InvalidArgument("--max-restarts=" + std::to_string(FLAGS_max_restarts) +
@@ -302,9 +415,9 @@ Result<launcher::Supervisor::Options> SupervisorOptions(std::vector<std::string>
   if (!FLAGS_kill.empty()) {
     ASSIGN_OR_RETURN(options.fault, launcher::ParseFault(FLAGS_kill));
     for (int rank : options.fault->ranks) {
-      if (rank < options.host.starting_members) continue;
+      if (rank < options.most_workers) continue;
       return InvalidArgument("--kill=" + FLAGS_kill + ": there is no rank " + std::to_string(rank) +
-                             " among " + std::to_string(options.host.starting_members));
+                             " among " + std::to_string(options.most_workers));
     }
   }
   ASSIGN_OR_RETURN(options.grace, Seconds("grace", FLAGS_grace, true));
@@ -322,12 +435,20 @@ bool AsksForHelp(const std::vector<std::string>& words) {
   });
 }
 
+// It runs nothing either.
+bool AsksForWitness(const std::vector<std::string>& words) {
+  return std::any_of(words.begin(), words.end(), [](const std::string& word) {
+    return word.starts_with("--witness") || word.starts_with("-witness");
+  });
+}
+
 // gflags takes flags from anywhere before "--"; what isn't a flag there is a mistake.
 Result<std::vector<std::string>> ParseFlags(std::span<const std::string> arguments) {
   std::vector<std::string> words = {"closeranks run"};
   words.insert(words.end(), arguments.begin(), arguments.end());
   auto separator = std::find(words.begin(), words.end(), "--");
-  if (separator == words.end() && !AsksForHelp(words)) {
+  const bool is_complete = AsksForHelp(words) || AsksForWitness(words);
+  if (separator == words.end() && !is_complete) {
     return InvalidArgument(
         "there is no '--': put it before the program, as in 'closeranks run -n 4 "
         "-- PROGRAM ARGS'");

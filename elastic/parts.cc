@@ -26,16 +26,24 @@ int SamplesIn(const Parts& parts) {
   return samples;
 }
 
+// What the ranks that compute hold: all but the last `spares`.
+std::vector<int> LoadOf(std::span<const Parts> held, int spares) {
+  std::vector<int> load;
+  for (const Parts& parts : held.first(held.size() - static_cast<size_t>(spares))) {
+    load.push_back(SamplesIn(parts));
+  }
+  return load;
+}
+
 // Index of the least loaded rank, the lowest of them.
 int LeastLoaded(const std::vector<int>& load) {
   return static_cast<int>(std::min_element(load.begin(), load.end()) - load.begin());
 }
 
 Result<std::vector<Parts>> DivideMissingShards(const Division& division,
-                                               std::span<const Parts> held) {
+                                               std::span<const Parts> held, int spares) {
   std::vector<int> owners = ShardOwners(division, held);
-  std::vector<int> load;
-  for (const Parts& parts : held) load.push_back(SamplesIn(parts));
+  std::vector<int> load = LoadOf(held, spares);
   std::vector<Parts> missing(held.size());
   for (int shard = 0; shard < division.logical_shards; ++shard) {
     if (owners[shard] >= 0) continue;
@@ -64,12 +72,11 @@ Result<Parts> MissingRanges(const Division& division, std::span<const Parts> hel
 }
 
 Result<std::vector<Parts>> DivideMissingSamples(const Division& division,
-                                                std::span<const Parts> held) {
+                                                std::span<const Parts> held, int spares) {
   ASSIGN_OR_RETURN(Parts gaps, MissingRanges(division, held));
   // Every rank is topped up to an equal share of the batch; those that hold more stay as they are.
   std::vector<Parts> missing(held.size());
-  std::vector<int> load;
-  for (const Parts& parts : held) load.push_back(SamplesIn(parts));
+  std::vector<int> load = LoadOf(held, spares);
   std::vector<int> extra(held.size(), 0);
   for (int left = SamplesIn(gaps); left > 0; --left) {
     int rank = LeastLoaded(load);
@@ -92,10 +99,11 @@ Result<std::vector<Parts>> DivideMissingSamples(const Division& division,
 
 }  // namespace
 
-std::vector<Parts> DivideBatch(const Division& division, int ranks) {
+std::vector<Parts> DivideBatch(const Division& division, int ranks, int spares) {
   std::vector<Parts> parts(ranks);
-  for (int rank = 0; rank < ranks; ++rank) {
-    auto share = [&](int whole, int r) { return static_cast<int>(int64_t{whole} * r / ranks); };
+  const int computing = ranks - spares;
+  for (int rank = 0; rank < computing; ++rank) {
+    auto share = [&](int whole, int r) { return static_cast<int>(int64_t{whole} * r / computing); };
     if (division.logical_shards > 0) {
       int end = share(division.logical_shards, rank + 1);
       for (int shard = share(division.logical_shards, rank); shard < end; ++shard) {
@@ -121,7 +129,8 @@ void DropRepeated(std::vector<Parts>* held) {
   }
 }
 
-Result<std::vector<Parts>> DivideMissing(const Division& division, std::span<const Parts> held) {
+Result<std::vector<Parts>> DivideMissing(const Division& division, std::span<const Parts> held,
+                                         int spares) {
   std::vector<bool> seen(division.logical_shards, false);
   for (const Parts& parts : held) {
     for (const Part& part : parts) {
@@ -134,8 +143,8 @@ Result<std::vector<Parts>> DivideMissing(const Division& division, std::span<con
       if (!fits) return Internal("a held part is not of this division of the batch");
     }
   }
-  return division.logical_shards > 0 ? DivideMissingShards(division, held)
-                                     : DivideMissingSamples(division, held);
+  return division.logical_shards > 0 ? DivideMissingShards(division, held, spares)
+                                     : DivideMissingSamples(division, held, spares);
 }
 
 std::vector<int> ShardOwners(const Division& division, std::span<const Parts> held) {

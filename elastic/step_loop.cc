@@ -66,7 +66,7 @@ Result<bool> StepLoop::NextStep() {
     OpenStep(next);
     // Nobody holds anything of a step that nobody has begun: the undisturbed division.
     std::vector<Parts> division =
-        DivideBatch({batch_, options_.logical_shards}, world_->world.size());
+        DivideBatch({batch_, options_.logical_shards}, world_->world.size(), world_->spares);
     todo_ = division[world_->rank];
     shard_owners_ = ShardOwners({batch_, options_.logical_shards}, division);
   }
@@ -376,12 +376,12 @@ Status StepLoop::PrepareStep(const CatchUpPlan& plan, int rank) {
   if (step_ != next || is_dropped) OpenStep(next);
   reduction_begun_ = false;
   Division division{batch_, options_.logical_shards};
-  ASSIGN_OR_RETURN(std::vector<Parts> missing, DivideMissing(division, plan.held));
+  ASSIGN_OR_RETURN(std::vector<Parts> missing, DivideMissing(division, plan.held, world_->spares));
   // A step that nobody holds a part of is divided as in an undisturbed step.
   bool untouched = std::all_of(plan.held.begin(), plan.held.end(),
                                [](const Parts& held) { return held.empty(); });
   std::vector<Parts> division_of_rank =
-      untouched ? DivideBatch(division, world_->world.size()) : std::move(missing);
+      untouched ? DivideBatch(division, world_->world.size(), world_->spares) : std::move(missing);
   todo_ = division_of_rank[rank];
   for (size_t r = 0; r < division_of_rank.size(); ++r) {
     division_of_rank[r].insert(division_of_rank[r].end(), plan.held[r].begin(), plan.held[r].end());

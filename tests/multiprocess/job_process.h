@@ -130,6 +130,8 @@ bool WaitUntilDead(pid_t pid);
 std::vector<telemetry::Timed<telemetry::WorkerExitEvent>> Exits(const ReportFolder& folder);
 // How many worlds any worker saw.
 int Worlds(const ReportFolder& folder);
+// The worlds of this member, which had one worker only, in their order.
+std::vector<telemetry::WorldEvent> WorldsOf(const ReportFolder& folder, int member);
 // How many samples all workers computed, of those that came to an end of their own.
 double Computed(const ReportFolder& folder);
 // The last step that any worker of this member committed; 0: none.
