@@ -1,7 +1,6 @@
 #include "cli/run_command.h"
 
 #include <algorithm>
-#include <charconv>
 #include <filesystem>
 #include <sstream>
 #include <utility>
@@ -9,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/random.h"
+#include "cli/hosts.h"
 #include "closeranks/command_line.h"
 #include "closeranks/environment.h"
 #include "closeranks/version.h"
@@ -19,28 +19,6 @@
 #include "telemetry/log_prefix.h"
 
 DEFINE_int32(n, 1, "workers to start on this host");
-DEFINE_string(hosts, "",
-              "where the supervisors of all hosts are, each with -n workers: "
-              "ADDRESS:PORT,ADDRESS:PORT,...; or dns:NAME:PORT, a name that has the addresses of "
-              "all, such as a headless Service's, with a port's number or name; or file:/FOLDER, "
-              "one that all share; empty: this host is the only one");
-DEFINE_int32(host_count, 0,
-             "how many hosts there are in all, where --hosts doesn't list them; by default as many "
-             "as --nnodes and --spares say");
-DEFINE_string(nnodes, "",
-              "hosts that train: N; or MIN:MAX, then the first MIN of --hosts begin, the others "
-              "come in when they are there, and with fewer than MIN nothing is trained until "
-              "others come. By default all but --spares, and they go on with as few as a quorum "
-              "is left of. The same on each host, as --spares");
-DEFINE_int32(spares, 0,
-             "hosts beyond those of --nnodes that hold the training's state and compute nothing, "
-             "until one that does is lost: the job then goes on at once, without a transfer. The "
-             "lowest that are there compute");
-DEFINE_bool(witness, false,
-            "this host runs no program and only votes, so that of two others either may be lost: "
-            "the last of --hosts, beyond --nnodes and --spares");
-DEFINE_int32(host_index, 0,
-             "which of --hosts this is, from 0; by default what RANK or JOB_COMPLETION_INDEX says");
 DEFINE_string(listen, "",
               "ADDRESS:PORT to listen on; by default this host's entry of --hosts or its port, or "
               "127.0.0.1 with MASTER_PORT or any free port");
@@ -105,7 +83,6 @@ constexpr char kUsage[] =
     "--host-index and, without --hosts, MASTER_PORT the port of --listen. What else\n"
     "contradicts the flags in WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT is an error.";
 
-constexpr int kMostHosts = 65536;
 constexpr Duration kForEver = std::chrono::hours(24 * 365);
 
 Result<Duration> Seconds(const char* flag, double value, bool may_be_zero) {
@@ -116,157 +93,6 @@ Result<Duration> Seconds(const char* flag, double value, bool may_be_zero) {
   return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(value));
 }
 
-struct Hosts {
-  rendezvous::Whereabouts where;
-  int count = 1;     // of all
-  int starting = 1;  // so many make the first generation
-  int least = 1;     // with fewer nothing is trained
-  int most = 1;      // so many train, the lowest that are there
-  int spares = 0;    // beyond those; who is beyond these is a witness
-  int index = 0;     // of this one
-  bool AreSeveral() const { return !FLAGS_hosts.empty(); }
-  int WithWorkers() const { return most + spares; }
-};
-
-bool IsGiven(const char* flag) { return !google::GetCommandLineFlagInfoOrDie(flag).is_default; }
-
-// "N" or "MIN:MAX".
-Status ParseNnodes(Hosts& hosts) {
-  const std::string& text = FLAGS_nnodes;
-  const size_t colon = text.find(':');
-  auto number = [](std::string_view part, int* value) {
-    const auto parsed = std::from_chars(part.data(), part.data() + part.size(), *value);
-    return parsed.ec == std::errc() && parsed.ptr == part.data() + part.size() && *value >= 1 &&
-           *value <= kMostHosts;
-  };
-  const std::string_view max =
-      colon == std::string::npos ? text : std::string_view(text).substr(colon + 1);
-  hosts.least = 1;
-  if (!number(max, &hosts.most) ||
-      (colon != std::string::npos &&
-       (!number(std::string_view(text).substr(0, colon), &hosts.least) ||
-        hosts.least > hosts.most))) {
-    return InvalidArgument("--nnodes=" + text + ": expected N or MIN:MAX, such as 2:4");
-  }
-  hosts.starting = colon == std::string::npos ? hosts.most : hosts.least;
-  return OkStatus();
-}
-
-// How many there are in all, and what for.
-Status ParseCounts(Hosts& hosts) {
-  hosts.spares = FLAGS_spares;
-  if (FLAGS_spares < 0 || FLAGS_spares > kMostHosts) {
-    return InvalidArgument("--spares=" + std::to_string(FLAGS_spares) + ": expected 0 or more");
-  }
-  const int listed = static_cast<int>(hosts.where.hosts.size());
-  if (hosts.where.IsList() && FLAGS_host_count != 0 && FLAGS_host_count != listed) {
-    return InvalidArgument("--host-count=" + std::to_string(FLAGS_host_count) +
-                           " but --hosts lists " + std::to_string(listed));
-  }
-  if (!FLAGS_nnodes.empty()) RETURN_IF_ERROR(ParseNnodes(hosts));
-  hosts.count = hosts.where.IsList() ? listed : FLAGS_host_count;
-  if (!hosts.where.IsList() && FLAGS_host_count == 0 && !FLAGS_nnodes.empty()) {
-    hosts.count = hosts.WithWorkers();
-  }
-  if (hosts.count < 1 || hosts.count > kMostHosts) {
-    return InvalidArgument("--host-count=" + std::to_string(FLAGS_host_count) +
-                           ": --hosts=" + FLAGS_hosts + " needs the number of hosts");
-  }
-  if (FLAGS_nnodes.empty()) {
-    hosts.starting = hosts.most = hosts.count - hosts.spares;
-    if (hosts.most < 1) {
-      return InvalidArgument("--spares=" + std::to_string(hosts.spares) + ", but there are " +
-                             std::to_string(hosts.count) + " hosts: one at least has to train");
-    }
-  }
-  if (hosts.count < hosts.WithWorkers()) {
-    return InvalidArgument(
-        "--nnodes=" + FLAGS_nnodes + " and --spares=" + std::to_string(hosts.spares) +
-        " are up to " + std::to_string(hosts.WithWorkers()) + " hosts, and there are " +
-        std::to_string(hosts.count) + ": list all that may come, or give --host-count");
-  }
-  return OkStatus();
-}
-
-// Whether this host's number is one of those that do what this one is to do.
-Status CheckIndex(const Hosts& hosts) {
-  const std::string index = "--host-index=" + std::to_string(hosts.index);
-  const int with_workers = hosts.WithWorkers();
-  if (hosts.index < 0 || hosts.index >= hosts.count) {
-    return InvalidArgument(index + ": expected 0 to " + std::to_string(hosts.count - 1) +
-                           ", as there are " + std::to_string(hosts.count) + " hosts");
-  }
-  if (FLAGS_witness && hosts.count == with_workers) {
-    return InvalidArgument(
-        "--witness: there is no host beyond the " + std::to_string(with_workers) +
-        " that train or stand by: list it last in --hosts, or count it in --host-count, and say "
-        "with --nnodes on all hosts how many train");
-  }
-  if (FLAGS_witness && hosts.index < with_workers) {
-    return InvalidArgument("--witness: hosts 0 to " + std::to_string(with_workers - 1) +
-                           " train or stand by, and this is " + index +
-                           ": the witness is the last of --hosts");
-  }
-  if (!FLAGS_witness && hosts.index >= with_workers) {
-    return InvalidArgument(index + ": there is no room for it, as --nnodes=" + FLAGS_nnodes +
-                           " and --spares=" + std::to_string(hosts.spares) + " are hosts 0 to " +
-                           std::to_string(with_workers - 1) +
-                           "; raise one of them on all hosts, or let this one only vote, with "
-                           "--witness");
-  }
-  return OkStatus();
-}
-
-Result<Hosts> ParseHosts(const Environment& environment) {
-  Hosts hosts;
-  if (FLAGS_hosts.empty()) {
-    for (const char* flag : {"nnodes", "spares", "witness"}) {
-      const std::string value = google::GetCommandLineFlagInfoOrDie(flag).current_value;
-      if (!IsGiven(flag) || value == "1") continue;  // --nnodes=1 is what there is
-      return InvalidArgument("--" + std::string(flag) + "=" + value +
-                             ", but there is no --hosts: say with it where they are");
-    }
-    return hosts;
-  }
-  hosts.index = IsGiven("host_index") ? FLAGS_host_index : environment.member.value_or(0);
-  auto where = rendezvous::Whereabouts::Parse(FLAGS_hosts);
-  if (!where.ok()) return InvalidArgument("--hosts has " + where.status().message());
-  hosts.where = *std::move(where);
-  RETURN_IF_ERROR(ParseCounts(hosts));
-  // What the environment says is checked with the rest of it first.
-  const bool is_in_range = hosts.index >= 0 && hosts.index < hosts.count;
-  if (IsGiven("host_index") || is_in_range) RETURN_IF_ERROR(CheckIndex(hosts));
-  return hosts;
-}
-
-// Whether the environment and the flags are of the same job.
-Status CheckEnvironment(Environment environment, const Hosts& hosts) {
-  if (IsGiven("host_index")) environment.member.reset();  // the flag wins
-  if (!hosts.AreSeveral()) {
-    if (FLAGS_host_count > 1) {
-      return InvalidArgument("--host-count=" + std::to_string(FLAGS_host_count) +
-                             ", but there is no --hosts: say with it where they are");
-    }
-    if (!FLAGS_listen.empty()) environment.master_address.reset();
-    if (FLAGS_host_index != 0) {
-      return InvalidArgument("--host-index=" + std::to_string(FLAGS_host_index) +
-                             ", but there is no --hosts: list all hosts with it");
-    }
-    return CheckAlone(environment, FLAGS_n,
-                      "there is no --hosts, so this host is the only one, with -n=" +
-                          std::to_string(FLAGS_n) + " workers",
-                      "list all hosts with --hosts");
-  }
-  JobShape shape;
-  shape.hosts = hosts.count;
-  shape.workers = FLAGS_n;
-  if (hosts.where.IsList()) {
-    shape.first_host = hosts.where.hosts.front().host;
-    shape.first_port = hosts.where.hosts.front().port;
-  }
-  return CheckAmongHosts(environment, shape);
-}
-
 Result<net::Address> ListenAddress(const Hosts& hosts, const Environment& environment) {
   if (!FLAGS_listen.empty()) {
     auto listen = net::Address::Parse(FLAGS_listen);
@@ -275,7 +101,7 @@ Result<net::Address> ListenAddress(const Hosts& hosts, const Environment& enviro
     }
     return listen;
   }
-  if (!hosts.AreSeveral()) {
+  if (!hosts.are_several) {
     return net::Address::Ip("127.0.0.1",
                             static_cast<uint16_t>(environment.master_port.value_or(0)));
   }
@@ -303,12 +129,8 @@ Status ReadHosts(launcher::Supervisor::Options& supervisor) {
     return InvalidArgument("-n=" + std::to_string(FLAGS_n) + ": expected 1 to 1024 workers");
   }
   ASSIGN_OR_RETURN(Environment environment, ReadEnvironment());
-  ASSIGN_OR_RETURN(Hosts hosts, ParseHosts(environment));
-  RETURN_IF_ERROR(CheckEnvironment(environment, hosts));
-  if (hosts.AreSeveral() && !IsGiven("host_index") && !environment.member.has_value()) {
-    return InvalidArgument("--hosts needs --host-index, from 0: which of the " +
-                           std::to_string(hosts.count) + " this is");
-  }
+  ASSIGN_OR_RETURN(Hosts hosts,
+                   ParseHosts(environment, FLAGS_n, /*listens_by_flag=*/!FLAGS_listen.empty()));
   supervisor.most_workers = FLAGS_n * hosts.WithWorkers();
   rendezvous::AgentHost::Options& options = supervisor.host;
   options.job = FLAGS_job;
@@ -319,7 +141,7 @@ Status ReadHosts(launcher::Supervisor::Options& supervisor) {
     const int members_here = host < hosts.WithWorkers() ? FLAGS_n : 1;
     std::vector<MemberId> members;
     for (int i = 0; i < members_here; ++i) members.push_back(host * FLAGS_n + i);
-    if (host == hosts.index || !hosts.AreSeveral()) {
+    if (host == hosts.index || !hosts.are_several) {
       options.members = std::move(members);
     } else {
       options.peers.push_back(std::move(members));
@@ -327,7 +149,7 @@ Status ReadHosts(launcher::Supervisor::Options& supervisor) {
   }
   if (hosts.count > 1) options.membership = rendezvous::MembershipOptions::BetweenPods();
   options.membership.least_hosts = hosts.least;
-  options.membership.witness = FLAGS_witness;
+  options.membership.witness = hosts.is_witness;
   ASSIGN_OR_RETURN(options.listen, ListenAddress(hosts, environment));
   ASSIGN_OR_RETURN(options.advertised, AdvertisedAddress(hosts, options.listen, environment));
   options.whereabouts = std::move(hosts.where);
@@ -397,14 +219,15 @@ Result<rendezvous::Security> ReadSecurity(const rendezvous::AgentHost::Options& 
 Result<launcher::Supervisor::Options> SupervisorOptions(std::vector<std::string> command,
                                                         Random& random) {
   launcher::Supervisor::Options options;
-  if (FLAGS_witness && !command.empty()) {
+  RETURN_IF_ERROR(ReadHosts(options));
+  const bool is_witness = options.host.membership.witness;
+  if (is_witness && !command.empty()) {
     return InvalidArgument("--witness runs no program: leave out '--' and what follows it");
   }
-  if (command.empty() && !FLAGS_witness) {
+  if (command.empty() && !is_witness) {
     return InvalidArgument("there is no program to run: closeranks run -n 4 -- PROGRAM ARGS");
   }
   options.command = std::move(command);
-  RETURN_IF_ERROR(ReadHosts(options));
   ASSIGN_OR_RETURN(options.security, ReadSecurity(options.host, random));
   if (FLAGS_max_restarts < 0) {
     return InvalidArgument("--max-restarts=" + std::to_string(FLAGS_max_restarts) +
@@ -436,7 +259,7 @@ bool AsksForHelp(const std::vector<std::string>& words) {
 }
 
 // It runs nothing either.
-bool AsksForWitness(const std::vector<std::string>& words) {
+bool NamesWitness(const std::vector<std::string>& words) {
   return std::any_of(words.begin(), words.end(), [](const std::string& word) {
     return word.starts_with("--witness") || word.starts_with("-witness");
   });
@@ -447,7 +270,7 @@ Result<std::vector<std::string>> ParseFlags(std::span<const std::string> argumen
   std::vector<std::string> words = {"closeranks run"};
   words.insert(words.end(), arguments.begin(), arguments.end());
   auto separator = std::find(words.begin(), words.end(), "--");
-  const bool is_complete = AsksForHelp(words) || AsksForWitness(words);
+  const bool is_complete = AsksForHelp(words) || NamesWitness(words);
   if (separator == words.end() && !is_complete) {
     return InvalidArgument(
         "there is no '--': put it before the program, as in 'closeranks run -n 4 "
