@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <functional>
 
 #include "base/random.h"
 #include "closeranks/error.h"
+#include "closeranks/optimizer_settings.h"
 
 namespace closeranks {
 namespace {
@@ -109,6 +111,10 @@ std::vector<elastic::Buffer> ModelReplica::ReducedGradients(StepNumber step) {
     buffers.push_back({bytes.data(), bytes.size() / SizeOf(type), type});
   }
   return buffers;
+}
+
+uint64_t ModelReplica::SettingsHash() const {
+  return std::hash<std::string>()(OptimizerSettings(optimizer_));
 }
 
 uint64_t ModelReplica::WeightsHash() const {

@@ -44,6 +44,7 @@ class ModelReplica final : public elastic::Replica {
   Result<std::function<void()>> PrepareLoad(std::span<const elastic::Piece> pieces) override {
     return state_.PrepareLoad(pieces);
   }
+  uint64_t SettingsHash() const override;
   // The first 16 digits of WeightsSha256.
   uint64_t WeightsHash() const override;
 

@@ -41,6 +41,19 @@ Status CheckContributions(std::span<const ShardContribution> contributions,
   return OkStatus();
 }
 
+// Whether each is a rank, and none stands there twice.
+Status CheckRanks(std::span<const int> ranks, int size) {
+  std::vector<bool> found(static_cast<size_t>(size));
+  for (int rank : ranks) {
+    if (rank < 0 || rank >= size || found[static_cast<size_t>(rank)]) {
+      return InvalidArgument("there is no rank " + std::to_string(rank) + " of " +
+                             std::to_string(size) + ", or it is given twice");
+    }
+    found[static_cast<size_t>(rank)] = true;
+  }
+  return OkStatus();
+}
+
 std::string NameOf(DataType type) { return std::string(DataTypeName(type)); }
 
 }  // namespace
@@ -96,6 +109,14 @@ Work Communicator::Broadcast(void* buffer, size_t count, DataType type, int root
 
 Work Communicator::AllGather(const void* input, void* output, size_t count, DataType type) {
   return backend_->AllGather(NextTicket(), input, output, count, type);
+}
+
+Work Communicator::Gather(const void* input, void* output, size_t count, DataType type,
+                          std::span<const int> senders, std::span<const int> receivers) {
+  for (std::span<const int> ranks : {senders, receivers}) {
+    if (Status status = CheckRanks(ranks, size_); !status.ok()) return Work::Ended(status);
+  }
+  return backend_->Gather(NextTicket(), input, output, count, type, senders, receivers);
 }
 
 Work Communicator::Barrier() { return backend_->Barrier(NextTicket()); }

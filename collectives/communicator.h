@@ -70,6 +70,12 @@ class Communicator {
   // rank's part of the output, but not overlap it otherwise.
   Work AllGather(const void* input, void* output, size_t count, DataType type);
 
+  // As AllGather, but only from `senders` to `receivers`, each a rank once, the same on every rank,
+  // all of which call it: a receiver's output has senders.size() * count elements, in their order.
+  // The input of who doesn't send, and the output of who doesn't receive, may be null.
+  Work Gather(const void* input, void* output, size_t count, DataType type,
+              std::span<const int> senders, std::span<const int> receivers);
+
   // Done when every rank has called it.
   Work Barrier();
 

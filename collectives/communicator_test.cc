@@ -1,6 +1,7 @@
 // Communicators over simulated transports: what all ranks see together, deterministic by seed.
 #include "collectives/communicator.h"
 
+#include <array>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -85,6 +86,43 @@ TEST(Communicator, EveryOperationWorksForAnyNumberOfRanks) {
       }
     }
   }
+}
+
+TEST(Communicator, AGatherGoesFromTheSendersToTheReceiversOnly) {
+  SimulatedWorld world(4, 1);
+  Communicators all = MakeAll(world, 1);
+  const std::vector<int> senders = {2, 0}, receivers = {1, 2};
+  for (size_t count : {1, 100, 100000}) {
+    std::vector<std::vector<int64_t>> given(4), taken(4);
+    std::vector<Work> works;
+    for (int rank = 0; rank < 4; ++rank) {
+      given[rank].assign(count, rank);
+      taken[rank].assign(2 * count, -1);
+      const bool receives = rank == 1 || rank == 2;
+      works.push_back(all[rank]->Gather(rank % 2 == 0 ? given[rank].data() : nullptr,
+                                        receives ? taken[rank].data() : nullptr, count,
+                                        DataType::kInt64, senders, receivers));
+    }
+    ASSERT_TRUE(world.RunUntilDone(works));
+    ExpectAllOk(works);
+    std::vector<int64_t> expected(count, 2);
+    expected.resize(2 * count, 0);
+    for (int rank : receivers) EXPECT_EQ(taken[rank], expected);
+  }
+}
+
+TEST(Communicator, AGatherOfOtherRanksIsAMismatch) {
+  SimulatedWorld world(3, 1);
+  Communicators all = MakeAll(world, 1);
+  const std::vector<int> one = {0}, both = {0, 1}, receivers = {2};
+  std::array<int64_t, 2> numbers = {};
+  std::vector<Work> works;
+  for (int rank = 0; rank < 3; ++rank) {
+    works.push_back(all[rank]->Gather(numbers.data(), numbers.data(), 1, DataType::kInt64,
+                                      rank == 0 ? one : both, receivers));
+  }
+  (void)world.RunUntilDone(works);
+  EXPECT_EQ(works[2].Wait().code(), StatusCode::kMismatch) << works[2].Wait();
 }
 
 TEST(Communicator, AllReduceGivesTheSameBitsOnEveryRankAndInEveryRun) {

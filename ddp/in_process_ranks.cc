@@ -140,6 +140,10 @@ class InProcessRanks::RankBackend final : public collectives::Backend {
   Work AllGather(const collectives::Ticket&, const void*, void*, size_t, DataType) override {
     return Refuse();
   }
+  Work Gather(const collectives::Ticket&, const void*, void*, size_t, DataType,
+              std::span<const int>, std::span<const int>) override {
+    return Refuse();
+  }
   Work Barrier(const collectives::Ticket&) override { return Refuse(); }
   void Abort(Status why) override { meeting_->Abort(std::move(why)); }
   Status health() const override { return meeting_->health(); }

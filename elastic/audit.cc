@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdio>
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "xxhash.h"
@@ -27,14 +28,17 @@ Result<std::vector<uint64_t>> Gather(Communicator& communicator, std::span<const
   return all;
 }
 
+bool IsLeftOut(const LeftOut& left_out, size_t rank) { return !left_out.empty() && left_out[rank]; }
+
 // `hashes` are by rank and then by piece.
-std::string WhatDiffers(const std::vector<Piece>& pieces, const std::vector<uint64_t>& hashes) {
+std::string WhatDiffers(const std::vector<Piece>& pieces, const std::vector<uint64_t>& hashes,
+                        const LeftOut& left_out) {
   std::string text;
   size_t count = 0;
   for (size_t i = 0; i < pieces.size(); ++i) {
     std::vector<uint64_t> hash_of_rank;
     for (size_t at = i; at < hashes.size(); at += pieces.size()) hash_of_rank.push_back(hashes[at]);
-    const std::string who = WhoHasWhat(hash_of_rank);
+    const std::string who = WhoHasWhat(hash_of_rank, left_out);
     if (who.empty() || ++count > kMostNamed) continue;
     text += (text.empty() ? "" : "; ") + pieces[i].name + " (" + pieces[i].Kind() + "): " + who;
   }
@@ -43,28 +47,34 @@ std::string WhatDiffers(const std::vector<Piece>& pieces, const std::vector<uint
 }
 
 Result<std::string> FindDifference(Communicator& communicator, const std::vector<Piece>& pieces,
-                                   const std::vector<uint64_t>& mine) {
+                                   std::vector<uint64_t> mine, const LeftOut& left_out) {
   const std::array<uint64_t, 1> count = {pieces.size()};
-  ASSIGN_OR_RETURN(const std::vector<uint64_t> counts, Gather(communicator, count));
+  ASSIGN_OR_RETURN(std::vector<uint64_t> counts, Gather(communicator, count));
+  for (size_t rank = counts.size(); rank-- > 0;) {
+    if (IsLeftOut(left_out, rank)) counts.erase(counts.begin() + static_cast<ptrdiff_t>(rank));
+  }
   if (std::any_of(counts.begin(), counts.end(), [&](uint64_t c) { return c != counts[0]; })) {
     std::string text = "the ranks have different numbers of tensors:";
     for (uint64_t c : counts) text += " " + std::to_string(c);
     return text;
   }
+  mine.resize(counts[0]);  // of who is left out: nobody reads them
   ASSIGN_OR_RETURN(const std::vector<uint64_t> all, Gather(communicator, mine));
-  return WhatDiffers(pieces, all);
+  if (pieces.size() != counts[0]) return Internal("it has no names for what differs");
+  return WhatDiffers(pieces, all, left_out);
 }
 
 }  // namespace
 
-std::string WhoHasWhat(std::span<const uint64_t> hash_of_rank) {
+std::string WhoHasWhat(std::span<const uint64_t> hash_of_rank, const LeftOut& left_out) {
   std::map<uint64_t, std::string> ranks;
   for (size_t rank = 0; rank < hash_of_rank.size(); ++rank) {
+    if (IsLeftOut(left_out, rank)) continue;
     std::string& list = ranks[hash_of_rank[rank]];
     list += (list.empty() ? "" : ",") + std::to_string(rank);
   }
   std::string text;
-  if (ranks.size() == 1) return text;
+  if (ranks.size() <= 1) return text;
   for (const auto& [hash, list] : ranks) {
     std::array<char, 17> digits;
     std::snprintf(digits.data(), digits.size(), "%016llx", static_cast<unsigned long long>(hash));
@@ -73,20 +83,20 @@ std::string WhoHasWhat(std::span<const uint64_t> hash_of_rank) {
   return text;
 }
 
-Status Audit(Communicator& communicator, StateOwner& state) {
+Status Audit(Communicator& communicator, StateOwner& state, const LeftOut& left_out) {
   const std::vector<Piece> pieces = state.Pieces();
   std::vector<uint64_t> mine;
   for (const Piece& piece : pieces) mine.push_back(HashOf(piece));
   const std::array<uint64_t, 1> whole = {XXH3_64bits(mine.data(), mine.size() * sizeof(uint64_t))};
   ASSIGN_OR_RETURN(const std::vector<uint64_t> wholes, Gather(communicator, whole));
-  if (WhoHasWhat(wholes).empty()) return OkStatus();
-  auto difference = FindDifference(communicator, pieces, mine);
+  const std::string who = WhoHasWhat(wholes, left_out);
+  if (who.empty()) return OkStatus();
+  auto difference = FindDifference(communicator, pieces, std::move(mine), left_out);
   // Nobody leaves before the others know it too. Whatever comes of the barrier, the ranks differ.
   (void)communicator.Barrier().Wait();
-  return Mismatch(
-      "the ranks' state differs: " + (difference.ok() ? *difference : WhoHasWhat(wholes)) +
-      "; look for what changes it on some ranks only, and register all that defines "
-      "the run");
+  return Mismatch("the ranks' state differs: " + (difference.ok() ? *difference : who) +
+                  "; look for what changes it on some ranks only, and register all that defines "
+                  "the run");
 }
 
 }  // namespace closeranks::elastic

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/bytes.h"
+#include "base/random.h"
 
 namespace closeranks::elastic {
 namespace {
@@ -34,26 +35,42 @@ Result<RankRecord> DecodeRecord(std::string_view bytes) {
 
 }  // namespace
 
-Result<std::vector<RankRecord>> ExchangeRecords(Communicator& communicator,
-                                                const RankRecord& mine) {
-  std::string encoded = EncodeRecord(mine);
+Result<std::vector<std::string>> GatherBytes(Communicator& communicator, std::string mine) {
   const size_t ranks = static_cast<size_t>(communicator.size());
-  // Records differ in length, so the lengths go first.
-  int64_t length = static_cast<int64_t>(encoded.size());
+  // They differ in length, so the lengths go first.
+  int64_t length = static_cast<int64_t>(mine.size());
   std::vector<int64_t> lengths(ranks);
   RETURN_IF_ERROR(communicator.AllGather(&length, lengths.data(), 1, DataType::kInt64).Wait());
   size_t longest = static_cast<size_t>(*std::max_element(lengths.begin(), lengths.end()));
-  encoded.resize(longest);
+  mine.resize(longest);
   std::string all(longest * ranks, '\0');
   RETURN_IF_ERROR(
-      communicator.AllGather(encoded.data(), all.data(), longest, DataType::kUint8).Wait());
-  std::vector<RankRecord> records;
+      communicator.AllGather(mine.data(), all.data(), longest, DataType::kUint8).Wait());
+  std::vector<std::string> gathered;
   for (size_t rank = 0; rank < ranks; ++rank) {
-    std::string_view bytes(all.data() + rank * longest, static_cast<size_t>(lengths[rank]));
+    gathered.push_back(all.substr(rank * longest, static_cast<size_t>(lengths[rank])));
+  }
+  return gathered;
+}
+
+Result<std::vector<RankRecord>> ExchangeRecords(Communicator& communicator,
+                                                const RankRecord& mine) {
+  ASSIGN_OR_RETURN(std::vector<std::string> gathered,
+                   GatherBytes(communicator, EncodeRecord(mine)));
+  std::vector<RankRecord> records;
+  for (const std::string& bytes : gathered) {
     ASSIGN_OR_RETURN(RankRecord record, DecodeRecord(bytes));
     records.push_back(std::move(record));
   }
   return records;
+}
+
+rendezvous::WorkerState StateAfter(rendezvous::WorkerState state, StepNumber step,
+                                   Generation generation, const StepSamples& samples) {
+  state.applied = step;
+  state.reduced_in = generation;
+  state.hash = MixBits(MixBits(state.hash ^ step) ^ MixBits(generation) ^ samples.Hash());
+  return state;
 }
 
 bool CatchUpPlan::AnyoneIs(Standing standing) const {
@@ -66,7 +83,12 @@ Result<CatchUpPlan> PlanCatchUp(const rendezvous::Decision& decision,
   for (size_t rank = 0; rank < records.size(); ++rank) {
     const rendezvous::WorkerState& state = records[rank].state;
     Standing standing = Standing::kNeedsState;
-    if (state == decision.resume) {
+#ifdef CLOSERANKS_PLANT_STANDING_BY_STEP_ALONE
+    const bool is_current = state.applied == decision.resume.applied;
+#else
+    const bool is_current = state == decision.resume;
+#endif
+    if (is_current) {
       standing = Standing::kCurrent;
       if (plan.source < 0) plan.source = static_cast<int>(rank);
       if (plan.step_source < 0 && records[rank].keeps_step) {

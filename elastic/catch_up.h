@@ -3,10 +3,12 @@
 #define CLOSERANKS_ELASTIC_CATCH_UP_H_
 
 #include <span>
+#include <string>
 #include <vector>
 
 #include "base/status.h"
 #include "collectives/communicator.h"
+#include "elastic/ledger.h"
 #include "elastic/parts.h"
 #include "rendezvous/decision.h"
 
@@ -20,6 +22,13 @@ struct RankRecord {
   // none.
   bool keeps_step = false;
 };
+
+// What becomes of `state` by one more step, which `generation` reduced.
+rendezvous::WorkerState StateAfter(rendezvous::WorkerState state, StepNumber step,
+                                   Generation generation, const StepSamples& samples);
+
+// Every rank's bytes, of any length, by rank. Blocks; errors are the communicator's.
+Result<std::vector<std::string>> GatherBytes(Communicator& communicator, std::string mine);
 
 // Every rank's record, by rank. Blocks; errors are the communicator's.
 Result<std::vector<RankRecord>> ExchangeRecords(Communicator& communicator, const RankRecord& mine);

@@ -39,11 +39,14 @@ TEST(PlanCatchUp, WhoIsAtTheResumedStepNeedsNothing) {
 }
 
 TEST(PlanCatchUp, OneStepBehindOnTheLineIsSentThatStep) {
-  auto plan = PlanCatchUp(ResumeFromStep7(),
-                          std::vector<RankRecord>{{kStep6, kHeld, true}, {kStep7, {}, true}});
+  auto plan = PlanCatchUp(
+      ResumeFromStep7(),
+      std::vector<RankRecord>{{kStep6, kHeld, true}, {kStep7, {}, false}, {kStep7, {}, true}});
   ASSERT_TRUE(plan.ok());
-  EXPECT_EQ(plan->standings, (std::vector{Standing::kOneBehind, Standing::kCurrent}));
+  EXPECT_EQ(plan->standings,
+            (std::vector{Standing::kOneBehind, Standing::kCurrent, Standing::kCurrent}));
   EXPECT_EQ(plan->source, 1);
+  EXPECT_EQ(plan->step_source, 2);
   // What it holds is of the step that it is about to be sent.
   EXPECT_TRUE(plan->held[0].empty());
 }

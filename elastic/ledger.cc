@@ -1,7 +1,9 @@
 #include "elastic/ledger.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "base/bytes.h"
 #include "base/random.h"
 #include "telemetry/records.h"
 
@@ -46,6 +48,9 @@ void Ledger::Applied(StepNumber step, Generation generation, int epoch,
                      std::span<const int64_t> ids) {
   if (file_ == nullptr || step <= written_) return;
   unstable_.push_back({step, telemetry::LedgerLine(step, generation, epoch, ids)});
+#ifdef CLOSERANKS_PLANT_RECORD_BEFORE_STABLE
+  static_cast<void>(Stable(step).ok());
+#endif
 }
 
 Status Ledger::Stable(StepNumber step) {
@@ -61,8 +66,36 @@ Status Ledger::Stable(StepNumber step) {
   return OkStatus();
 }
 
+std::string Ledger::Unstable() const {
+  ByteWriter writer;
+  writer.Put(static_cast<uint32_t>(unstable_.size()));
+  for (const Line& line : unstable_) {
+    writer.Put(line.step);
+    writer.PutString(line.text);
+  }
+  return std::move(writer).bytes();
+}
+
+Status Ledger::Take(std::string_view unstable, StepNumber step) {
+  if (file_ == nullptr || unstable.empty()) return OkStatus();
+  ByteReader reader(unstable);
+  const auto count = reader.Get<uint32_t>();
+  for (uint32_t i = 0; i < count && !reader.failed(); ++i) {
+    Line line{reader.Get<StepNumber>(), reader.GetString()};
+    if (reader.failed()) break;
+    const auto next = std::find_if(unstable_.begin(), unstable_.end(),
+                                   [&](const Line& other) { return other.step >= line.step; });
+    const bool is_known = next != unstable_.end() && next->step == line.step;
+    if (line.step > written_ && line.step <= step && !is_known)
+      unstable_.insert(next, std::move(line));
+  }
+  return reader.failed() ? Internal("a malformed part of a ledger") : OkStatus();
+}
+
 void Ledger::ForgetAfter(StepNumber step) {
+#ifndef CLOSERANKS_PLANT_UNDONE_RECORD_KEPT
   while (!unstable_.empty() && unstable_.back().step > step) unstable_.pop_back();
+#endif
 }
 
 }  // namespace closeranks::elastic

@@ -11,6 +11,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/files.h"
@@ -61,6 +62,12 @@ class Ledger {
   Status Stable(StepNumber step);
   // What was applied after `step` never happened.
   void ForgetAfter(StepNumber step);
+  // What isn't written yet, for the ledger of who receives the state: were its sources lost, it
+  // would hold these steps without their record.
+  std::string Unstable() const;
+  // What another ledger's Unstable gave, up to `step`; empty for none. kInternal when it isn't
+  // that.
+  Status Take(std::string_view unstable, StepNumber step);
 
  private:
   struct Line {

@@ -43,6 +43,28 @@ TEST(Ledger, OnlyStableStepsAreWritten) {
   EXPECT_TRUE(files.Remove(path).ok());
 }
 
+TEST(Ledger, WhoReceivesTheStateRecordsTheStepsInItThatItsSourcesHaveNotYet) {
+  SystemFiles files;
+  const std::string path = testing::TempDir() + "/ledger_test." + std::to_string(getpid());
+  auto source = Ledger::Open(files, path + ".source");
+  auto joiner = Ledger::Open(files, path + ".joiner");
+  ASSERT_TRUE(source.ok() && joiner.ok());
+  for (StepNumber step : {3, 4, 5, 6}) {
+    source->Applied(step, 1, 0, std::vector<int64_t>{static_cast<int64_t>(step) * 10});
+  }
+  ASSERT_TRUE(source->Stable(3).ok());
+  // It has the state of step 5 and has made the next one itself.
+  joiner->Applied(6, 1, 0, std::vector<int64_t>{60});
+  for (const std::string& lines : {source->Unstable(), source->Unstable(), std::string()}) {
+    EXPECT_TRUE(joiner->Take(lines, 5).ok());
+  }
+  EXPECT_EQ(joiner->Take("?", 5).code(), StatusCode::kInternal);
+  ASSERT_TRUE(joiner->Stable(6).ok());
+  EXPECT_EQ(*files.Read(path + ".joiner"), "4 1 0 40\n5 1 0 50\n6 1 0 60\n");
+  EXPECT_TRUE(files.Remove(path + ".joiner").ok());
+  EXPECT_TRUE(files.Remove(path + ".source").ok());
+}
+
 TEST(Ledger, AStateThatIsReceivedAgainRepeatsNothing) {
   SimulatedFiles files;
   auto ledger = Ledger::Open(files, "ledger");

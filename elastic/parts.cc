@@ -26,24 +26,16 @@ int SamplesIn(const Parts& parts) {
   return samples;
 }
 
-// What the ranks that compute hold: all but the last `spares`.
-std::vector<int> LoadOf(std::span<const Parts> held, int spares) {
-  std::vector<int> load;
-  for (const Parts& parts : held.first(held.size() - static_cast<size_t>(spares))) {
-    load.push_back(SamplesIn(parts));
-  }
-  return load;
-}
-
 // Index of the least loaded rank, the lowest of them.
 int LeastLoaded(const std::vector<int>& load) {
   return static_cast<int>(std::min_element(load.begin(), load.end()) - load.begin());
 }
 
 Result<std::vector<Parts>> DivideMissingShards(const Division& division,
-                                               std::span<const Parts> held, int spares) {
+                                               std::span<const Parts> held) {
   std::vector<int> owners = ShardOwners(division, held);
-  std::vector<int> load = LoadOf(held, spares);
+  std::vector<int> load;
+  for (const Parts& parts : held) load.push_back(SamplesIn(parts));
   std::vector<Parts> missing(held.size());
   for (int shard = 0; shard < division.logical_shards; ++shard) {
     if (owners[shard] >= 0) continue;
@@ -72,11 +64,12 @@ Result<Parts> MissingRanges(const Division& division, std::span<const Parts> hel
 }
 
 Result<std::vector<Parts>> DivideMissingSamples(const Division& division,
-                                                std::span<const Parts> held, int spares) {
+                                                std::span<const Parts> held) {
   ASSIGN_OR_RETURN(Parts gaps, MissingRanges(division, held));
   // Every rank is topped up to an equal share of the batch; those that hold more stay as they are.
   std::vector<Parts> missing(held.size());
-  std::vector<int> load = LoadOf(held, spares);
+  std::vector<int> load;
+  for (const Parts& parts : held) load.push_back(SamplesIn(parts));
   std::vector<int> extra(held.size(), 0);
   for (int left = SamplesIn(gaps); left > 0; --left) {
     int rank = LeastLoaded(load);
@@ -99,11 +92,10 @@ Result<std::vector<Parts>> DivideMissingSamples(const Division& division,
 
 }  // namespace
 
-std::vector<Parts> DivideBatch(const Division& division, int ranks, int spares) {
+std::vector<Parts> DivideBatch(const Division& division, int ranks) {
   std::vector<Parts> parts(ranks);
-  const int computing = ranks - spares;
-  for (int rank = 0; rank < computing; ++rank) {
-    auto share = [&](int whole, int r) { return static_cast<int>(int64_t{whole} * r / computing); };
+  for (int rank = 0; rank < ranks; ++rank) {
+    auto share = [&](int whole, int r) { return static_cast<int>(int64_t{whole} * r / ranks); };
     if (division.logical_shards > 0) {
       int end = share(division.logical_shards, rank + 1);
       for (int shard = share(division.logical_shards, rank); shard < end; ++shard) {
@@ -118,6 +110,9 @@ std::vector<Parts> DivideBatch(const Division& division, int ranks, int spares) 
 }
 
 void DropRepeated(std::vector<Parts>* held) {
+#ifdef CLOSERANKS_PLANT_REPEATED_PARTS_KEPT
+  return;
+#endif
   Parts kept;
   for (Parts& parts : *held) {
     const bool is_repeated = std::any_of(parts.begin(), parts.end(), [&](const Part& part) {
@@ -129,8 +124,7 @@ void DropRepeated(std::vector<Parts>* held) {
   }
 }
 
-Result<std::vector<Parts>> DivideMissing(const Division& division, std::span<const Parts> held,
-                                         int spares) {
+Result<std::vector<Parts>> DivideMissing(const Division& division, std::span<const Parts> held) {
   std::vector<bool> seen(division.logical_shards, false);
   for (const Parts& parts : held) {
     for (const Part& part : parts) {
@@ -143,8 +137,8 @@ Result<std::vector<Parts>> DivideMissing(const Division& division, std::span<con
       if (!fits) return Internal("a held part is not of this division of the batch");
     }
   }
-  return division.logical_shards > 0 ? DivideMissingShards(division, held, spares)
-                                     : DivideMissingSamples(division, held, spares);
+  return division.logical_shards > 0 ? DivideMissingShards(division, held)
+                                     : DivideMissingSamples(division, held);
 }
 
 std::vector<int> ShardOwners(const Division& division, std::span<const Parts> held) {
@@ -155,6 +149,12 @@ std::vector<int> ShardOwners(const Division& division, std::span<const Parts> he
     }
   }
   return owners;
+}
+
+std::vector<Parts> OfRanks(std::span<const int> ranks, int size, std::vector<Parts> parts) {
+  std::vector<Parts> of_ranks(static_cast<size_t>(size));
+  for (size_t i = 0; i < ranks.size(); ++i) of_ranks[ranks[i]] = std::move(parts[i]);
+  return of_ranks;
 }
 
 std::string EncodeParts(const Parts& parts) {

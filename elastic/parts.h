@@ -34,24 +34,25 @@ struct Division {
   int logical_shards = 0;  // exact mode; 0 is fast mode
 };
 
-// The parts of each rank in an undisturbed step; the last `spares` ranks have none, and n ranks
-// compute. In exact mode rank r of these owns the contiguous run of shards
-// [r * L / n, (r + 1) * L / n).
-std::vector<Parts> DivideBatch(const Division& division, int ranks, int spares = 0);
+// The parts of each rank in an undisturbed step. In exact mode rank r owns the contiguous run of
+// shards [r * L / ranks, (r + 1) * L / ranks).
+std::vector<Parts> DivideBatch(const Division& division, int ranks);
 
 // Who was left out of a world for a while may hold parts that others computed again meanwhile: of
 // ranks that hold the same, all but the lowest hold nothing any more.
 void DropRepeated(std::vector<Parts>* held);
 
 // What each rank still has to compute, given what each holds (disjoint): the missing parts, dealt
-// to the ranks that hold the least, lower ranks first, and to none of the last `spares`. kInternal
-// when what is held overlaps or isn't of this division.
-Result<std::vector<Parts>> DivideMissing(const Division& division, std::span<const Parts> held,
-                                         int spares = 0);
+// to the ranks that hold the least, lower ranks first. kInternal when what is held overlaps or
+// isn't of this division.
+Result<std::vector<Parts>> DivideMissing(const Division& division, std::span<const Parts> held);
 
 // For each logical shard the rank that holds it, given disjoint parts that cover the batch; empty
 // in fast mode.
 std::vector<int> ShardOwners(const Division& division, std::span<const Parts> held);
+
+// `parts[i]` as those of rank `ranks[i]`, of `size` ranks; the others have none.
+std::vector<Parts> OfRanks(std::span<const int> ranks, int size, std::vector<Parts> parts);
 
 std::string EncodeParts(const Parts& parts);
 Result<Parts> DecodeParts(std::string_view bytes);

@@ -63,27 +63,6 @@ TEST(Parts, AfterALossOnlyTheMissingPartIsDealtAndEvenly) {
   }
 }
 
-TEST(Parts, ASpareHasNoPartUntilItStepsInForALostRank) {
-  for (int shards : {0, 12}) {
-    std::vector<Parts> parts = DivideBatch({24, shards}, 3, /*spares=*/1);
-    EXPECT_TRUE(parts[2].empty());
-    for (int t : Coverage(24, parts)) EXPECT_EQ(t, 1);
-    // The world size that computes stays.
-    EXPECT_EQ(parts[0], DivideBatch({24, shards}, 2)[0]);
-    const std::vector<Parts> left = {parts[1], {}};
-    auto missing = DivideMissing({24, shards}, left);
-    ASSERT_TRUE(missing.ok());
-    EXPECT_TRUE((*missing)[0].empty());
-    EXPECT_EQ((*missing)[1], parts[0]);
-    // Of two, the one that has just come in takes it, and the spare stays one.
-    const std::vector<Parts> joined = {{}, parts[1], {}};
-    missing = DivideMissing({24, shards}, joined, /*spares=*/1);
-    ASSERT_TRUE(missing.ok());
-    EXPECT_EQ((*missing)[0], parts[0]);
-    EXPECT_TRUE((*missing)[2].empty());
-  }
-}
-
 TEST(Parts, WhatOverlapsOrDoesNotFitIsRefused) {
   std::vector<Parts> overlapping = {{{-1, 0, 5}}, {{-1, 4, 8}}};
   EXPECT_EQ(DivideMissing({8, 0}, overlapping).status().code(), StatusCode::kInternal);

@@ -52,6 +52,9 @@ class Replica : public StateOwner {
   // on every rank. Valid for the newest reduced step and for the one after it.
   virtual std::vector<Buffer> ReducedGradients(StepNumber step) = 0;
 
+  // Of what an update depends on besides gradients and Pieces(): options that the program may
+  // change between updates, such as a learning rate.
+  virtual uint64_t SettingsHash() const { return 0; }
   // Of every bit of what was trained.
   virtual uint64_t WeightsHash() const = 0;
 };

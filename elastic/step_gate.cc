@@ -10,7 +10,12 @@ void StepGate::Shut(Status why, Frozen frozen) {
   {
     std::lock_guard lock(mutex_);
     closed = std::exchange(open_, nullptr);
-    if (applying_) {
+#ifdef CLOSERANKS_PLANT_ANSWER_DURING_UPDATE
+    const bool must_wait = false;
+#else
+    const bool must_wait = applying_;
+#endif
+    if (must_wait) {
       frozen_ = std::move(frozen);
     } else {
       answer = state_;
@@ -61,7 +66,9 @@ Result<std::shared_ptr<const ConnectedWorld>> StepGate::AwaitOtherThan(Generatio
 
 bool StepGate::BeginApply(Generation generation) {
   std::lock_guard lock(mutex_);
+#ifndef CLOSERANKS_PLANT_APPLY_AFTER_ANSWER
   if (open_ == nullptr || open_->world.generation != generation) return false;
+#endif
   applying_ = true;
   return true;
 }
@@ -84,7 +91,11 @@ rendezvous::WorkerState StepGate::state() const {
 
 bool StepGate::HoldsTheEnd() const {
   std::lock_guard lock(mutex_);
+#ifdef CLOSERANKS_PLANT_END_WITHOUT_THE_STATE
+  return ended_.has_value() && ended_->ok();
+#else
   return ended_.has_value() && ended_->ok() && state_ == ended_at_;
+#endif
 }
 
 }  // namespace closeranks::elastic

@@ -26,7 +26,7 @@ struct ConnectedWorld {
   rendezvous::DecisionRef decision;
   World world;
   int rank = -1;
-  // The last so many ranks compute nothing: they apply every step, and so have the state when one
+  // So many ranks compute nothing, the last: they apply every step, and so have the state when one
   // of the others is lost.
   int spares = 0;
   std::shared_ptr<Communicator> communicator;

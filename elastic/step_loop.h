@@ -18,12 +18,14 @@
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "elastic/audit.h"
 #include "elastic/catch_up.h"
 #include "elastic/checkpoint/checkpointer.h"
 #include "elastic/ledger.h"
 #include "elastic/parts.h"
 #include "elastic/replica.h"
 #include "elastic/state.h"
+#include "elastic/state_transfer.h"
 #include "elastic/step_gate.h"
 #include "elastic/straggler.h"
 #include "telemetry/flight_recorder.h"
@@ -52,11 +54,11 @@ class StepObserver {
     double loss = 0.0;  // mean over the global batch; only once committed
     const ConnectedWorld* world = nullptr;
   };
-  // How this rank came into a world.
+  // How this rank came into a world; who joins comes into it once it has the state.
   struct Entry {
     StepNumber resumed_from = 0;
     TimePoint asked{};  // it had no more to do in the world before
-    // The state went to who needed all of it; TimePoint{}: nobody did.
+    // It stood still while the state went to who needed all of it; TimePoint{}: it didn't.
     TimePoint transfer_begin{};
     TimePoint transfer_end{};
     TimePoint entered{};  // it may compute
@@ -94,6 +96,8 @@ class StepLoop {
     StepNumber audit_every = 0;
     // This rank computes so many times as long as the others. Null: nobody wants to know.
     std::function<void(StepNumber step, double slowness)> report_slow = nullptr;
+    // Of the state on its way to who joins, with each step; more of it when there is much.
+    size_t least_chunk_bytes = size_t{64} << 10;
   };
 
   // Everything outlives the loop.
@@ -129,6 +133,7 @@ class StepLoop {
 
  private:
   enum class Outcome { kApplied, kWorldChanged };
+  struct StepNumbers;
 
   Status ReduceUntilApplied();
 
@@ -142,8 +147,21 @@ class StepLoop {
   // At the end of the run. Makes the last step stable; ok when all have the same weights.
   Status CompareWeights();
   Status SendReducedStep(const CatchUpPlan& plan);
-  // `begun`: how the run's beginning went, where this rank is the source.
+  // At the run's beginning the source's whole state goes to everyone. `begun`: how that went, where
+  // this rank is the source.
   Status SendState(const CatchUpPlan& plan, const Status& begun);
+  // Later: the state is on its way to who needs it. `leaves`: this rank is about to go.
+  Status BeginTransfer(std::vector<bool> listeners, bool at_once, bool anew);
+  // What is left of it, with all ranks, and its end.
+  Status CompleteTransfer();
+  // Who listened loads the state, applies what it heard, and is in the world.
+  Status LoadTransferred();
+  // After a step that was made while the state was on its way, or was loaded.
+  Status AdvanceTransfer(bool someone_leaves, bool settings_changed);
+  // The newest step that this rank has, or has on its way.
+  StepNumber newest() const {
+    return transfer_.listens() ? transfer_.heard().applied : gate_.state().applied;
+  }
   // Nothing was trained yet, and this rank's state is the one that counts: it may be a
   // checkpoint's.
   Status BeginRun();
@@ -155,13 +173,23 @@ class StepLoop {
   // communicator's.
   Status TakeFinalCheckpoint();
   Status PrepareStep(const CatchUpPlan& plan, int rank);
+  // The ranks that compute: all but those that only listen, and spares; the latter too where they
+  // hold parts of the open step, from when they were none.
+  std::vector<int> Computing(std::span<const Parts> held = {}) const;
+  // By rank, of a step of which nobody holds anything.
+  std::vector<Parts> UndisturbedParts() const;
+  // What each rank is to compute, by rank, beside what it holds.
+  void TakeParts(std::vector<Parts> parts, std::span<const Parts> held = {});
   void OpenStep(StepNumber step);
   // By what to reduce the open step; once for each world that it is open in.
   void BeginReduction();
   Result<Outcome> ReduceAndApply();
+  // The open step's gradients, samples and numbers, and a chunk of a state on its way.
+  Status Reduce(StepSamples* samples, StepNumbers* numbers);
+  Result<Outcome> OrWorldChanged(const Status& failed);
   Status AuditState();
   void NotePace();
-  // Bookkeeping after an update: the history's hash, the ledger.
+  // The update itself, and the bookkeeping: the history's hash, the ledger. Within the gate.
   Status ApplyReduced(StepNumber step, Generation generation, const StepSamples& samples);
   // Some rank leaves after the step that was just applied, and maybe this one. Where all leave,
   // they take a checkpoint before.
@@ -169,8 +197,8 @@ class StepLoop {
   bool Leaves() const;
   // Computes nothing any more.
   void Go();
-  // True when the error means that the world is changing, not that the run is broken.
   bool IsSuperseded() const;
+  // True when the error means that the world is changing, not that the run is broken.
   bool WorldIsChanging(const Status& status) const;
 
   StepGate& gate_;
@@ -206,6 +234,11 @@ class StepLoop {
   StepSamples applied_samples_;
   // The step whose reduced gradients the replica keeps; 0: none.
   StepNumber kept_step_ = 0;
+
+  StateTransfer transfer_;
+  uint64_t settings_ = 0;  // the replica's, as its copy has them, or the newest update left them
+  TimePoint listening_since_{};
+  std::vector<std::string> sent_lines_;  // of the sources' ledgers
   double global_loss_ = 0.0;
 };
 

@@ -25,14 +25,19 @@ namespace {
 
 constexpr int kSamples = 60, kBatch = 12, kEpochs = 2;
 constexpr StepNumber kSteps = kSamples / kBatch * kEpochs;
+// The toy's state takes five of them.
+constexpr size_t kChunkBytes = 200;
 
 // Where a test takes hold of a rank, on its training thread.
 struct Hooks {
+  std::function<void(StepNumber)> begun = [](StepNumber) {};
   // False: the rank is lost.
   std::function<bool(StepNumber)> part = [](StepNumber) { return true; };
   // Before it asks whether to apply.
   std::function<void(StepNumber)> reduced = [](StepNumber) {};
   std::function<void(StepNumber)> committed = [](StepNumber) {};
+  // Sets by hand, before it is computed, how the step is to be applied.
+  std::function<int(StepNumber)> settings = [](StepNumber) { return 0; };
   // True: applies it as no other rank does.
   std::function<bool(StepNumber)> strays = [](StepNumber) { return false; };
   StepNumber audit_every = 0;
@@ -44,16 +49,25 @@ class HookedReplica final : public ToyReplica {
   void BeginStep(StepNumber step) override {
     step_ = step;
     ToyReplica::BeginStep(step);
+    hooks_.begun(step);
   }
   Status FinishReduction() override {
     Status status = ToyReplica::FinishReduction();
     if (status.ok()) hooks_.reduced(step_);
     return status;
   }
+  std::vector<Piece> Pieces() override {
+    ++copies;
+    return ToyReplica::Pieces();
+  }
   void Apply(StepNumber step) override {
     ToyReplica::Apply(step);
-    if (hooks_.strays(step)) ToyReplica::Apply(step);
+    if (hooks_.strays(step) || settings == 1) ToyReplica::Apply(step);
   }
+  uint64_t SettingsHash() const override { return static_cast<uint64_t>(settings); }
+
+  int settings = 0;
+  int copies = 0;  // of its state
 
  private:
   Hooks& hooks_;
@@ -192,7 +206,8 @@ Rank::Rank(Job& job, MemberId member, int shards, Hooks hooks)
            {.logical_shards = shards,
             .report_failure = [](Generation, const Status&) {},
             .report_done = [&job, member](rendezvous::WorkerState) { job.OnDone(member); },
-            .audit_every = hooks_.audit_every}),
+            .audit_every = hooks_.audit_every,
+            .least_chunk_bytes = kChunkBytes}),
       thread([this] { result = Train(); }) {}
 
 Rank::~Rank() {
@@ -206,6 +221,7 @@ Status Rank::Train() {
   while (true) {
     ASSIGN_OR_RETURN(bool more, loop.NextStep());
     if (!more) return loop.Finish();
+    replica.settings = hooks_.settings(loop.step());
     for (size_t i = 0; i < loop.todo().size(); ++i) {
       if (!hooks_.part(loop.step())) return Aborted("lost");
       loop.BeginPart(i);
@@ -325,13 +341,120 @@ TEST_P(StepLoopTest, AJoinerReceivesTheState) {
   ExpectTrained(job, {0, 1, 2}, shards());
   EXPECT_EQ(job.rank(2).transfers, 1);
   EXPECT_EQ(job.rank(0).transfers, 0);
-  // Who sends waits for it, and says how long.
-  const StepObserver::Entry& entry = job.rank(0).entries.back();
-  EXPECT_EQ(entry.resumed_from, 4u);
-  EXPECT_LT(TimePoint(), entry.asked);
-  EXPECT_LE(entry.asked, entry.transfer_begin);
+  // The others stepped on meanwhile.
+  EXPECT_EQ(job.decision()->resume.applied, 4u);
+  EXPECT_EQ(job.rank(0).entries.back().resumed_from, 4u);
+  EXPECT_EQ(job.rank(0).entries.back().transfer_begin, TimePoint());
+  ASSERT_EQ(job.rank(2).entries.size(), 1u);
+  const StepObserver::Entry& entry = job.rank(2).entries.back();
+  EXPECT_GT(entry.resumed_from, 5u);
+  EXPECT_GT(job.rank(2).replica.computed(), 0) << "it had its part of the last steps";
   EXPECT_LT(entry.transfer_begin, entry.transfer_end);
   EXPECT_LE(entry.transfer_end, entry.entered);
+}
+
+TEST_P(StepLoopTest, ATransferGoesOnWhenOneOfItsSourcesIsLost) {
+  Job job(shards());
+  std::promise<void> at_step, go_on, lost;
+  std::shared_future<void> may_go_on = go_on.get_future().share();
+  std::latch others_have_step_4(3);
+  auto has_step_4 = [&](StepNumber step) {
+    if (step == 5) others_have_step_4.count_down();
+  };
+  job.Add(0, {.begun = has_step_4, .part = [&, done = false](StepNumber step) mutable {
+                if (step == 3 && !std::exchange(done, true)) {
+                  at_step.set_value();
+                  may_go_on.wait();
+                }
+                return true;
+              }});
+  job.Add(1, {.part = [&](StepNumber step) {
+            if (step < 5) return true;
+            others_have_step_4.wait();
+            lost.set_value();
+            return false;
+          }});
+  job.Add(2, {.begun = has_step_4});
+  job.Agree({0, 1, 2});
+  at_step.get_future().wait();
+  job.Add(3, {.begun = has_step_4});
+  job.Agree({0, 1, 2, 3});
+  go_on.set_value();
+  lost.get_future().wait();
+  job.Agree({0, 2, 3});
+  ExpectTrained(job, {0, 2, 3}, shards());
+  EXPECT_EQ(job.rank(3).transfers, 1);
+  EXPECT_EQ(job.rank(2).replica.copies, 1) << "it began anew";
+  EXPECT_GT(job.rank(3).entries.back().resumed_from, 5u);
+}
+
+// Who only hears of the steps couldn't make them.
+TEST_P(StepLoopTest, AProgramThatChangesItsUpdatesByHandSendsTheStateStandingStill) {
+  Job job(shards());
+  std::promise<void> at_step, go_on;
+  std::shared_future<void> may_go_on = go_on.get_future().share();
+  const auto settings = [](StepNumber step) { return static_cast<int>(step % 2); };
+  job.Add(0, {.part =
+                  [&, done = false](StepNumber step) mutable {
+                    if (step == 5 && !std::exchange(done, true)) {
+                      at_step.set_value();
+                      may_go_on.wait();
+                    }
+                    return true;
+                  },
+              .settings = settings});
+  job.Agree({0});
+  at_step.get_future().wait();
+  job.Add(1, {.settings = settings});
+  job.Agree({0, 1});
+  go_on.set_value();
+  for (MemberId member : {0, 1}) EXPECT_TRUE(job.rank(member).Join().ok());
+  EXPECT_EQ(job.rank(1).replica.Hash(), job.rank(0).replica.Hash());
+  EXPECT_EQ(job.rank(1).entries.back().resumed_from, 6u) << "the first step that shows it";
+}
+
+TEST_P(StepLoopTest, ATransferThatTheRunsEndOvertakesIsDoneAtTheEnd) {
+  Job job(shards());
+  std::promise<void> at_step, go_on;
+  std::shared_future<void> may_go_on = go_on.get_future().share();
+  job.Add(0, {.part = [&, done = false](StepNumber step) mutable {
+            if (step == kSteps - 1 && !std::exchange(done, true)) {
+              at_step.set_value();
+              may_go_on.wait();
+            }
+            return true;
+          }});
+  job.Agree({0});
+  at_step.get_future().wait();
+  job.Add(1);
+  job.Agree({0, 1});
+  go_on.set_value();
+  ExpectTrained(job, {0, 1}, shards());
+  EXPECT_EQ(job.rank(1).transfers, 1);
+  EXPECT_EQ(job.rank(1).replica.computed(), 0);
+}
+
+// Who hasn't the state yet has nothing to compare.
+TEST_P(StepLoopTest, AnAuditLeavesOutWhoseStateIsStillOnItsWay) {
+  Job job(shards());
+  std::promise<void> at_step, go_on;
+  std::shared_future<void> may_go_on = go_on.get_future().share();
+  job.Add(0, {.part =
+                  [&, done = false](StepNumber step) mutable {
+                    if (step == 3 && !std::exchange(done, true)) {
+                      at_step.set_value();
+                      may_go_on.wait();
+                    }
+                    return true;
+                  },
+              .audit_every = 1});
+  job.Agree({0});
+  at_step.get_future().wait();
+  job.Add(1, {.audit_every = 1});
+  job.Agree({0, 1});
+  go_on.set_value();
+  ExpectTrained(job, {0, 1}, shards());
+  EXPECT_GT(job.rank(1).entries.back().resumed_from, 4u) << "there was nobody to leave out";
 }
 
 TEST_P(StepLoopTest, AnAuditFindsNothingWhereNothingDiffers) {

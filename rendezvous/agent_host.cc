@@ -124,7 +124,8 @@ bool AgentHost::has_started() const {
 
 bool AgentHost::MayGo() const {
   for (const auto& [member, agent] : agents_) {
-    if (agent->membership().waits_to_leave()) return false;
+    // Its vote may be needed for the generation without it.
+    if (agent->membership().is_leaving()) return false;
     const DecisionRef& decision = agent->membership().decision();
     if (decision == nullptr || !decision->job_ended()) continue;
     for (const ListedMember& listed : decision->members) {

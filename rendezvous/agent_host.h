@@ -75,7 +75,7 @@ class AgentHost {
   // Whether some agent here was ever in an agreed world.
   bool has_started() const;
   // Whether the others need this process no more: every supervisor that shared the job's end, if
-  // that was agreed on, is known to know it; and no member here leaves that is listed still.
+  // that was agreed on, is known to know it; and no member here waits to be voted out.
   bool MayGo() const;
   // Before this process ends: no new links, and each link ends when its other side has read
   // everything.

@@ -167,13 +167,11 @@ class Membership {
   // The generation that the worker was last told to install; 0: none.
   Generation worker_generation() const { return worker_.told_to_install; }
   Phase phase() const { return phase_; }
-  // This member leaves, and is listed still: a quorum may need its vote to go on without it.
-  bool waits_to_leave() const {
-    return leaving_ && SelfListed() != nullptr && !outcome_.has_value();
-  }
   // Why it proposes, holds or waits, for logs and for people; empty when installed.
   const std::string& reason() const { return reason_; }
   const MembershipOptions& options() const { return options_; }
+  // It wants to be voted out, and isn't yet.
+  bool is_leaving() const { return leaving_ && !outcome_.has_value(); }
 
  private:
   struct Worker {

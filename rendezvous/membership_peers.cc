@@ -19,6 +19,7 @@ void Peers::CountOn(const MemberProcess& process, TimePoint now) {
 
 Peer& Peers::Heard(const MemberProcess& process, TimePoint now, bool place_is_listed) {
   Peer& place = peers_[process.member];
+  if (place.process.incarnation.IsNone()) place.process = process;
   const bool is_twin = place.process != process && place_is_listed && IsAlive(place, now);
   if (place.process != process) {
     Peer& twin = twins_[process.member];

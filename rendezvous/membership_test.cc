@@ -527,10 +527,10 @@ TEST_F(MembershipTest, WhoLeavesWaitsUntilItIsVotedOut) {
   Cut(2, 1);
   agents_[2].membership->OnLeaving(now_);
   Settle();
-  EXPECT_TRUE(agents_[2].membership->waits_to_leave());
+  EXPECT_TRUE(agents_[2].membership->is_leaving());
   cut_.clear();
   Pass(seconds(1));
-  EXPECT_FALSE(agents_[2].membership->waits_to_leave());
+  EXPECT_FALSE(agents_[2].membership->is_leaving());
   EXPECT_EQ(agents_[2].outcome, Outcome::kLeft);
 }
 

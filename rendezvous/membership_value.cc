@@ -54,10 +54,19 @@ std::vector<Candidate> FindCandidates(const Decision& base, const std::vector<An
   return candidates;
 }
 
-// One of each member, in their order. Where one is listed and another isn't, the latter is newer
-// and replaces it, if somebody else who stays has the history; of two that aren't, one with
+// Whether some generation of the lineage listed it.
+bool WasListed(const Decision& base, const Candidate& candidate) {
+  return candidate.listed != nullptr ||
+         std::any_of(base.absent.begin(), base.absent.end(), [&](const AbsentMember& absent) {
+           return MemberProcess{absent.member, absent.supervisor} == candidate.answer->from;
+         });
+}
+
+// One of each member, in their order. Where one was listed and another wasn't, the latter is newer
+// and replaces it, if somebody else who stays has the history; of two that weren't, one with
 // something to show.
-std::vector<Candidate> WithoutTwins(const std::vector<Candidate>& candidates) {
+std::vector<Candidate> WithoutTwins(const Decision& base,
+                                    const std::vector<Candidate>& candidates) {
   std::set<MemberId> newer;
   for (const Candidate& candidate : candidates) {
     if (candidate.listed == nullptr) newer.insert(candidate.answer->from.member);
@@ -68,9 +77,8 @@ std::vector<Candidate> WithoutTwins(const std::vector<Candidate>& candidates) {
                !newer.contains(candidate.answer->from.member);
       });
   auto is_better = [&](const Candidate& a, const Candidate& b) {
-    if ((a.listed != nullptr) != (b.listed != nullptr)) {
-      return (a.listed == nullptr) == others_have_it;
-    }
+    const bool a_was_listed = WasListed(base, a);
+    if (a_was_listed != WasListed(base, b)) return a_was_listed != others_have_it;
     return a.answer->promise.state.has_value() && !b.answer->promise.state.has_value();
   };
   std::map<MemberId, Candidate> best;
@@ -322,7 +330,7 @@ Choice NextValue(const Decision& base, const std::vector<Answer>& answers) {
     if (EveryVoterAnswered(base, answers)) return StateLost(base);
     return {nullptr, "none of those who answered has a worker that holds the job's history"};
   }
-  std::vector<Candidate> staying = WithoutTwins(candidates);
+  std::vector<Candidate> staying = WithoutTwins(base, candidates);
   const bool all_leave = DropLeavers(staying);
   std::vector<Candidate> kept = KeepConnected(staying);
   if (kept.empty()) return {nullptr, "nobody who stays holds the job's history"};

@@ -112,6 +112,15 @@ TEST(NextValue, OfTwoProcessesOfOneMemberTheUnlistedOneIsNewerAndDisplacesTheOth
   ASSERT_NE(alone.value, nullptr);
   EXPECT_EQ(alone.value->Find(1)->supervisor, older.from.incarnation)
       << "nobody else has the history";
+
+  // The other one was voted out meanwhile, and is back.
+  Decision without = Base(3);
+  without.absent.push_back({1, older.from.incarnation, older.promise.agent.worker});
+  std::erase_if(without.members, [](const ListedMember& listed) { return listed.member == 1; });
+  const Choice back = NextValue(without, {AnswerOf(0, At(12)), older, newer, AnswerOf(2, At(12))});
+  ASSERT_NE(back.value, nullptr);
+  EXPECT_EQ(back.value->Find(1)->supervisor, newer.from.incarnation);
+  EXPECT_TRUE(back.value->IsDisplaced(older.from));
 }
 
 TEST(FirstValue, WorkersThatDifferAreTheEndAndBothAreNamed) {

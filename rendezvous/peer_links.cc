@@ -14,7 +14,6 @@ namespace {
 
 // To processes that say they are the same member's supervisor.
 constexpr size_t kMaxLines = 4;
-constexpr size_t kMaxSeen = 32;
 constexpr size_t kMaxMet = 4096;
 // At the same time, for one search: a name may have any number of addresses.
 constexpr size_t kMaxCalling = 64;
@@ -46,7 +45,7 @@ PeerLinks::PeerLinks(net::Loop& loop, net::Network& network, Random& random, Opt
     own_resolver_ = std::make_unique<net::DnsResolver>(loop);
     options_.resolver = own_resolver_.get();
   }
-  for (const std::vector<MemberId>& members : options_.peers) peers_.push_back({members, {}, {}});
+  for (const std::vector<MemberId>& members : options_.peers) peers_.push_back({members, {}});
   BeginSearches();
 }
 
@@ -292,14 +291,6 @@ bool PeerLinks::IsSpare(const Peer& peer, const MemberProcess& supervisor) const
 void PeerLinks::AddLine(Peer& peer, const Incarnation& supervisor, bool called,
                         std::unique_ptr<net::Socket> connection) {
   if (peer.lines.size() >= kMaxLines) OnClosed(peer, peer.lines.front(), OkStatus());
-  if (std::find(peer.seen.begin(), peer.seen.end(), supervisor) == peer.seen.end()) {
-    // A new process is a hint that the ones before it are gone. One that comes back is none.
-    for (const Line& line : peer.lines) {
-      for (MemberId member : peer.members) owner_.on_down({member, line.supervisor});
-    }
-    if (peer.seen.size() >= kMaxSeen) peer.seen.erase(peer.seen.begin());
-    peer.seen.push_back(supervisor);
-  }
   const bool is_first = !HasLineTo(peer, supervisor);
   Line& line = peer.lines.emplace_back();
   line.supervisor = supervisor;

@@ -92,7 +92,6 @@ class PeerLinks {
     // to several processes: one that was replaced must not take its successor's place, and is to be
     // told.
     std::list<Line> lines;
-    std::vector<Incarnation> seen;  // the last few that there was a line to
   };
   // Looking for peers in one place.
   struct Search {

@@ -11,6 +11,7 @@
 #include "collectives/algorithms/binomial_broadcast.h"
 #include "collectives/algorithms/direct_allgather.h"
 #include "collectives/algorithms/direct_allreduce.h"
+#include "collectives/algorithms/direct_gather.h"
 #include "collectives/algorithms/dissemination_barrier.h"
 #include "collectives/algorithms/ring_allreduce.h"
 #include "collectives/algorithms/shard_allreduce.h"
@@ -157,6 +158,45 @@ TEST_F(Schedules, AllGatherGivesEveryoneAllInputsInOrder) {
       const Status status = RunSymbolically(ranks, expressions, random_);
       ASSERT_TRUE(status.ok()) << status;
       for (const SymbolicRank& rank : ranks) ASSERT_EQ(rank.output, expected);
+    }
+  }
+}
+
+TEST_F(Schedules, GatherGivesEachReceiverTheSendersInputsInTheirOrder) {
+  for (int size = 1; size <= kMaxSize; ++size) {
+    for (size_t count : {0, 1, 7}) {
+      SCOPED_TRACE("n = " + std::to_string(size) + ", count = " + std::to_string(count));
+      std::vector<int> senders, receivers;
+      for (int rank = size; rank-- > 0;) {
+        // Some are both, some are neither.
+        if (rank % 3 != 1) senders.push_back(rank);
+        if (rank % 4 == 1 || rank == 0) receivers.push_back(rank);
+      }
+      Expressions expressions;
+      std::vector<Schedule> schedules;
+      std::vector<SymbolicRank> ranks(size);
+      for (int rank = 0; rank < size; ++rank) {
+        schedules.push_back(DirectGather({rank, size, count, 2, false}, senders, receivers));
+      }
+      std::vector<std::vector<Expressions::Id>> inputs;
+      for (int rank = 0; rank < size; ++rank) {
+        inputs.push_back(Leaves(expressions, rank, 0, count));
+        ranks[rank].schedule = &schedules[rank];
+        ranks[rank].inputs = {inputs.back()};
+        ranks[rank].output.assign(count * senders.size(), Expressions::kUnset);
+      }
+      std::vector<Expressions::Id> expected;
+      for (int rank : senders) {
+        expected.insert(expected.end(), inputs[rank].begin(), inputs[rank].end());
+      }
+      const std::vector<Expressions::Id> nothing(expected.size(), Expressions::kUnset);
+      const Status status = RunSymbolically(ranks, expressions, random_);
+      ASSERT_TRUE(status.ok()) << status;
+      for (int rank = 0; rank < size; ++rank) {
+        const bool receives =
+            std::find(receivers.begin(), receivers.end(), rank) != receivers.end();
+        ASSERT_EQ(ranks[rank].output, receives ? expected : nothing) << "rank " << rank;
+      }
     }
   }
 }

@@ -29,6 +29,7 @@ std::string_view AlgorithmName(Algorithm algorithm) {
     case Algorithm::kBinomialBroadcast:
       return "binomial tree";
     case Algorithm::kDirectAllGather:
+    case Algorithm::kDirectGather:
       return "direct";
     case Algorithm::kDisseminationBarrier:
       return "dissemination";

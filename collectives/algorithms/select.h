@@ -17,6 +17,7 @@ enum class Algorithm : uint8_t {
   kBinomialBroadcast = 5,
   kDirectAllGather = 6,
   kDisseminationBarrier = 7,
+  kDirectGather = 8,
 };
 std::string_view AlgorithmName(Algorithm algorithm);  // "ring"
 

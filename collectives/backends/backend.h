@@ -47,6 +47,9 @@ class Backend {
                          int root) = 0;
   virtual Work AllGather(const Ticket& ticket, const void* input, void* output, size_t count,
                          DataType type) = 0;
+  virtual Work Gather(const Ticket& ticket, const void* input, void* output, size_t count,
+                      DataType type, std::span<const int> senders,
+                      std::span<const int> receivers) = 0;
   virtual Work Barrier(const Ticket& ticket) = 0;
 
   virtual void Abort(Status why) = 0;

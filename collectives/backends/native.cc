@@ -6,6 +6,7 @@
 #include "collectives/algorithms/binomial_broadcast.h"
 #include "collectives/algorithms/direct_allgather.h"
 #include "collectives/algorithms/direct_allreduce.h"
+#include "collectives/algorithms/direct_gather.h"
 #include "collectives/algorithms/dissemination_barrier.h"
 #include "collectives/algorithms/ring_allreduce.h"
 #include "collectives/algorithms/select.h"
@@ -18,9 +19,9 @@ namespace {
 // schedules.
 constexpr size_t kMaxSchedules = 128;
 
-uint32_t HashOf(std::span<const int> owners) {
-  uint64_t hash = owners.size();
-  for (int owner : owners) hash = MixBits(hash ^ static_cast<uint64_t>(owner)) + 1;
+uint32_t HashOf(std::span<const int> ranks) {
+  uint64_t hash = ranks.size();
+  for (int rank : ranks) hash = MixBits(hash ^ static_cast<uint64_t>(rank)) + 1;
   return static_cast<uint32_t>(hash >> 32);
 }
 
@@ -144,6 +145,27 @@ Work NativeBackend::AllGather(const Ticket& ticket, const void* input, void* out
   const Fingerprint fingerprint = call.Encode();
   auto schedule = FindSchedule({fingerprint[0], fingerprint[1]}, [&] {
     return DirectAllGather(ShapeFor(count, type, count * SizeOf(type), false));
+  });
+  return Submit(ticket, call, std::move(schedule), {input}, output);
+}
+
+Work NativeBackend::Gather(const Ticket& ticket, const void* input, void* output, size_t count,
+                           DataType type, std::span<const int> senders,
+                           std::span<const int> receivers) {
+  std::vector<int> ranks(senders.begin(), senders.end());
+  ranks.push_back(-1);  // between the two
+  ranks.insert(ranks.end(), receivers.begin(), receivers.end());
+  Call call;
+  call.operation = OperationKind::kGather;
+  call.type = type;
+  call.algorithm = Algorithm::kDirectGather;
+  call.root = HashOf(ranks);
+  call.count = count;
+  const Fingerprint fingerprint = call.Encode();
+  ScheduleKey key{fingerprint[0], fingerprint[1]};
+  for (int rank : ranks) key.push_back(static_cast<uint64_t>(rank));
+  auto schedule = FindSchedule(std::move(key), [&] {
+    return DirectGather(ShapeFor(count, type, count * SizeOf(type), false), senders, receivers);
   });
   return Submit(ticket, call, std::move(schedule), {input}, output);
 }

@@ -40,6 +40,8 @@ class NativeBackend final : public Backend {
                  int root) override;
   Work AllGather(const Ticket& ticket, const void* input, void* output, size_t count,
                  DataType type) override;
+  Work Gather(const Ticket& ticket, const void* input, void* output, size_t count, DataType type,
+              std::span<const int> senders, std::span<const int> receivers) override;
   Work Barrier(const Ticket& ticket) override;
   void Abort(Status why) override { engine_.Abort(group_, std::move(why)); }
   Status health() const override { return engine_.HealthOf(group_); }

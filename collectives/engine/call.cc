@@ -15,6 +15,8 @@ std::string_view OperationName(OperationKind operation) {
       return "broadcast";
     case OperationKind::kAllGather:
       return "all-gather";
+    case OperationKind::kGather:
+      return "gather";
     case OperationKind::kBarrier:
       return "barrier";
   }
@@ -48,7 +50,7 @@ std::string Call::ToString() const {
   text << " " << DataTypeName(type) << " x " << count;
   if (operation == OperationKind::kAllReduce) text << " " << ReductionName(reduction);
   if (operation == OperationKind::kBroadcast) text << " from rank " << root;
-  if (operation == OperationKind::kAllReduceShards) {
+  if (operation == OperationKind::kAllReduceShards || operation == OperationKind::kGather) {
     text << " spread as " << std::hex << root << std::dec;
   }
   text << " (" << AlgorithmName(algorithm) << ")";

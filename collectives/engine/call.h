@@ -18,16 +18,18 @@ enum class OperationKind : uint8_t {
   kBroadcast = 3,
   kAllGather = 4,
   kBarrier = 5,
+  kGather = 6,
 };
 
-// What all ranks must agree on. Nothing is hashed, except the spread of shards, so that a rank
-// whose call differs can say in words what the other called.
+// What all ranks must agree on. Nothing is hashed, except the spread of shards and who
+// gathers from whom, so that a rank whose call differs can say in words what the other called.
 struct Call {
   OperationKind operation = OperationKind::kBarrier;
   DataType type = DataType::kUint8;
   Reduction reduction = Reduction::kSum;
   Algorithm algorithm = Algorithm::kDisseminationBarrier;
-  // kBroadcast: the root. kAllReduceShards: 32 bits of hash of who owns which shard.
+  // kBroadcast: the root. kAllReduceShards: 32 bits of hash of who owns which shard. kGather: of
+  // senders and receivers.
   uint32_t root = 0;
   uint64_t count = 0;
 

@@ -103,7 +103,7 @@ Status CheckpointWorld::Exchange(bool at_end) {
     sum.superseded += word.superseded;
   }
   state_.Set(step_);
-  for (Rank& rank : ranks_) RETURN_IF_ERROR(rank.checkpointer->Heard(sum, step_, 1, state_));
+  for (Rank& rank : ranks_) RETURN_IF_ERROR(rank.checkpointer->Heard(sum, step_, 1, &state_));
   // What was copied doesn't change any more.
   state_.Set(step_ + 1000000);
   return OkStatus();

@@ -126,7 +126,7 @@ CheckpointWord Checkpointer::Word(StepNumber step, bool at_end) {
 }
 
 Status Checkpointer::Heard(const CheckpointWord& sum, StepNumber step, int epoch,
-                           StateOwner& state) {
+                           StateOwner* state) {
   if (attempt_ != nullptr) {
     if (sum.superseded > 0) {
       superseded_ = true;
@@ -143,7 +143,7 @@ Status Checkpointer::Heard(const CheckpointWord& sum, StepNumber step, int epoch
     due_ = true;
     wished_ = false;
   }
-  if (due_ && attempt_ == nullptr) Start(step, epoch, state);
+  if (due_ && attempt_ == nullptr && state != nullptr) Start(step, epoch, *state);
   return OkStatus();
 }
 

@@ -80,9 +80,10 @@ class Checkpointer {
   // To be summed over all ranks, in the exchange that is to apply `step`; or `at_end` of the run,
   // again and again, until it isn't busy.
   CheckpointWord Word(StepNumber step, bool at_end = false);
-  // The sum, on every rank, once `step` is applied and `state` is the one after it.
+  // The sum, on every rank, once `step` is applied and `state` is the one after it; null while some
+  // rank has none yet: what falls due is taken later.
   // kStaleGeneration when another start took over: this run's further steps are void.
-  Status Heard(const CheckpointWord& sum, StepNumber step, int epoch, StateOwner& state);
+  Status Heard(const CheckpointWord& sum, StepNumber step, int epoch, StateOwner* state);
   // Heard() has said so.
   bool superseded() const { return superseded_; }
   // Of a checkpoint that was begun and is neither committed nor given up. The same on every rank.

@@ -249,6 +249,8 @@ Status SimulatedWorker::Train() {
   elastic::StepLoop::Options options;
   options.logical_shards = workload.logical_shards;
   options.flight = &worker_->flight();
+  options.least_chunk_bytes = workload.chunk_bytes;
+  options.audit_every = workload.audit_every;
   options.report_failure = [this](Generation generation, const Status& why) {
     worker_->ReportFailure(generation, why);
   };
@@ -287,9 +289,10 @@ Status SimulatedWorker::Train() {
   return OkStatus();
 }
 
-void SimulatedWorker::OnWorld(const elastic::ConnectedWorld& world, const Entry&) {
+void SimulatedWorker::OnWorld(const elastic::ConnectedWorld& world, const Entry& entry) {
   if (is_alive()) {
-    surroundings_.checker.Entered(name_, *world.decision, model_->WeightsHash());
+    surroundings_.checker.Entered(name_, *world.decision, entry.resumed_from,
+                                  model_->WeightsHash());
   }
   At(Point::kEnteredWorld);
 }

@@ -31,6 +31,8 @@ struct Workload {
   int epochs = 2;
   int logical_shards = 0;  // 0: fast mode
   uint64_t weights_seed = 1;
+  size_t chunk_bytes = 100;         // of the state on its way to who joins
+  StepNumber audit_every = 0;       // 0: never
   Duration slowest_part{};          // computing one, at most
   Duration slowest_update{};        // applying one, at most
   StepNumber checkpoint_every = 0;  // 0: there are no checkpoints

@@ -14,7 +14,7 @@ std::string Milliseconds(Duration duration) {
 }  // namespace
 
 void SystemChecker::Entered(const std::string& worker, const rendezvous::Decision& decision,
-                            uint64_t weights_hash) {
+                            StepNumber step, uint64_t weights_hash) {
   lineages_.insert(decision.lineage);
   std::ostringstream text;
   text << decision;
@@ -24,7 +24,7 @@ void SystemChecker::Entered(const std::string& worker, const rendezvous::Decisio
     Fail(worker + " is in another generation " + std::to_string(decision.generation) +
          " than others: " + text.str() + ", not " + known->second);
   }
-  Applied(worker, decision, decision.resume.applied, weights_hash);
+  Applied(worker, decision, step, weights_hash);
 }
 
 void SystemChecker::Applied(const std::string& worker, const rendezvous::Decision& decision,

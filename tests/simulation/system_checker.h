@@ -25,8 +25,8 @@ class SystemChecker {
     if (violation_.empty()) violation_ = what;
   }
 
-  // A worker is in `decision`'s world, at the resume step, with weights of that hash.
-  void Entered(const std::string& worker, const rendezvous::Decision& decision,
+  // A worker is in `decision`'s world, at `step`, with weights of that hash.
+  void Entered(const std::string& worker, const rendezvous::Decision& decision, StepNumber step,
                uint64_t weights_hash);
   // It applied `step`, which was reduced in `generation`.
   void Applied(const std::string& worker, const rendezvous::Decision& decision, StepNumber step,

@@ -55,6 +55,9 @@ class SystemWorld {
   void KillWorker(MemberId member);
   // The host's supervisor and workers die; others start in their place after `down`.
   void KillHost(int host, Duration down);
+  // Another process of this host's members starts, elsewhere, while the one before it lives: it is
+  // the one that other faults strike from now on.
+  void StartHostAgain(int host);
   // Runs `strike` when member's worker comes to `point` for the `nth` time from now on, from 1.
   void StrikeAt(MemberId member, Point point, int nth,
                 std::function<void(SimulatedWorker&)> strike);
@@ -62,7 +65,8 @@ class SystemWorld {
 
  private:
   struct Host {
-    std::unique_ptr<SimulatedSupervisor> supervisor;
+    std::unique_ptr<SimulatedSupervisor> supervisor;          // the newest
+    std::vector<std::unique_ptr<SimulatedSupervisor>> older;  // that live, or are to be found dead
     int starts = 0;
     bool is_over = false;  // its part in the job has ended
     std::vector<ExitCode> exit_codes;
@@ -83,7 +87,10 @@ class SystemWorld {
   void DrawFaults();
   void ScheduleFaults();
   void StartHost(int host);
+  // Where no other process listens.
+  std::string FreeName(int host) const;
   void EndFaults();
+  void Continue(SimulatedSupervisor& supervisor);
   // Every host's part has ended. Then, where there are checkpoints and the run isn't trained to its
   // end, all hosts start again.
   bool IsOver();

@@ -5,12 +5,14 @@
 namespace closeranks::simulation {
 
 std::span<const FaultKind> FaultKinds() {
-  static constexpr std::array<FaultKind, 13> kKinds = {{
+  static constexpr std::array<FaultKind, 15> kKinds = {{
       {DrawKillWorker, false},
       {DrawKillWorker, false},
-      {DrawKillAtPoint, false},
-      {DrawKillAtPoint, false},
+      {DrawStrikeAtPoint, false},
+      {DrawStrikeAtPoint, false},
+      {DrawStrikeAtPoint, false},
       {DrawKillHost, true},
+      {DrawStartAgain, false},
       {DrawLeave, false},
       {DrawStopWorker, false},
       {DrawStopSupervisor, true},

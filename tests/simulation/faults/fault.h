@@ -35,7 +35,11 @@ struct JobShape {
   int members() const { return (hosts - (has_witness ? 1 : 0)) * members_per_host; }
   int starting_members() const { return starting_hosts * members_per_host; }
   int HostOf(MemberId member) const { return member / members_per_host; }
-  // One that may be struck.
+  // Ones that may be struck.
+  int DrawHost(Random& random) const {
+    const auto drawn = static_cast<int>(random.Below(hosts));
+    return !is_wild && drawn == HostOf(spared) ? (drawn + 1) % hosts : drawn;
+  }
   MemberId DrawMember(Random& random) const {
     const auto drawn = static_cast<MemberId>(random.Below(members()));
     return !is_wild && drawn == spared ? (drawn + 1) % members() : drawn;
@@ -62,8 +66,9 @@ struct FaultKind {
 std::span<const FaultKind> FaultKinds();
 
 std::unique_ptr<Fault> DrawKillWorker(Random& random, const JobShape& shape);
-std::unique_ptr<Fault> DrawKillAtPoint(Random& random, const JobShape& shape);
+std::unique_ptr<Fault> DrawStrikeAtPoint(Random& random, const JobShape& shape);
 std::unique_ptr<Fault> DrawKillHost(Random& random, const JobShape& shape);
+std::unique_ptr<Fault> DrawStartAgain(Random& random, const JobShape& shape);
 std::unique_ptr<Fault> DrawLeave(Random& random, const JobShape& shape);
 std::unique_ptr<Fault> DrawStopWorker(Random& random, const JobShape& shape);
 std::unique_ptr<Fault> DrawStopSupervisor(Random& random, const JobShape& shape);

@@ -1,0 +1,315 @@
+// Ranks in threads; what they gather passes through the test's hands.
+#include "elastic/state_transfer.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <numeric>
+#include <thread>
+#include <vector>
+
+#include "elastic/checkpoint/safetensors.h"
+#include "gtest/gtest.h"
+
+namespace closeranks::elastic {
+namespace {
+
+using rendezvous::WorkerState;
+
+constexpr WorkerState kStep5 = {5, 1, 500};
+constexpr size_t kStateBytes = 1600;
+// With what stands before it the state takes a few more than 16 chunks of so many bytes would.
+constexpr size_t kLeastChunkBytes = 10;
+
+// Where the ranks of one world meet.
+class Meeting {
+ public:
+  // Changes what `from` gives to `to` in its how-manieth gathering.
+  using Tamper = std::function<void(uint64_t sequence, int from, int to, char* bytes, size_t size)>;
+
+  Meeting(int size, Tamper tamper) : tamper_(std::move(tamper)), given_(size) {}
+
+  size_t size() const { return given_.size(); }
+  // What `senders` give; who neither gives nor takes has null.
+  void Gather(uint64_t sequence, int rank, const void* input, void* output, size_t bytes,
+              std::span<const int> senders) {
+    std::unique_lock lock(mutex_);
+    if (input != nullptr) given_[rank].assign(static_cast<const char*>(input), bytes);
+    ++arrived_;
+    changed_.notify_all();
+    const size_t all = given_.size() * (sequence + 1);
+    changed_.wait(lock, [&] { return arrived_ >= all; });
+    char* to = static_cast<char*>(output);
+    for (size_t i = 0; to != nullptr && i < senders.size(); ++i, to += bytes) {
+      std::memcpy(to, given_[senders[i]].data(), bytes);
+      tamper_(sequence, senders[i], rank, to, bytes);
+    }
+    // Nobody gives anew before everyone has taken.
+    ++left_;
+    changed_.notify_all();
+    changed_.wait(lock, [&] { return left_ >= all; });
+  }
+
+ private:
+  const Tamper tamper_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<std::string> given_;
+  size_t arrived_ = 0;
+  size_t left_ = 0;
+};
+
+class MeetingBackend final : public collectives::Backend {
+ public:
+  MeetingBackend(Meeting& meeting, int rank) : meeting_(meeting), rank_(rank) {}
+  std::string_view name() const override { return "meeting"; }
+  Work AllGather(const collectives::Ticket& ticket, const void* input, void* output, size_t count,
+                 DataType type) override {
+    std::vector<int> all(meeting_.size());
+    std::iota(all.begin(), all.end(), 0);
+    meeting_.Gather(ticket.sequence, rank_, input, output, count * SizeOf(type), all);
+    return Work::Ended(OkStatus());
+  }
+  Work Gather(const collectives::Ticket& ticket, const void* input, void* output, size_t count,
+              DataType type, std::span<const int> senders, std::span<const int>) override {
+    meeting_.Gather(ticket.sequence, rank_, input, output, count * SizeOf(type), senders);
+    return Work::Ended(OkStatus());
+  }
+  Work AllReduce(const collectives::Ticket&, const void*, void*, size_t, DataType,
+                 Reduction) override {
+    return Unused();
+  }
+  Work AllReduceShards(const collectives::Ticket&, std::span<const ShardContribution>,
+                       std::span<const int>, void*, size_t, DataType) override {
+    return Unused();
+  }
+  Work Broadcast(const collectives::Ticket&, void*, size_t, DataType, int) override {
+    return Unused();
+  }
+  Work Barrier(const collectives::Ticket&) override { return Unused(); }
+  void Abort(Status) override {}
+  Status health() const override { return OkStatus(); }
+
+ private:
+  static Work Unused() { return Work::Ended(Internal("a transfer gathers, and nothing else")); }
+
+  Meeting& meeting_;
+  const int rank_;
+};
+
+// A state of one piece.
+class TextOwner final : public StateOwner {
+ public:
+  explicit TextOwner(char first) {
+    for (size_t i = 0; i < kStateBytes; ++i) text_ += static_cast<char>(first + i % 97);
+  }
+  std::vector<Piece> Pieces() override {
+    ++copies;
+    return {OpaquePiece("text", text_)};
+  }
+  Result<std::function<void()>> PrepareLoad(std::span<const Piece>) override {
+    return Internal("nothing is loaded here");
+  }
+
+  int copies = 0;
+
+ private:
+  std::string text_;
+};
+
+struct Member {
+  explicit Member(char first = 'a') : owner(first) {}
+
+  TextOwner owner;
+  StateTransfer transfer{kLeastChunkBytes};
+  Status status;
+  int chunks = 0;  // in this world
+};
+
+// The state as a source has it.
+std::string Whole() { return EncodeSafetensors(TextOwner('a').Pieces(), {}); }
+
+const Meeting::Tamper kNothing = [](uint64_t, int, int, char*, size_t) {};
+
+// A world of `members`, by rank, in which `listeners` need the state of `resume`: `most_chunks` are
+// gathered, or as many as it takes.
+void RunWorld(const std::vector<Member*>& members, std::vector<bool> listeners,
+              const WorkerState& resume, const Meeting::Tamper& tamper = kNothing,
+              int most_chunks = 1000) {
+  Meeting meeting(static_cast<int>(members.size()), tamper);
+  std::vector<std::thread> threads;
+  for (size_t rank = 0; rank < members.size(); ++rank) {
+    threads.emplace_back([&, rank] {
+      SystemClock clock;
+      const int self = static_cast<int>(rank);
+      Communicator communicator(self, static_cast<int>(members.size()), 1,
+                                std::make_unique<MeetingBackend>(meeting, self), clock, {});
+      Member& member = *members[rank];
+      StateTransfer& transfer = member.transfer;
+      member.status = transfer.Begin(communicator, listeners, {resume, member.owner, {}}, false);
+      member.chunks = 0;
+      while (member.status.ok() && !transfer.confirmed() && member.chunks < most_chunks) {
+        transfer.StartChunk(communicator);
+        member.status = transfer.FinishChunk();
+        ++member.chunks;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+// Flips a bit of the last byte that `from` gives to `to`, where `when` says.
+Meeting::Tamper Flip(int from, int to, std::function<bool(uint64_t sequence)> when) {
+  return [=](uint64_t sequence, int gives, int takes, char* bytes, size_t size) {
+    if (gives == from && takes == to && when(sequence)) bytes[size - 1] ^= 4;
+  };
+}
+
+// The sequence of the stripes of a chunk: first come the exchange that finds nothing to go on from,
+// and the one after the copy; before each chunk, its words.
+constexpr uint64_t StripesOf(int chunk) { return 3 + 2 * static_cast<uint64_t>(chunk); }
+
+int ChunksUndisturbed() {
+  Member source, joiner;
+  RunWorld({&source, &joiner}, {false, true}, kStep5);
+  return joiner.chunks;
+}
+
+TEST(StateTransfer, TheStateComesWholeFromAllItsSources) {
+  Member first, joiner, second, other;
+  std::vector<size_t> bytes_of(4);
+  const Meeting::Tamper count = [&](uint64_t sequence, int from, int to, char*, size_t size) {
+    if (sequence >= StripesOf(0) && sequence % 2 == 1 && to == 1) bytes_of[from] += size;
+  };
+  RunWorld({&first, &joiner, &second, &other}, {false, true, false, true}, kStep5, count);
+  for (Member* member : {&first, &joiner, &second, &other}) {
+    EXPECT_TRUE(member->status.ok()) << member->status;
+    EXPECT_TRUE(member->transfer.confirmed());
+  }
+  for (Member* member : {&joiner, &other}) {
+    EXPECT_TRUE(member->transfer.received());
+    EXPECT_EQ(member->transfer.bytes(), Whole());
+    EXPECT_EQ(member->transfer.state(), kStep5);
+  }
+  EXPECT_EQ(bytes_of[0], bytes_of[2]);
+  EXPECT_GT(bytes_of[0], 0u);
+  EXPECT_EQ(bytes_of[3], 0u) << "it has nothing to send";
+}
+
+TEST(StateTransfer, AStripeThatArrivesChangedIsFetchedFromTheOthers) {
+  const int chunks = ChunksUndisturbed();
+  for (int chunk = 0; chunk < chunks - 1; ++chunk) {
+    Member first, second, joiner, other;
+    RunWorld({&first, &second, &joiner, &other}, {false, false, true, true}, kStep5,
+             Flip(1, 2, [&](uint64_t sequence) { return sequence == StripesOf(chunk); }));
+    for (Member* member : {&first, &second, &joiner, &other}) {
+      EXPECT_TRUE(member->status.ok()) << member->status;
+      EXPECT_EQ(member->chunks, chunks + 2) << "that one again, and the one after it";
+    }
+    EXPECT_EQ(joiner.transfer.bytes(), Whole()) << "chunk " << chunk;
+    EXPECT_EQ(other.transfer.bytes(), Whole()) << "chunk " << chunk;
+  }
+}
+
+TEST(StateTransfer, WhoseStripesAlwaysArriveChangedSendsNoMore) {
+  Member first, second, joiner;
+  RunWorld(
+      {&first, &second, &joiner}, {false, false, true}, kStep5,
+      Flip(1, 2, [](uint64_t sequence) { return sequence >= StripesOf(0) && sequence % 2 == 1; }));
+  EXPECT_TRUE(joiner.status.ok()) << joiner.status;
+  EXPECT_EQ(joiner.transfer.bytes(), Whole());
+  EXPECT_EQ(joiner.chunks, ChunksUndisturbed() + 2);
+}
+
+TEST(StateTransfer, TheOnlySourceIsAskedAgainAndEndsTheRunIfThatDoesntMendIt) {
+  Member source, joiner;
+  RunWorld({&source, &joiner}, {false, true}, kStep5,
+           Flip(0, 1, [](uint64_t sequence) { return sequence == StripesOf(3); }));
+  EXPECT_TRUE(joiner.status.ok()) << joiner.status;
+  EXPECT_EQ(joiner.transfer.bytes(), Whole());
+
+  Member bad, other;
+  RunWorld({&bad, &other}, {false, true}, kStep5, Flip(0, 1, [](uint64_t sequence) {
+             return sequence >= StripesOf(3) && sequence % 2 == 1;
+           }));
+  for (Member* member : {&bad, &other}) {
+    EXPECT_EQ(member->status.code(), StatusCode::kInternal);
+    EXPECT_EQ(member->status.message().find("what rank 0 sent of the state came 3 times"), 0u)
+        << member->status;
+  }
+}
+
+TEST(StateTransfer, WhoHasAnotherStateThanTheLowestSendsNothing) {
+  Member first, strange('b'), joiner;
+  RunWorld({&first, &strange, &joiner}, {false, false, true}, kStep5);
+  EXPECT_TRUE(joiner.status.ok()) << joiner.status;
+  EXPECT_EQ(joiner.transfer.bytes(), Whole());
+}
+
+TEST(StateTransfer, ASourceThatIsLostDoesntStartItOver) {
+  const int chunks = ChunksUndisturbed();
+  for (int before = 1; before <= chunks; ++before) {
+    Member first, second, joiner;
+    RunWorld({&first, &second, &joiner}, {false, false, true}, kStep5, kNothing, before);
+    // The world after it has neither the first nor its rank.
+    RunWorld({&second, &joiner}, {false, true}, kStep5);
+    EXPECT_TRUE(joiner.status.ok()) << joiner.status;
+    EXPECT_FALSE(joiner.transfer.is_new());
+    EXPECT_EQ(joiner.chunks, std::max(chunks - before, 1)) << "after " << before;
+    EXPECT_EQ(second.owner.copies, 1);
+    EXPECT_EQ(joiner.transfer.bytes(), Whole());
+  }
+}
+
+TEST(StateTransfer, ALossRightAfterAStripeThatArrivedChangedGoesOnFromThatChunk) {
+  Member first, second, joiner;
+  RunWorld({&first, &second, &joiner}, {false, false, true}, kStep5,
+           Flip(1, 2, [](uint64_t sequence) { return sequence == StripesOf(3); }), 4);
+  RunWorld({&second, &joiner}, {false, true}, kStep5);
+  EXPECT_TRUE(joiner.status.ok()) << joiner.status;
+  EXPECT_FALSE(joiner.transfer.is_new());
+  EXPECT_EQ(joiner.transfer.bytes(), Whole());
+}
+
+TEST(StateTransfer, WhoWasListedLaterIsNoSourceOfWhatItDoesntHave) {
+  Member first, joiner, late;
+  RunWorld({&first, &joiner}, {false, true}, kStep5, kNothing, 4);
+  // It holds the step now, but not that copy.
+  RunWorld({&late, &first, &joiner}, {false, false, true}, kStep5);
+  EXPECT_TRUE(joiner.status.ok()) << joiner.status;
+  EXPECT_FALSE(joiner.transfer.is_new());
+  EXPECT_EQ(joiner.transfer.bytes(), Whole());
+  EXPECT_EQ(late.owner.copies, 0);
+}
+
+TEST(StateTransfer, WhatWasHeardIsAppliedUpToWhereTheWorldResumesFrom) {
+  Member source, joiner;
+  RunWorld({&source, &joiner}, {false, true}, kStep5, kNothing, 2);
+  const StepSamples samples(3);
+  joiner.transfer.Hear(6, 1, samples, {});
+  const WorkerState step6 = joiner.transfer.heard();
+  joiner.transfer.Hear(7, 1, samples, {});
+  EXPECT_EQ(joiner.transfer.heard().applied, 7u);
+  // Nobody else has applied step 7.
+  RunWorld({&source, &joiner}, {false, true}, step6);
+  EXPECT_FALSE(joiner.transfer.is_new());
+  EXPECT_EQ(joiner.transfer.heard(), step6);
+  EXPECT_EQ(joiner.transfer.steps().size(), 1u);
+}
+
+TEST(StateTransfer, WhoMissedAStepGetsANewerCopy) {
+  Member source, joiner;
+  RunWorld({&source, &joiner}, {false, true}, kStep5, kNothing, 2);
+  const WorkerState step6 = {6, 1, 600};
+  RunWorld({&source, &joiner}, {false, true}, step6);
+  EXPECT_TRUE(joiner.transfer.is_new());
+  EXPECT_EQ(joiner.transfer.state(), step6);
+  EXPECT_EQ(joiner.transfer.bytes(), Whole());
+  EXPECT_EQ(source.owner.copies, 2);
+}
+
+}  // namespace
+}  // namespace closeranks::elastic

@@ -1,0 +1,84 @@
+// How the state comes to who joins while the others step (state_transfer.h): when it begins, goes
+// on and ends, as a rank goes from step to step.
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "elastic/checkpoint/safetensors.h"
+#include "elastic/step_loop.h"
+
+namespace closeranks::elastic {
+
+Status StepLoop::BeginTransfer(std::vector<bool> listeners, bool at_once, bool anew) {
+  const bool listened = transfer_.listens();
+  StateTransfer::Source source{world_->decision->resume, run_state_, {}, at_once};
+  if (anew) source.state = listened ? transfer_.heard() : gate_.state();
+  if (options_.checkpointer != nullptr) source.lineage = options_.checkpointer->lineage();
+  if (!listened) listening_since_ = clock_.Now();
+  RETURN_IF_ERROR(transfer_.Begin(*world_->communicator, std::move(listeners), source, anew));
+  if (transfer_.is_new()) settings_ = replica_.SettingsHash();
+  ASSIGN_OR_RETURN(
+      sent_lines_,
+      GatherBytes(*world_->communicator, transfer_.listens() ? std::string() : ledger_.Unstable()));
+  return OkStatus();
+}
+
+Status StepLoop::CompleteTransfer() {
+  while (!transfer_.confirmed()) {
+    transfer_.StartChunk(*world_->communicator);
+    RETURN_IF_ERROR(transfer_.FinishChunk());
+  }
+  if (transfer_.listens()) RETURN_IF_ERROR(LoadTransferred());
+  transfer_.End();
+  return OkStatus();
+}
+
+Status StepLoop::LoadTransferred() {
+  ASSIGN_OR_RETURN(Safetensors state, DecodeSafetensors(transfer_.bytes()));
+  RETURN_IF_ERROR(TakeState(state.pieces, transfer_.state(), transfer_.lineage()));
+  for (const std::string& lines : sent_lines_) {
+    RETURN_IF_ERROR(ledger_.Take(lines, transfer_.state().applied));
+  }
+  for (const StateTransfer::HeardStep& heard : transfer_.steps()) {
+    if (!gate_.BeginApply(world_->world.generation)) {
+      return StaleGeneration("the world changed during the transfer");
+    }
+    const std::vector<Buffer> buffers = replica_.ReducedGradients(heard.state.applied);
+    for (size_t i = 0; i < buffers.size(); ++i) {
+      std::memcpy(buffers[i].data, heard.gradients[i].data(), heard.gradients[i].size());
+    }
+    RETURN_IF_ERROR(ApplyReduced(heard.state.applied, heard.state.reduced_in, heard.samples));
+  }
+  observer_.OnTransfer(*world_, transfer_.bytes().size(), listening_since_, clock_.Now());
+  transfer_.Loaded();
+  return OkStatus();
+}
+
+Status StepLoop::AdvanceTransfer(bool someone_leaves, bool settings_changed) {
+  if (transfer_.confirmed()) {
+    transfer_.End();
+    return OkStatus();
+  }
+  const bool listened = transfer_.listens();
+  if (settings_changed) {
+    RETURN_IF_ERROR(BeginTransfer(transfer_.listeners(), /*at_once=*/true, /*anew=*/true));
+    RETURN_IF_ERROR(CompleteTransfer());
+  } else if (someone_leaves || step_ == batches_.steps()) {
+    // Nobody goes, or ends, before everyone has everything.
+    RETURN_IF_ERROR(CompleteTransfer());
+  } else if (listened && transfer_.received()) {
+    RETURN_IF_ERROR(LoadTransferred());
+  }
+  if (listened && !transfer_.listens()) {
+    const TimePoint now = clock_.Now();
+    observer_.OnWorld(*world_, {.resumed_from = gate_.state().applied,
+                                .asked = listening_since_,
+                                .transfer_begin = listening_since_,
+                                .transfer_end = now,
+                                .entered = now});
+  }
+  return OkStatus();
+}
+
+}  // namespace closeranks::elastic

@@ -1,0 +1,244 @@
+// How a rank comes into a world: what it lacks of the step that the world resumes from, the state
+// if it needs all of it, and its part of the next step.
+#include <algorithm>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "elastic/checkpoint/safetensors.h"
+#include "elastic/step_loop.h"
+
+namespace closeranks::elastic {
+namespace {
+
+using telemetry::Activity;
+
+// What a transfer says before the state itself.
+struct TransferHead {
+  int64_t bytes = 0;   // of what follows
+  int64_t failed = 0;  // it is no state, but why there is none
+  rendezvous::WorkerState state;
+  Lineage lineage;
+};
+static_assert(std::is_trivially_copyable_v<TransferHead>);
+
+}  // namespace
+
+Status StepLoop::EnterNextWorld() {
+  while (true) {
+    Generation current = world_ == nullptr ? 0 : world_->world.generation;
+    TimePoint asked = clock_.Now();
+    SetActivity(Activity::kAwaitingWorld);
+    ASSIGN_OR_RETURN(std::shared_ptr<const ConnectedWorld> world, gate_.AwaitOtherThan(current));
+    if (world == nullptr) {
+      ended_ = true;
+      // What the job came to is stable. Who was left out may have gone another way, with steps that
+      // never happened.
+      return gate_.HoldsTheEnd() ? ledger_.Stable(gate_.state().applied) : OkStatus();
+    }
+    Status entered = EnterWorld(std::move(world), asked);
+    if (entered.ok()) return OkStatus();
+    if (!WorldIsChanging(entered)) return entered;
+    options_.report_failure(world_->world.generation, entered);
+  }
+}
+
+Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoint asked) {
+  SetActivity(Activity::kCatchingUp);
+  world_ = std::move(world);
+  if (options_.checkpointer != nullptr) {
+    options_.checkpointer->OnWorld(world_->world.generation, world_->rank, world_->world.size());
+  }
+  StepObserver::Entry entry{.asked = asked};
+  rendezvous::WorkerState state = gate_.state();
+  RankRecord mine{state, step_ == state.applied + 1 ? held_ : Parts{}, kept_step_ == state.applied};
+  const bool leaves = handed_over_ || Leaves();
+  ASSIGN_OR_RETURN(std::vector<RankRecord> records, ExchangeRecords(*world_->communicator, mine));
+  ASSIGN_OR_RETURN(CatchUpPlan plan, PlanCatchUp(*world_->decision, records));
+  if (plan.AnyoneIs(Standing::kOneBehind)) RETURN_IF_ERROR(SendReducedStep(plan));
+  Status begun;
+  if (world_->decision->resume.applied == 0 && plan.source == world_->rank) begun = BeginRun();
+  if (!plan.AnyoneIs(Standing::kNeedsState)) {
+    transfer_.End();
+  } else if (world_->decision->resume.applied > 0) {
+    std::vector<bool> listeners;
+    for (Standing standing : plan.standings) listeners.push_back(standing == Standing::kNeedsState);
+    // Who goes makes no further step with them.
+    const bool at_once =
+        leaves || world_->decision->resume.applied >= batches_.steps() || !options_.owners.empty();
+    const TimePoint begin = clock_.Now();
+    RETURN_IF_ERROR(BeginTransfer(std::move(listeners), at_once, /*anew=*/false));
+    // Who has received everything, but didn't come to load it in the world before, does so now.
+    if (transfer_.at_once() || transfer_.all_sent()) {
+      RETURN_IF_ERROR(CompleteTransfer());
+      entry.transfer_begin = begin;
+      entry.transfer_end = clock_.Now();
+    }
+  } else {
+    transfer_.End();
+    entry.transfer_begin = clock_.Now();
+    RETURN_IF_ERROR(SendState(plan, begun));
+    entry.transfer_end = clock_.Now();
+  }
+  RETURN_IF_ERROR(begun);
+  RETURN_IF_ERROR(PrepareStep(plan, world_->rank));
+  if (options_.report_entered) options_.report_entered(world_->world.generation);
+  if (transfer_.listens()) return OkStatus();
+  entry.resumed_from = gate_.state().applied;
+  entry.entered = clock_.Now();
+  observer_.OnWorld(*world_, entry);
+  // Nothing of the step is computed here yet, and who was current has the one before.
+  if (step_ == gate_.state().applied + 1 && held_.empty() && !plan.AnyoneIs(Standing::kOneBehind) &&
+      leaves) {
+    Go();
+  }
+  return OkStatus();
+}
+
+// The reduced gradients of the resumed step go to everyone; who is behind applies them.
+Status StepLoop::SendReducedStep(const CatchUpPlan& plan) {
+  Communicator& communicator = *world_->communicator;
+  const rendezvous::WorkerState& resume = world_->decision->resume;
+  bool sends = world_->rank == plan.step_source;
+  bool behind = plan.standings[world_->rank] == Standing::kOneBehind;
+  std::vector<Work> works;
+  std::vector<std::string> discarded;
+  for (const Buffer& buffer : replica_.ReducedGradients(resume.applied)) {
+    void* data = buffer.data;
+    if (!sends && !behind) {
+      discarded.emplace_back(buffer.count * SizeOf(buffer.type), '\0');
+      data = discarded.back().data();
+    }
+    works.push_back(communicator.Broadcast(data, buffer.count, buffer.type, plan.step_source));
+  }
+  BatchSource::Batch batch = batches_.Get(resume.applied);
+  StepSamples samples(static_cast<int>(batch.ids.size()));
+  if (sends) samples = applied_samples_;
+  works.push_back(communicator.Broadcast(samples.numbers(), samples.count(), DataType::kInt64,
+                                         plan.step_source));
+  Status result;
+  for (Work& work : works) {
+    Status status = work.Wait();
+    if (result.ok()) result = status;
+  }
+  RETURN_IF_ERROR(result);
+  if (!behind) return OkStatus();
+  if (!gate_.BeginApply(world_->world.generation)) {
+    return StaleGeneration("the world changed during catch-up");
+  }
+  return ApplyReduced(resume.applied, resume.reduced_in, samples);
+}
+
+Status StepLoop::SendState(const CatchUpPlan& plan, const Status& begun) {
+  Communicator& communicator = *world_->communicator;
+  TimePoint begin = clock_.Now();
+  TransferHead head;
+  std::string bytes;
+  if (world_->rank == plan.source) {
+    bytes = begun.ok() ? EncodeSafetensors(run_state_.Pieces(), {}) : begun.message();
+    head = {static_cast<int64_t>(bytes.size()), !begun.ok(), gate_.state(), {}};
+    if (options_.checkpointer != nullptr) head.lineage = options_.checkpointer->lineage();
+  }
+  RETURN_IF_ERROR(
+      communicator.Broadcast(&head, sizeof(head), DataType::kUint8, plan.source).Wait());
+  bytes.resize(static_cast<size_t>(head.bytes));
+  RETURN_IF_ERROR(
+      communicator.Broadcast(bytes.data(), bytes.size(), DataType::kUint8, plan.source).Wait());
+  // It ends for all of them, instead of for one source after the other.
+  if (head.failed != 0) return begun.ok() ? InvalidArgument(bytes) : begun;
+  if (world_->rank == plan.source) return OkStatus();
+  ASSIGN_OR_RETURN(Safetensors state, DecodeSafetensors(bytes));
+  RETURN_IF_ERROR(TakeState(state.pieces, head.state, head.lineage));
+  observer_.OnTransfer(*world_, bytes.size(), begin, clock_.Now());
+  return OkStatus();
+}
+
+Status StepLoop::BeginRun() {
+  Checkpointer* checkpointer = options_.checkpointer;
+  // It was begun in an earlier world.
+  if (checkpointer == nullptr || checkpointer->lineage().number != 0) return OkStatus();
+  ASSIGN_OR_RETURN(Checkpointer::Beginning beginning, checkpointer->Begin());
+  if (!beginning.state.has_value()) {
+    SetLineage(beginning.lineage);
+    return OkStatus();
+  }
+  // For the agreement it is as if this generation had reduced all the steps before.
+  const StoredState& stored = *beginning.state;
+  const rendezvous::WorkerState state = {stored.manifest.step, world_->world.generation,
+                                         std::stoull(stored.id.substr(0, 16), nullptr, 16)};
+  return TakeState(stored.pieces, state, beginning.lineage);
+}
+
+Status StepLoop::TakeState(std::span<const Piece> pieces, const rendezvous::WorkerState& state,
+                           const Lineage& lineage) {
+  ASSIGN_OR_RETURN(std::function<void()> take_over, run_state_.PrepareLoad(pieces));
+  if (!gate_.BeginApply(world_->world.generation)) {
+    return StaleGeneration("the world changed during the transfer");
+  }
+  take_over();
+  gate_.EndApply(state);
+  SetLineage(lineage);
+  // What was applied here on another line never happened.
+  ledger_.ForgetAfter(0);
+  step_ = 0;
+  kept_step_ = 0;
+  applied_samples_ = StepSamples();
+  return OkStatus();
+}
+
+void StepLoop::SetLineage(const Lineage& lineage) {
+  if (options_.checkpointer == nullptr) return;
+  options_.checkpointer->SetLineage(lineage);
+  ledger_.BeginLineage(lineage);
+}
+
+// Divides what is missing of the step after the resumed one, of which some ranks may hold parts.
+Status StepLoop::PrepareStep(const CatchUpPlan& plan, int rank) {
+  StepNumber next = newest() + 1;
+  if (next > batches_.steps()) return OkStatus();
+  const bool is_dropped = plan.held[rank].empty() && !held_.empty();
+  if (step_ != next || is_dropped) OpenStep(next);
+  reduction_begun_ = false;
+  // A step that nobody holds a part of is divided as in an undisturbed step.
+  const bool untouched = std::all_of(plan.held.begin(), plan.held.end(),
+                                     [](const Parts& held) { return held.empty(); });
+  if (untouched) {
+    TakeParts(UndisturbedParts());
+    return OkStatus();
+  }
+  const std::vector<int> computing = Computing(plan.held);
+  std::vector<Parts> held;
+  for (int r : computing) held.push_back(plan.held[r]);
+  ASSIGN_OR_RETURN(std::vector<Parts> missing,
+                   DivideMissing({batch_, options_.logical_shards}, held));
+  TakeParts(OfRanks(computing, world_->world.size(), std::move(missing)), plan.held);
+  return OkStatus();
+}
+
+std::vector<int> StepLoop::Computing(std::span<const Parts> held) const {
+  const int most = world_->world.size() - world_->spares;
+  std::vector<int> computing;
+  for (int rank = 0; rank < world_->world.size(); ++rank) {
+    if (transfer_.Listens(rank)) continue;
+    const bool holds = !held.empty() && !held[rank].empty();
+    if (static_cast<int>(computing.size()) < most || holds) computing.push_back(rank);
+  }
+  return computing;
+}
+
+std::vector<Parts> StepLoop::UndisturbedParts() const {
+  const std::vector<int> computing = Computing();
+  return OfRanks(
+      computing, world_->world.size(),
+      DivideBatch({batch_, options_.logical_shards}, static_cast<int>(computing.size())));
+}
+
+void StepLoop::TakeParts(std::vector<Parts> parts, std::span<const Parts> held) {
+  todo_ = parts[world_->rank];
+  for (size_t rank = 0; rank < held.size(); ++rank) {
+    parts[rank].insert(parts[rank].end(), held[rank].begin(), held[rank].end());
+  }
+  shard_owners_ = ShardOwners({batch_, options_.logical_shards}, parts);
+}
+
+}  // namespace closeranks::elastic
