@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/random.h"
+#include "cli/hosts.h"
 #include "closeranks/command_line.h"
 #include "closeranks/environment.h"
 #include "closeranks/version.h"
@@ -18,14 +19,6 @@
 #include "telemetry/log_prefix.h"
 
 DEFINE_int32(n, 1, "workers to start on this host");
-DEFINE_string(hosts, "",
-              "where the supervisors of all hosts are, each with -n workers: "
-              "ADDRESS:PORT,ADDRESS:PORT,...; or dns:NAME:PORT, a name that has the addresses of "
-              "all, such as a headless Service's, with a port's number or name; or file:/FOLDER, "
-              "one that all share; empty: this host is the only one");
-DEFINE_int32(host_count, 0, "how many hosts there are, where --hosts doesn't list them");
-DEFINE_int32(host_index, 0,
-             "which of --hosts this is, from 0; by default what RANK or JOB_COMPLETION_INDEX says");
 DEFINE_string(listen, "",
               "ADDRESS:PORT to listen on; by default this host's entry of --hosts or its port, or "
               "127.0.0.1 with MASTER_PORT or any free port");
@@ -79,7 +72,8 @@ namespace closeranks::cli {
 namespace {
 
 constexpr char kUsage[] =
-    "closeranks run [FLAGS] -- PROGRAM ARGS\n\n"
+    "closeranks run [FLAGS] -- PROGRAM ARGS\n"
+    "closeranks run --witness [FLAGS]\n\n"
     "Each line that a worker writes begins with its number, as in '[2] loss 0.31': the RANK\n"
     "that it was started with. It and its successors keep that number, while ranks move up\n"
     "when one is lost.\n\n"
@@ -99,69 +93,6 @@ Result<Duration> Seconds(const char* flag, double value, bool may_be_zero) {
   return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(value));
 }
 
-struct Hosts {
-  rendezvous::Whereabouts where;
-  int count = 1;
-  int index = 0;  // of this one
-  bool AreSeveral() const { return !FLAGS_hosts.empty(); }
-};
-
-bool IsGiven(const char* flag) { return !google::GetCommandLineFlagInfoOrDie(flag).is_default; }
-
-Result<Hosts> ParseHosts(const Environment& environment) {
-  Hosts hosts;
-  if (FLAGS_hosts.empty()) return hosts;
-  hosts.index = IsGiven("host_index") ? FLAGS_host_index : environment.member.value_or(0);
-  auto where = rendezvous::Whereabouts::Parse(FLAGS_hosts);
-  if (!where.ok()) return InvalidArgument("--hosts has " + where.status().message());
-  hosts.where = *std::move(where);
-  hosts.count =
-      hosts.where.IsList() ? static_cast<int>(hosts.where.hosts.size()) : FLAGS_host_count;
-  if (!hosts.where.IsList() && (FLAGS_host_count < 1 || FLAGS_host_count > 65536)) {
-    return InvalidArgument("--host-count=" + std::to_string(FLAGS_host_count) +
-                           ": --hosts=" + FLAGS_hosts + " needs the number of hosts");
-  }
-  if (hosts.where.IsList() && FLAGS_host_count != 0 && FLAGS_host_count != hosts.count) {
-    return InvalidArgument("--host-count=" + std::to_string(FLAGS_host_count) +
-                           " but --hosts lists " + std::to_string(hosts.count));
-  }
-  // What the environment says is checked with the rest of it.
-  if (IsGiven("host_index") && (hosts.index < 0 || hosts.index >= hosts.count)) {
-    return InvalidArgument("--host-index=" + std::to_string(hosts.index) + ": expected 0 to " +
-                           std::to_string(hosts.count - 1) + ", as there are " +
-                           std::to_string(hosts.count) + " hosts");
-  }
-  return hosts;
-}
-
-// Whether the environment and the flags are of the same job.
-Status CheckEnvironment(Environment environment, const Hosts& hosts) {
-  if (IsGiven("host_index")) environment.member.reset();  // the flag wins
-  if (!hosts.AreSeveral()) {
-    if (FLAGS_host_count > 1) {
-      return InvalidArgument("--host-count=" + std::to_string(FLAGS_host_count) +
-                             ", but there is no --hosts: say with it where they are");
-    }
-    if (!FLAGS_listen.empty()) environment.master_address.reset();
-    if (FLAGS_host_index != 0) {
-      return InvalidArgument("--host-index=" + std::to_string(FLAGS_host_index) +
-                             ", but there is no --hosts: list all hosts with it");
-    }
-    return CheckAlone(environment, FLAGS_n,
-                      "there is no --hosts, so this host is the only one, with -n=" +
-                          std::to_string(FLAGS_n) + " workers",
-                      "list all hosts with --hosts");
-  }
-  JobShape shape;
-  shape.hosts = hosts.count;
-  shape.workers = FLAGS_n;
-  if (hosts.where.IsList()) {
-    shape.first_host = hosts.where.hosts.front().host;
-    shape.first_port = hosts.where.hosts.front().port;
-  }
-  return CheckAmongHosts(environment, shape);
-}
-
 Result<net::Address> ListenAddress(const Hosts& hosts, const Environment& environment) {
   if (!FLAGS_listen.empty()) {
     auto listen = net::Address::Parse(FLAGS_listen);
@@ -170,7 +101,7 @@ Result<net::Address> ListenAddress(const Hosts& hosts, const Environment& enviro
     }
     return listen;
   }
-  if (!hosts.AreSeveral()) {
+  if (!hosts.are_several) {
     return net::Address::Ip("127.0.0.1",
                             static_cast<uint16_t>(environment.master_port.value_or(0)));
   }
@@ -192,32 +123,33 @@ Result<net::Address> AdvertisedAddress(const Hosts& hosts, const net::Address& l
   return net::Address::Ip(std::move(own), 0);
 }
 
-// Host h has the members from h * n on.
-Result<rendezvous::AgentHost::Options> HostOptions() {
+// What the flags say of this host and the others. Host h has the members from h * n on.
+Status ReadHosts(launcher::Supervisor::Options& supervisor) {
   if (FLAGS_n < 1 || FLAGS_n > 1024) {
     return InvalidArgument("-n=" + std::to_string(FLAGS_n) + ": expected 1 to 1024 workers");
   }
   ASSIGN_OR_RETURN(Environment environment, ReadEnvironment());
-  ASSIGN_OR_RETURN(Hosts hosts, ParseHosts(environment));
-  RETURN_IF_ERROR(CheckEnvironment(environment, hosts));
-  if (hosts.AreSeveral() && !IsGiven("host_index") && !environment.member.has_value()) {
-    return InvalidArgument("--hosts needs --host-index, from 0: which of the " +
-                           std::to_string(hosts.count) + " this is");
-  }
-  rendezvous::AgentHost::Options options;
+  ASSIGN_OR_RETURN(Hosts hosts,
+                   ParseHosts(environment, FLAGS_n, /*listens_by_flag=*/!FLAGS_listen.empty()));
+  supervisor.most_workers = FLAGS_n * hosts.WithWorkers();
+  rendezvous::AgentHost::Options& options = supervisor.host;
   options.job = FLAGS_job;
   options.build = "closeranks " + std::string(kVersion) + ", program " + ProgramId();
-  options.starting_members = FLAGS_n * hosts.count;
+  options.starting_members = FLAGS_n * hosts.starting;
+  options.most_computing = FLAGS_n * hosts.most;
   for (int host = 0; host < hosts.count; ++host) {
+    const int members_here = host < hosts.WithWorkers() ? FLAGS_n : 1;
     std::vector<MemberId> members;
-    for (int i = 0; i < FLAGS_n; ++i) members.push_back(host * FLAGS_n + i);
-    if (host == hosts.index || !hosts.AreSeveral()) {
+    for (int i = 0; i < members_here; ++i) members.push_back(host * FLAGS_n + i);
+    if (host == hosts.index || !hosts.are_several) {
       options.members = std::move(members);
     } else {
       options.peers.push_back(std::move(members));
     }
   }
   if (hosts.count > 1) options.membership = rendezvous::MembershipOptions::BetweenPods();
+  options.membership.least_hosts = hosts.least;
+  options.membership.witness = hosts.is_witness;
   ASSIGN_OR_RETURN(options.listen, ListenAddress(hosts, environment));
   ASSIGN_OR_RETURN(options.advertised, AdvertisedAddress(hosts, options.listen, environment));
   options.whereabouts = std::move(hosts.where);
@@ -233,7 +165,7 @@ Result<rendezvous::AgentHost::Options> HostOptions() {
     options.worker_timeout = options.stopped_worker_timeout = options.membership.freeze_timeout =
         kForEver;
   }
-  return options;
+  return OkStatus();
 }
 
 // Workers, which may run elsewhere, read the same files.
@@ -287,11 +219,15 @@ Result<rendezvous::Security> ReadSecurity(const rendezvous::AgentHost::Options& 
 Result<launcher::Supervisor::Options> SupervisorOptions(std::vector<std::string> command,
                                                         Random& random) {
   launcher::Supervisor::Options options;
-  if (command.empty()) {
+  RETURN_IF_ERROR(ReadHosts(options));
+  const bool is_witness = options.host.membership.witness;
+  if (is_witness && !command.empty()) {
+    return InvalidArgument("--witness runs no program: leave out '--' and what follows it");
+  }
+  if (command.empty() && !is_witness) {
     return InvalidArgument("there is no program to run: closeranks run -n 4 -- PROGRAM ARGS");
   }
   options.command = std::move(command);
-  ASSIGN_OR_RETURN(options.host, HostOptions());
   ASSIGN_OR_RETURN(options.security, ReadSecurity(options.host, random));
   if (FLAGS_max_restarts < 0) {
     return InvalidArgument("--max-restarts=" + std::to_string(FLAGS_max_restarts) +
@@ -302,9 +238,9 @@ Result<launcher::Supervisor::Options> SupervisorOptions(std::vector<std::string>
   if (!FLAGS_kill.empty()) {
     ASSIGN_OR_RETURN(options.fault, launcher::ParseFault(FLAGS_kill));
     for (int rank : options.fault->ranks) {
-      if (rank < options.host.starting_members) continue;
+      if (rank < options.most_workers) continue;
       return InvalidArgument("--kill=" + FLAGS_kill + ": there is no rank " + std::to_string(rank) +
-                             " among " + std::to_string(options.host.starting_members));
+                             " among " + std::to_string(options.most_workers));
     }
   }
   ASSIGN_OR_RETURN(options.grace, Seconds("grace", FLAGS_grace, true));
@@ -322,12 +258,20 @@ bool AsksForHelp(const std::vector<std::string>& words) {
   });
 }
 
+// It runs nothing either.
+bool NamesWitness(const std::vector<std::string>& words) {
+  return std::any_of(words.begin(), words.end(), [](const std::string& word) {
+    return word.starts_with("--witness") || word.starts_with("-witness");
+  });
+}
+
 // gflags takes flags from anywhere before "--"; what isn't a flag there is a mistake.
 Result<std::vector<std::string>> ParseFlags(std::span<const std::string> arguments) {
   std::vector<std::string> words = {"closeranks run"};
   words.insert(words.end(), arguments.begin(), arguments.end());
   auto separator = std::find(words.begin(), words.end(), "--");
-  if (separator == words.end() && !AsksForHelp(words)) {
+  const bool is_complete = AsksForHelp(words) || NamesWitness(words);
+  if (separator == words.end() && !is_complete) {
     return InvalidArgument(
         "there is no '--': put it before the program, as in 'closeranks run -n 4 "
         "-- PROGRAM ARGS'");

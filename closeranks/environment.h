@@ -3,7 +3,8 @@
 //                          a worker has from its supervisor   `closeranks run` takes it for
 //   RANK                   the member that it is              which of --hosts this is
 //   JOB_COMPLETION_INDEX   nothing: it is the pod's           the same; Kubernetes sets it
-//   WORLD_SIZE             members that the job starts with   the same, so -n times the hosts
+//   WORLD_SIZE             workers that the job may have,     -n times the hosts
+//                          spares too
 //   LOCAL_RANK             which of its host's workers it is  0: there is one supervisor on a host
 //   MASTER_ADDR, _PORT     where the first host's supervisor  the same; without --hosts the port to
 //                          listens                            listen on

@@ -1,5 +1,6 @@
 #include "closeranks/job.h"
 
+#include <algorithm>
 #include <exception>
 #include <optional>
 #include <utility>
@@ -38,6 +39,10 @@ class Job::Impl {
       prefix_.rank = world.rank;
     };
     worker_ = ValueOrThrow(elastic::Worker::Start(AgentSocket(), std::move(worker), platform_));
+    if (options_.mode == Mode::kExact && options_.logical_shards == 0) {
+      const int most_computing = std::max(1, worker_->welcome().most_computing);
+      options_.logical_shards = std::min(4 * most_computing, kMostLogicalShards);
+    }
     const std::optional<MemberId>& named = options_.environment.member;
     if (named.has_value() && *named != worker_->process().member) {
       throw Error(InvalidArgument("the environment says that this is member " +

@@ -9,9 +9,10 @@
 DEFINE_string(mode, "fast",
               "fast: the batch is divided evenly over the ranks; exact: over logical shards, so "
               "that the weights are the same bits whatever the number of ranks");
-DEFINE_int32(logical_shards, 12,
+DEFINE_int32(logical_shards, 0,
              "exact mode: parts of every batch; the weights depend on it, so it doesn't follow the "
-             "number of ranks");
+             "number of ranks, but how many there may be: by default it's 4 for each worker of "
+             "--nnodes, where that is MIN:MAX of MAX, or of all hosts");
 DEFINE_uint64(seed, 1, "of the initial weights, the order of samples and dropout");
 DEFINE_int32(threads, 1, "CPU threads of libtorch in each worker");
 DEFINE_string(report, "",
@@ -95,11 +96,12 @@ Result<JobOptions> ParseJobOptions(int* argc, char*** argv) {
     return Unexpected("mode", FLAGS_mode, "fast or exact");
   }
   options.mode = FLAGS_mode == "exact" ? Mode::kExact : Mode::kFast;
-  if (FLAGS_logical_shards < 1 || FLAGS_logical_shards > 4096) {
-    return Unexpected("logical-shards", std::to_string(FLAGS_logical_shards), "1 to 4096");
+  const bool is_given = !google::GetCommandLineFlagInfoOrDie("logical_shards").is_default;
+  if (is_given && (FLAGS_logical_shards < 1 || FLAGS_logical_shards > kMostLogicalShards)) {
+    return Unexpected("logical-shards", std::to_string(FLAGS_logical_shards),
+                      "1 to " + std::to_string(kMostLogicalShards));
   }
-  if (options.mode == Mode::kFast &&
-      !google::GetCommandLineFlagInfoOrDie("logical_shards").is_default) {
+  if (options.mode == Mode::kFast && is_given) {
     return InvalidArgument("--logical-shards needs --mode=exact, but the mode is fast");
   }
   if (options.mode == Mode::kExact) options.logical_shards = FLAGS_logical_shards;

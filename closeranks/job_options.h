@@ -13,11 +13,12 @@
 namespace closeranks {
 
 enum class Mode { kFast, kExact };
+inline constexpr int kMostLogicalShards = 4096;
 enum class TransportChoice { kAuto, kTcp, kShm };
 
 struct JobOptions {
   Mode mode = Mode::kFast;
-  int logical_shards = 0;  // 0 in fast mode
+  int logical_shards = 0;  // 0: fast mode, or four for each worker that may compute
   uint64_t seed = 1;
   int threads = 1;                  // of libtorch, in each worker
   std::string report_folder;        // empty: no events, no ledger

@@ -1,5 +1,7 @@
 #include "closeranks/training_observer.h"
 
+#include <string>
+
 #include "elastic/worker.h"
 #include "glog/logging.h"
 #include "telemetry/records.h"
@@ -12,6 +14,7 @@ void TrainingObserver::OnWorld(const elastic::ConnectedWorld& connected, const E
   event.gen = world.generation;
   event.rank = connected.rank;
   event.size = world.size();
+  event.spares = connected.spares;
   for (const MemberProcess& process : world.ranks) event.members.push_back(process.member);
   for (int rank = 0; rank < world_.size(); ++rank) {
     if (world.RankOf(world_.ranks[rank]) >= 0) continue;
@@ -29,7 +32,10 @@ void TrainingObserver::OnWorld(const elastic::ConnectedWorld& connected, const E
     }
   }
   event.resume_step = entry.resumed_from;
-  LOG_IF(INFO, connected.rank == 0) << world << " goes on from step " << entry.resumed_from;
+  LOG_IF(INFO, connected.rank == 0)
+      << world << " goes on from step " << entry.resumed_from
+      << (connected.spares > 0 ? ", the last " + std::to_string(connected.spares) + " standing by"
+                               : "");
   event.t_detected = event.lost.empty() ? TimePoint{} : connected.detected;
   event.t_decided = connected.decided;
   event.t_rewired = connected.rewired;
@@ -80,7 +86,7 @@ void TrainingObserver::Tell(const StepInfo& info, bool committed) {
   progress.committed = committed;
   progress.loss = info.loss;
   progress.samples = info.samples;
-  progress.ranks = info.world->world.size();
+  progress.ranks = info.world->world.size() - info.world->spares;
   progress.rank = info.world->rank;
   job_.worker().ReportProgress(progress);
 }

@@ -26,6 +26,9 @@ struct ConnectedWorld {
   rendezvous::DecisionRef decision;
   World world;
   int rank = -1;
+  // So many ranks compute nothing, the last: they apply every step, and so have the state when one
+  // of the others is lost.
+  int spares = 0;
   std::shared_ptr<Communicator> communicator;
   // When this worker noticed a loss (TimePoint{}: it wasn't one), learnt the decision, was
   // connected.

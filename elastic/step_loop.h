@@ -173,8 +173,9 @@ class StepLoop {
   // communicator's.
   Status TakeFinalCheckpoint();
   Status PrepareStep(const CatchUpPlan& plan, int rank);
-  // The ranks that compute.
-  std::vector<int> Computing() const;
+  // The ranks that compute: all but those that only listen, and spares; the latter too where they
+  // hold parts of the open step, from when they were none.
+  std::vector<int> Computing(std::span<const Parts> held = {}) const;
   // By rank, of a step of which nobody holds anything.
   std::vector<Parts> UndisturbedParts() const;
   // What each rank is to compute, by rank, beside what it holds.

@@ -208,7 +208,7 @@ Status StepLoop::PrepareStep(const CatchUpPlan& plan, int rank) {
     TakeParts(UndisturbedParts());
     return OkStatus();
   }
-  const std::vector<int> computing = Computing();
+  const std::vector<int> computing = Computing(plan.held);
   std::vector<Parts> held;
   for (int r : computing) held.push_back(plan.held[r]);
   ASSIGN_OR_RETURN(std::vector<Parts> missing,
@@ -217,10 +217,13 @@ Status StepLoop::PrepareStep(const CatchUpPlan& plan, int rank) {
   return OkStatus();
 }
 
-std::vector<int> StepLoop::Computing() const {
+std::vector<int> StepLoop::Computing(std::span<const Parts> held) const {
+  const int most = world_->world.size() - world_->spares;
   std::vector<int> computing;
   for (int rank = 0; rank < world_->world.size(); ++rank) {
-    if (!transfer_.Listens(rank)) computing.push_back(rank);
+    if (transfer_.Listens(rank)) continue;
+    const bool holds = !held.empty() && !held[rank].empty();
+    if (static_cast<int>(computing.size()) < most || holds) computing.push_back(rank);
   }
   return computing;
 }

@@ -327,6 +327,9 @@ void Worker::OnConnected(rendezvous::DecisionRef decision, TimePoint decided,
   world->decision = decision;
   world->world = decision->world();
   world->rank = world->world.RankOf(process_);
+  if (welcome_.most_computing > 0) {
+    world->spares = std::max(0, world->world.size() - welcome_.most_computing);
+  }
   Status connected = transports.status();
   if (connected.ok()) {
     auto communicator = MakeCommunicator(*world, *std::move(transports));

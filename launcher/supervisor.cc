@@ -57,7 +57,7 @@ Supervisor::Supervisor(Options options, const Clock& clock, Random& random, File
       random_(random),
       out_(STDOUT_FILENO, loop_),
       error_(STDERR_FILENO, loop_),
-      live_(out_, isatty(STDOUT_FILENO) != 0, options_.host.starting_members),
+      live_(out_, isatty(STDOUT_FILENO) != 0, options_.host.most_computing),
       events_(std::make_unique<telemetry::EventLog>()) {
   if (options_.fault.has_value()) aim_.emplace(*options_.fault);
 }
@@ -142,6 +142,10 @@ Status Supervisor::Prepare() {
   for (MemberId member : options_.host.members) {
     slots_.try_emplace(member, member, options_.restarts);
   }
+  if (options_.host.membership.witness) {
+    LOG(INFO) << "this host only votes, as member " << options_.host.members.front();
+    return OkStatus();
+  }
   for (auto& [member, slot] : slots_) RETURN_IF_ERROR(StartWorker(slot));
   return OkStatus();
 }
@@ -181,6 +185,7 @@ rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
   owner.on_notice = [this, member](const rendezvous::Notice& notice) {
     OnNotice(slots_.at(member), notice);
   };
+  owner.on_hold = [this](const std::string& why) { OnHold(why); };
   owner.is_worker_stopped = [this, member] {
     const Slot& slot = slots_.at(member);
     return slot.child != nullptr && slot.child->IsStopped();
@@ -189,6 +194,15 @@ rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
     OnEnding(member, ending);
   };
   return owner;
+}
+
+void Supervisor::OnHold(const std::string& why) {
+  if (std::exchange(hold_, why) == why) return;
+  if (why.empty()) {
+    LOG(INFO) << "the job goes on";
+  } else {
+    LOG(WARNING) << "the job " << why;
+  }
 }
 
 void Supervisor::OnSignal() {
@@ -225,7 +239,7 @@ void Supervisor::PassOnCheckpointSignal() {
 void Supervisor::HangUp() {
   bool patient = true;
   net::TimerId limit = loop_.RunAfter(options_.linger, [&patient] { patient = false; });
-  while (patient && !host_->EveryoneKnowsTheEnd()) loop_.PollOnce(Duration::max());
+  while (patient && !host_->MayGo()) loop_.PollOnce(Duration::max());
   host_->HangUp();
   while (patient && host_->HasLinks()) loop_.PollOnce(Duration::max());
   loop_.Cancel(limit);

@@ -43,8 +43,9 @@ namespace closeranks::launcher {
 class Supervisor {
  public:
   struct Options {
-    std::vector<std::string> command;
+    std::vector<std::string> command;     // of a witness: none
     rendezvous::AgentHost::Options host;  // its credentials are filled in
+    int most_workers = 1;                 // that the whole job may have, spares too
     rendezvous::Security security;
     RestartPolicy::Options restarts;
     std::optional<Fault> fault;
@@ -67,6 +68,7 @@ class Supervisor {
   Result<int> Run();
 
  private:
+  // A member. That of a witness never has a worker.
   struct Slot {
     Slot(MemberId m, const RestartPolicy::Options& restarts) : member(m), policy(restarts) {}
 
@@ -132,6 +134,8 @@ class Supervisor {
   void OnLifeline(Slot& slot, std::unique_ptr<net::Socket> lifeline);
   void DropLifelines(Slot& slot);
   void OnNotice(Slot& slot, const rendezvous::Notice& notice);
+  // Says it once for all members of this host.
+  void OnHold(const std::string& why);
   // Writes the flight records of all workers of this host, as they are now, into the report folder.
   // What follows from one and the same cause writes them once, unless it's to be `always`.
   void DumpFlights(const std::string& why, bool always = false);
@@ -178,7 +182,8 @@ class Supervisor {
   bool stopping_ = false;
   bool job_ended_ = false;
   std::set<std::string> told_endings_;
-  std::map<std::string, MemberId> failed_for_good_;                      // by the cause, the first
+  std::map<std::string, MemberId> failed_for_good_;  // by the cause, the first
+  std::string hold_;  // why the job holds, as was said last; empty: it doesn't
   std::vector<std::pair<MemberProcess, UniqueFd>> flights_of_the_dead_;  // to be written
   net::TimerId write_flights_ = net::kNoTimer;
   TimePoint flights_written_{};

@@ -49,7 +49,7 @@ Status Supervisor::LaunchWorker(Slot& slot) {
   ChildProcess::Options child;
   child.command = options_.command;
   child.environment = {{"RANK", std::to_string(slot.member)},
-                       {"WORLD_SIZE", std::to_string(options_.host.starting_members)},
+                       {"WORLD_SIZE", std::to_string(options_.most_workers)},
                        {"LOCAL_RANK", std::to_string(slot.member - options_.host.members.front())}};
   if (!options_.report_folder.empty()) {
     child.environment.push_back({kReportVariable, options_.report_folder});

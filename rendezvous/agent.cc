@@ -32,6 +32,9 @@ ExitCode ExitCodeOf(Outcome outcome) {
 // calls while a worker is stopped can't make this process hold more than a few of them.
 constexpr size_t kMostQueuedForConnections = 2000;
 
+// An agreement with several losses takes less.
+constexpr Duration kHoldPatience = std::chrono::seconds(2);
+
 // How often a silent worker is looked at.
 constexpr Duration kSilenceCheckInterval = std::chrono::milliseconds(20);
 
@@ -47,6 +50,7 @@ Agent::Agent(Options options, net::Timers& timers, Random& random, Owner owner)
 
 Agent::~Agent() {
   timers_.Cancel(tick_);
+  timers_.Cancel(hold_);
   timers_.Cancel(worker_check_);
   timers_.Cancel(worker_heartbeat_);
 }
@@ -209,6 +213,12 @@ void Agent::Drain() {
     if (owner_.on_suspicion) owner_.on_suspicion(suspicion.supervisor.member, suspicion.heard);
   }
   if (membership_.phase() != Membership::Phase::kOver) last_reason_ = membership_.reason();
+  WatchHold();
+  const bool votes = membership_.phase() == Membership::Phase::kInstalled;
+  if (options_.membership.witness && votes && !std::exchange(voting_is_told_, true)) {
+    LOG(INFO) << "member " << member() << " votes, from generation "
+              << membership_.decision()->generation << " on";
+  }
   timers_.Cancel(tick_);
   if (membership_.next_deadline() != kNever) {
     tick_ = timers_.RunAt(membership_.next_deadline(), [this] {
@@ -232,6 +242,30 @@ void Agent::Drain() {
     SendToWorker(ended);
     owner_.on_outcome({*outputs.outcome, code, last_reason_});
   }
+}
+
+void Agent::WatchHold() {
+  if (membership_.phase() == Membership::Phase::kHeld) {
+    if (hold_ == net::kNoTimer && !hold_is_told_) {
+      hold_ = timers_.RunAfter(kHoldPatience, [this] { TellHold(); });
+    }
+    return;
+  }
+  timers_.Cancel(std::exchange(hold_, net::kNoTimer));
+  if (membership_.phase() != Membership::Phase::kInstalled) return;  // it may come to nothing
+  if (std::exchange(hold_is_told_, false) && owner_.on_hold) owner_.on_hold("");
+}
+
+void Agent::TellHold() {
+  hold_ = net::kNoTimer;
+  hold_is_told_ = true;
+  const auto limit =
+      std::chrono::duration_cast<std::chrono::seconds>(options_.membership.quorum_timeout);
+  const std::string why = "holds, and records nothing: " + membership_.reason() +
+                          "; --quorum-timeout ends it after " + std::to_string(limit.count()) +
+                          " s";
+  TellWorker(Noticed{member(), why});
+  if (owner_.on_hold) owner_.on_hold(why);
 }
 
 void Agent::Execute(const WorkerCommand& command) {

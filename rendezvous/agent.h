@@ -63,7 +63,10 @@ class Agent {
     std::function<void(const Notice& notice)> on_notice;
     // Another member's supervisor is silent for longer than it ever should be, and was last heard
     // at `heard`. Null: nobody wants to know.
-    std::function<void(MemberId peer, TimePoint heard)> on_suspicion;
+    std::function<void(MemberId peer, TimePoint heard)> on_suspicion = nullptr;
+    // The job holds, for longer than an agreement takes: nothing is trained or recorded. For
+    // people, with what is missing; empty: it goes on. The worker was told. May be null.
+    std::function<void(const std::string& why)> on_hold = nullptr;
     // Whether the worker is stopped, as SIGSTOP does, at this moment. Null: nobody knows.
     std::function<bool()> is_worker_stopped;
     // Once: this member takes no further part. kEnded: go on running the agent while others may
@@ -125,6 +128,8 @@ class Agent {
   // Carries out what the membership wants, and sets its timer.
   void Drain();
   void Execute(const WorkerCommand& command);
+  void WatchHold();
+  void TellHold();
   void CheckWorkerIsHeard();
   void HeartbeatToWorker();
 
@@ -144,7 +149,10 @@ class Agent {
   bool worker_leaves_ = false;
   net::TimerId worker_check_ = net::kNoTimer;
   net::TimerId worker_heartbeat_ = net::kNoTimer;
-  std::string last_reason_;  // what it waited for or did, before its part ended
+  net::TimerId hold_ = net::kNoTimer;  // until it is told
+  bool hold_is_told_ = false;
+  bool voting_is_told_ = false;  // of a witness, of which nothing else is heard
+  std::string last_reason_;      // what it waited for or did, before its part ended
 };
 
 }  // namespace closeranks::rendezvous

@@ -21,8 +21,9 @@ Result<std::unique_ptr<AgentHost>> AgentHost::Open(
   // One half before they say whom they want, the other one while they prove who they are.
   door.max_pending = host->options_.max_strangers / 2;
   // With a new world every worker may call each of those here, from behind a single address.
-  const double most = static_cast<double>(host->options_.members.size()) *
-                      static_cast<double>(host->options_.starting_members);
+  size_t all = host->options_.members.size();
+  for (const std::vector<MemberId>& peer : host->options_.peers) all += peer.size();
+  const double most = static_cast<double>(host->options_.members.size()) * static_cast<double>(all);
   door.calls.burst = std::max(door.calls.burst, 4 * most);
   door.calls.per_second = std::max(door.calls.per_second, most / 2);
   ASSIGN_OR_RETURN(host->door_,
@@ -63,8 +64,12 @@ Result<std::unique_ptr<AgentHost>> AgentHost::Open(
     agent.membership.starting_members = host->options_.starting_members;
     Security security = host->options_.credentials->security();
     security.keys = *host->options_.credentials->keys();
-    agent.welcome = {host->options_.job, std::move(security), member,
-                     host->options_.starting_members, advertised.ToString()};
+    agent.welcome = {host->options_.job,
+                     std::move(security),
+                     member,
+                     host->options_.starting_members,
+                     host->options_.most_computing,
+                     advertised.ToString()};
     agent.worker_timeout = host->options_.worker_timeout;
     agent.stopped_worker_timeout = host->options_.stopped_worker_timeout;
     Agent::Owner owner = host->Wrap(member, owner_of(member));
@@ -77,7 +82,9 @@ Result<std::unique_ptr<AgentHost>> AgentHost::Open(
 // What the supervisors of one job must agree on.
 std::string AgentHost::Configuration() const {
   return "members=" + std::to_string(options_.starting_members) +
-         " watchers=" + std::to_string(options_.membership.watchers);
+         " watchers=" + std::to_string(options_.membership.watchers) +
+         " least_hosts=" + std::to_string(options_.membership.least_hosts) +
+         " most_computing=" + std::to_string(options_.most_computing);
 }
 
 Agent::Owner AgentHost::Wrap(MemberId member, Agent::Owner owner) {
@@ -100,7 +107,8 @@ Agent::Owner AgentHost::Wrap(MemberId member, Agent::Owner owner) {
 std::string AgentHost::DescribeMissing() const {
   std::string text;
   for (const auto& [member, agent] : agents_) {
-    if (!agent->has_worker()) text += "; no worker of member " + std::to_string(member);
+    if (!agent->has_worker() && !options_.membership.witness)
+      text += "; no worker of member " + std::to_string(member);
   }
   std::string links = links_->DescribeMissing();
   if (!links.empty()) text += "; no link to " + links;
@@ -114,7 +122,7 @@ bool AgentHost::has_started() const {
   return false;
 }
 
-bool AgentHost::EveryoneKnowsTheEnd() const {
+bool AgentHost::MayGo() const {
   for (const auto& [member, agent] : agents_) {
     // Its vote may be needed for the generation without it.
     if (agent->membership().is_leaving()) return false;

@@ -33,6 +33,7 @@ class AgentHost {
     std::string build;
     std::vector<MemberId> members;  // whose agents run here, ascending
     int starting_members = 1;       // of the whole job
+    int most_computing = 0;         // of its workers; the others stand by; 0: all compute
     net::Address listen = net::Address::Ip("127.0.0.1", 0);
     // Where other hosts reach this one; host empty: where it listens; port 0: the one it listens
     // on.
@@ -41,7 +42,8 @@ class AgentHost {
     std::vector<std::vector<MemberId>> peers;
     Whereabouts whereabouts;
     net::Resolver* resolver = nullptr;  // outlives it; null: this host's DNS
-    MembershipOptions membership;       // self, supervisor and starting_members are filled in
+    // self, supervisor and starting_members are filled in. A witness has one member.
+    MembershipOptions membership;
     Duration worker_timeout = std::chrono::milliseconds(1000);
     Duration stopped_worker_timeout = std::chrono::milliseconds(150);
     // Connections at once to those who haven't proven that they belong to the job, at least 2.
@@ -76,9 +78,9 @@ class AgentHost {
 
   // Whether some agent here was ever in an agreed world.
   bool has_started() const;
-  // Nobody needs this process's votes any more: no member here is about to be voted out, and once
-  // the job's end is agreed on, every supervisor that shared it is known to know it.
-  bool EveryoneKnowsTheEnd() const;
+  // Whether the others need this process no more: every supervisor that shared the job's end, if
+  // that was agreed on, is known to know it; and no member here waits to be voted out.
+  bool MayGo() const;
   // Before this process ends: no new links, and each link ends when its other side has read
   // everything.
   void HangUp() { links_->HangUp(); }

@@ -21,6 +21,14 @@ World Decision::world() const {
   return world;
 }
 
+int Decision::hosts() const {
+  std::set<Incarnation> hosts;
+  for (const ListedMember& listed : members) {
+    if (!listed.witness) hosts.insert(listed.supervisor);
+  }
+  return static_cast<int>(hosts.size());
+}
+
 const ListedMember* Decision::Find(MemberId member) const {
   auto found = std::lower_bound(
       members.begin(), members.end(), member,
@@ -97,6 +105,9 @@ Status Decision::Validate() const {
       return Contradiction(*this, "members are not in ascending order at " + who);
     }
     if (listed.supervisor.IsNone()) return Contradiction(*this, who + " has no supervisor");
+    if (listed.witness && !listed.worker.IsNone()) {
+      return Contradiction(*this, who + " is a witness and has a worker");
+    }
     if (listed.card.size() > kMaxCardBytes)
       return Contradiction(*this, who + "'s card is too long");
     if (IsDisplaced({listed.member, listed.supervisor}) ||
@@ -155,6 +166,7 @@ void Encode(const Decision& decision, ByteWriter& writer) {
     writer.Put(listed.member);
     writer.Put(listed.supervisor);
     writer.Put(listed.worker);
+    writer.Put(static_cast<uint8_t>(listed.witness));
     writer.Put(static_cast<int32_t>(listed.weight));
     writer.PutString(listed.card);
   }
@@ -182,11 +194,12 @@ Decision DecodeDecision(ByteReader& reader) {
   Decision decision;
   decision.lineage = reader.GetIncarnation();
   decision.generation = reader.Get<Generation>();
-  decision.members.resize(reader.GetCount(44));
+  decision.members.resize(reader.GetCount(45));
   for (ListedMember& listed : decision.members) {
     listed.member = reader.Get<MemberId>();
     listed.supervisor = reader.GetIncarnation();
     listed.worker = reader.GetIncarnation();
+    listed.witness = reader.Get<uint8_t>() != 0;
     listed.weight = reader.Get<int32_t>();
     listed.card = reader.GetString();
   }
@@ -220,7 +233,7 @@ std::ostream& operator<<(std::ostream& out, const Decision& decision) {
   for (const ListedMember& listed : decision.members) {
     out << " " << listed.member << "(";
     if (listed.worker.IsNone()) {
-      out << "spare";
+      out << (listed.witness ? "witness" : "no worker");
     } else {
       out << listed.worker.ToShortString();
     }

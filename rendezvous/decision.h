@@ -38,9 +38,10 @@ struct WorkerState {
 struct ListedMember {
   MemberId member = -1;
   Incarnation supervisor;  // of the process that votes
-  Incarnation worker;      // none: a spare or a witness, which only votes
+  Incarnation worker;      // none: it has none now, or is a witness; then it only votes
   std::string card;        // how to reach the worker; opaque here, at most kMaxCardBytes
   int weight = 1;          // of its vote; the tie rule is in it
+  bool witness = false;    // never has a worker
   bool operator==(const ListedMember&) const = default;
 };
 
@@ -93,8 +94,11 @@ struct Decision {
   bool operator==(const Decision&) const = default;
 
   bool job_ended() const { return end != JobEnd::kNone; }
-  // The listed workers; spares and witnesses have no rank.
+  // The listed workers; who only votes has no rank.
   World world() const;
+  // How many supervisors are listed, those of witnesses aside: one whose worker has just crashed
+  // has another soon.
+  int hosts() const;
   const ListedMember* Find(MemberId member) const;
   // Null unless exactly this supervisor is listed.
   const ListedMember* FindSupervisor(const MemberProcess& supervisor) const;
@@ -132,7 +136,7 @@ void Encode(const Decision& decision, ByteWriter& writer);
 // The reader's failed() tells whether it was all there; check Validate() before trusting it.
 Decision DecodeDecision(ByteReader& reader);
 
-// "gen 4: 0(1a2b3c4d) 1(spare) resume 17@3 floor 16"
+// "gen 4: 0(1a2b3c4d) 1(no worker) 2(witness) resume 17@3 floor 16"
 std::ostream& operator<<(std::ostream& out, const Decision& decision);
 std::ostream& operator<<(std::ostream& out, const WorkerState& state);
 

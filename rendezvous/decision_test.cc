@@ -70,7 +70,7 @@ TEST(Decision, WhoIsBehindTheFloorOrAheadOfTheResumeStepNeedsATransfer) {
   EXPECT_EQ(decision.NeededBy(std::nullopt), CatchUp::kTransfer);
 }
 
-TEST(Decision, SparesVoteAndHaveNoRank) {
+TEST(Decision, WhoHasNoWorkerVotesAndHasNoRank) {
   Decision decision = MakeDecision(3);
   decision.members[1].worker = {};
   EXPECT_EQ(decision.world().size(), 2);

@@ -14,6 +14,10 @@ constexpr Duration kMostInterval = std::chrono::seconds(1);
 // So many heartbeats in a row may be late.
 constexpr int kLateHeartbeats = 4;
 
+std::string Hosts(int count) {
+  return std::to_string(count) + (count == 1 ? " host is" : " hosts are");
+}
+
 }  // namespace
 
 MembershipOptions MembershipOptions::BetweenPods() {
@@ -71,6 +75,7 @@ Membership::Membership(const MembershipOptions& options, Random& random, TimePoi
   CHECK_GE(options_.self, 0);
   CHECK(!options_.supervisor.IsNone());
   CHECK_GE(options_.watchers, 1);
+  CHECK_LE(options_.least_hosts, options_.starting_members);
   Settle();
 }
 
@@ -224,7 +229,9 @@ void Membership::CheckTimeouts() {
   }
   if (outcome_.has_value()) return;
   const bool is_listed = SelfListed() != nullptr;
-  if (is_listed && installed_ && acceptor_.promised().IsNone()) stuck_since_ = now_;
+  if (is_listed && installed_ && acceptor_.promised().IsNone() && !HasTooFewHosts()) {
+    stuck_since_ = now_;
+  }
   if (is_listed && now_ - stuck_since_ >= options_.quorum_timeout) Finish(Outcome::kQuorumLost);
   if (!is_listed && now_ - stuck_since_ >= options_.join_timeout) Finish(Outcome::kJoinTimedOut);
   // Who isn't listed has nothing to hand over.
@@ -244,6 +251,13 @@ void Membership::DescribePhase() {
                                    : "not all of the starting members are there with their workers";
     return;
   }
+  if (installed_ && !need_.has_value() && HasTooFewHosts()) {
+    phase_ = Phase::kHeld;
+    const int missing = options_.least_hosts - decision_->hosts();
+    reason_ = Hosts(decision_->hosts()) + " left, and " + std::to_string(options_.least_hosts) +
+              " at least are to be there: start " + std::to_string(missing) + " more";
+    return;
+  }
   if (installed_ && !need_.has_value()) {
     phase_ = Phase::kInstalled;
     reason_.clear();
@@ -252,7 +266,12 @@ void Membership::DescribePhase() {
   const bool quorum_is_alive = tally_.QuorumWithout(Tally::kUnreachable);
   reason_ = need_.has_value() ? need_->reason : "the newest generation isn't stored by a quorum";
   phase_ = quorum_is_alive && hold_reason_.empty() ? Phase::kProposing : Phase::kHeld;
-  if (!quorum_is_alive) reason_ += "; a quorum is out of reach";
+  if (!quorum_is_alive) {
+    reason_ += "; a quorum is out of reach: of " + std::to_string(decision_->TotalWeight()) +
+               " votes " + std::to_string(tally_.WeightWithout(Tally::kUnreachable)) +
+               " are here, and " + std::to_string(decision_->QuorumWeight()) +
+               " are needed: bring back whom it lacks (who is started anew has no vote)";
+  }
   if (!hold_reason_.empty()) reason_ += "; " + hold_reason_;
 }
 

@@ -48,6 +48,12 @@ struct MembershipOptions {
   // Generation 1 is made by members 0 .. starting_members - 1, all of them.
   int starting_members = 1;
   bool witness = false;  // votes, and never has a worker
+  // A generation of fewer hosts than these (witnesses aside) is agreed on as any other, so that the
+  // votes stay with those who are left, but its workers stay stopped until somebody comes, or
+  // quorum_timeout. As nothing but an Install is held back, which may be late at any time, no rule
+  // of the agreement rests on it; that nothing is recorded meanwhile does. The same everywhere; at
+  // most the hosts of the starting members.
+  int least_hosts = 1;
   // So many of the lowest that seem alive watch everybody, and are watched by everybody; of these
   // one proposes. A world of no more members is a full mesh. At least 1; the same everywhere.
   int watchers = 8;
@@ -128,8 +134,9 @@ class Membership {
     kStarting,   // no decision yet, or not listed in the newest one
     kInstalled,  // listed, the generation is installed, and nothing asks for another
     kProposing,  // another generation is needed or being made
-    kHeld,       // it is needed, and a quorum or a holder of the history is out of reach
-    kOver,       // there was an Outcome
+    kHeld,  // it is needed, and a quorum or a holder of the history is out of reach; or there are
+            // fewer than least_hosts
+    kOver,  // there was an Outcome
   };
 
   // `random` only spreads retries and names lineages; it must outlive this.
@@ -236,6 +243,7 @@ class Membership {
   MemberProcess self() const { return {options_.self, options_.supervisor}; }
   const ListedMember* SelfListed() const;
   bool SelfVotes() const;
+  bool HasTooFewHosts() const;
 
   // membership_watch.cc: who watches whom, what was heard of them, and telling them.
   void UpdateCircle();

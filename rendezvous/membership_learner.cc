@@ -34,6 +34,10 @@ bool Membership::SelfVotes() const {
   return decision_ == nullptr ? options_.self < options_.starting_members : SelfListed() != nullptr;
 }
 
+bool Membership::HasTooFewHosts() const {
+  return decision_ != nullptr && decision_->hosts() < options_.least_hosts;
+}
+
 void Membership::Send(const MemberProcess& to, MessageBody body) {
   Message message;
   message.from = self();
@@ -213,6 +217,9 @@ void Membership::InstallWorker() {
   if (worker_.told_to_install == decision_->generation || has_promised || decision_->job_ended()) {
     return;
   }
+#ifndef CLOSERANKS_PLANT_MINIMUM_IGNORED
+  if (HasTooFewHosts()) return;
+#endif
   CHECK(worker_.phase == Worker::Phase::kStopped);
   CHECK_LT(worker_.told_to_install, decision_->generation);
   CHECK(!decision_->IsDisplaced({options_.self, worker_.incarnation}));

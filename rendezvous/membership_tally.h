@@ -44,8 +44,9 @@ class Tally {
   bool Any(Fact fact) const { return !Of(fact).empty(); }
   bool OfAll(Fact fact) const { return Of(fact).size() == members_; }
   bool OfQuorum(Fact fact) const { return sums_[fact].weight >= quorum_; }
-  // Whether those of whom it isn't known decide.
-  bool QuorumWithout(Fact fact) const { return total_ - sums_[fact].weight >= quorum_; }
+  // Of those of whom it isn't known: what their votes weigh, and whether they decide.
+  int WeightWithout(Fact fact) const { return total_ - sums_[fact].weight; }
+  bool QuorumWithout(Fact fact) const { return WeightWithout(fact) >= quorum_; }
 
  private:
   struct Sum {

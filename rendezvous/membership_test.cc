@@ -29,6 +29,7 @@ class MembershipTest : public ::testing::Test {
     int suspicions = 0;
   };
 
+  // Of a job that doesn't train with fewer than `least_hosts_`.
   Agent& Start(MemberId member, int starting_members, bool with_worker = true,
                bool has_state = true) {
     Agent& agent = agents_[member];
@@ -38,6 +39,8 @@ class MembershipTest : public ::testing::Test {
     options.self = member;
     options.supervisor = agent.process.incarnation;
     options.starting_members = starting_members;
+    options.least_hosts = least_hosts_;
+    options.witness = member == witness_;
     options.quorum_timeout = seconds(5);
     options.join_timeout = seconds(20);
     agent.membership = std::make_unique<Membership>(options, random_, now_);
@@ -165,6 +168,8 @@ class MembershipTest : public ::testing::Test {
   std::deque<Envelope> wire_;
   std::set<std::pair<MemberId, MemberId>> cut_;
   int delivered_ = 0;
+  int least_hosts_ = 1;
+  MemberId witness_ = -1;
 };
 
 TEST_F(MembershipTest, GenerationOneNeedsAllStartingMembers) {
@@ -485,6 +490,81 @@ TEST_F(MembershipTest, WhoIsNoWatcherLeavesAtOnceToo) {
   agents_[11].membership->OnLeaving(now_);
   Settle();
   EXPECT_EQ(agents_[11].outcome, Outcome::kLeft);
+}
+
+TEST_F(MembershipTest, WithFewerHostsThanMustBeTheVotesFollowWhoIsLeftAndNobodyTrains) {
+  least_hosts_ = 2;
+  StartAll(2);
+  Start(2, 2);
+  Pass(seconds(1));
+  EXPECT_EQ(InstalledBy(2), 2u);
+  KillAgent(0);
+  EXPECT_EQ(InstalledBy(1), 3u);
+  KillAgent(2);
+  const Membership& last = *agents_[1].membership;
+  EXPECT_EQ(last.phase(), Membership::Phase::kHeld);
+  EXPECT_EQ(last.decision()->generation, 4u);
+  EXPECT_TRUE(last.installed());
+  EXPECT_EQ(last.reason(), "1 host is left, and 2 at least are to be there: start 1 more");
+  EXPECT_EQ(InstalledBy(1), 3u);
+  // It alone decides who is let in, and they go on from what it has.
+  Start(3, 2);
+  Pass(seconds(1));
+  EXPECT_EQ(InstalledBy(1), 5u);
+  EXPECT_EQ(InstalledBy(3), 5u);
+}
+
+TEST_F(MembershipTest, WithFewerHostsThanMustBeForTooLongTheQuorumIsLost) {
+  least_hosts_ = 2;
+  StartAll(3);
+  KillAgent(2);
+  EXPECT_EQ(InstalledBy(0), 2u);
+  KillAgent(1);
+  Pass(milliseconds(4900));
+  EXPECT_FALSE(agents_[0].outcome.has_value());
+  Pass(milliseconds(200));
+  EXPECT_EQ(agents_[0].outcome, Outcome::kQuorumLost);
+  EXPECT_EQ(InstalledBy(0), 2u);
+}
+
+TEST_F(MembershipTest, AHostWhoseWorkerHasCrashedCountsAsThereAndAWitnessDoesNot) {
+  least_hosts_ = 2;
+  StartAll(2);
+  KillWorker(1);
+  EXPECT_EQ(InstalledBy(0), 2u);
+  witness_ = 2;
+  Start(2, 2, /*with_worker=*/false);
+  Pass(seconds(1));
+  ASSERT_EQ(InstalledBy(0), 3u);
+  KillAgent(1);
+  EXPECT_EQ(agents_[0].membership->phase(), Membership::Phase::kHeld);
+  EXPECT_EQ(InstalledBy(0), 3u);
+}
+
+TEST_F(MembershipTest, WithAWitnessEitherOfTwoGoesOnAlone) {
+  for (MemberId lost : {0, 1}) {
+    agents_.clear();
+    StartAll(2);
+    witness_ = 2;
+    Start(2, 2, /*with_worker=*/false);
+    Pass(seconds(1));
+    ASSERT_EQ(InstalledBy(1 - lost), 2u);
+    KillAgent(lost);
+    EXPECT_EQ(InstalledBy(1 - lost), 3u);
+  }
+}
+
+TEST_F(MembershipTest, WhoLeavesWaitsUntilItIsVotedOut) {
+  StartAll(3);
+  Cut(2, 0);
+  Cut(2, 1);
+  agents_[2].membership->OnLeaving(now_);
+  Settle();
+  EXPECT_TRUE(agents_[2].membership->is_leaving());
+  cut_.clear();
+  Pass(seconds(1));
+  EXPECT_FALSE(agents_[2].membership->is_leaving());
+  EXPECT_EQ(agents_[2].outcome, Outcome::kLeft);
 }
 
 TEST_F(MembershipTest, NothingIsSentButHeartbeatsWhileNothingHappens) {

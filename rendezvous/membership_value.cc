@@ -202,6 +202,7 @@ ListedMember ToListed(const Answer& answer) {
   listed.member = answer.from.member;
   listed.supervisor = answer.from.incarnation;
   listed.worker = answer.promise.agent.worker;
+  listed.witness = answer.promise.agent.witness;
   if (!listed.worker.IsNone()) listed.card = answer.promise.card;
   return listed;
 }

@@ -9,6 +9,7 @@ PLANTED_MISTAKES = [
     "generation_unchecked",
     "installed_before_stored",
     "joiner_counted_as_holder",
+    "minimum_ignored",
     "obligation_ignored",
     "promise_forgotten",
     "promise_withdrawn",

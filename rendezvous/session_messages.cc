@@ -42,6 +42,7 @@ std::string Encode(const AgentMessage& message) {
                           Encode(m.security, writer);
                           writer.Put(m.member);
                           writer.Put(m.starting_members);
+                          writer.Put(m.most_computing);
                           writer.PutString(m.data_address);
                         },
                         [&](const Freeze& m) { writer.Put(m.generation); },
@@ -124,6 +125,7 @@ Result<AgentMessage> DecodeAgentMessage(std::string_view bytes) {
       m.security = DecodeSecurity(reader);
       m.member = reader.Get<MemberId>();
       m.starting_members = reader.Get<int>();
+      m.most_computing = reader.Get<int>();
       m.data_address = reader.GetString();
       return Whole<AgentMessage>(reader, m);
     }

@@ -27,6 +27,9 @@ struct Welcome {
   Security security;
   MemberId member = -1;
   int starting_members = 1;
+  // So many of a world's workers compute, the lowest; the others hold the state and stand by. 0:
+  // all.
+  int most_computing = 0;
   std::string data_address;  // where other workers' connections for this one arrive ("host:port")
   bool operator==(const Welcome&) const = default;
 };

@@ -36,6 +36,7 @@ TEST(SessionMessages, WhatTheAgentSaysArrivesAsItWas) {
                           {{std::string("k\0y", 3), "new"}, "/keys", {"/c", "/k", "/a"}, true},
                           3,
                           4,
+                          8,
                           "host:1"});
   ExpectRoundTrip(DecodeAgentMessage, Freeze{7});
   ExpectRoundTrip(DecodeAgentMessage, Ended{ExitCode::kQuorumLost, "why", {7, 2, 99}});

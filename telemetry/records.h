@@ -121,10 +121,12 @@ struct WorldEvent {
   TimePoint t_transfer_begin;
   TimePoint t_transfer_end;
   TimePoint t_entered;  // records are exchanged and who was behind has caught up: it may compute
+  int spares = 0;       // the last so many ranks stand by
   static void ForEachField(auto& event, auto field) {
     field("gen", event.gen);
     field("rank", event.rank);
     field("size", event.size);
+    field("spares", event.spares);
     field("members", event.members);
     field("lost", event.lost);
     field("lost_members", event.lost_members);

@@ -41,9 +41,10 @@ TEST(Records, AWorldIsWrittenWithTheNamesThatTheHeaderGives) {
                    .t_asked = TimePoint(Duration(4)),
                    .t_transfer_begin = TimePoint(Duration(5)),
                    .t_transfer_end = TimePoint(Duration(6)),
-                   .t_entered = TimePoint(Duration(7))};
+                   .t_entered = TimePoint(Duration(7)),
+                   .spares = 1};
   EXPECT_EQ(ToRecord(world).fields(),
-            R"("event":"world","gen":2,"rank":0,"size":2,"members":[1,2],"lost":[0],)"
+            R"("event":"world","gen":2,"rank":0,"size":2,"spares":1,"members":[1,2],"lost":[0],)"
             R"("lost_members":[0],"joined_members":[],"resume_step":11,"t_detected":1,)"
             R"("t_decided":2,"t_rewired":3,"t_asked":4,"t_transfer_begin":5,"t_transfer_end":6,)"
             R"("t_entered":7)");

@@ -13,8 +13,8 @@ TimePoint At(int64_t nanoseconds) { return TimePoint(Duration(nanoseconds)); }
 
 // Every field of every event is another than its default.
 const StartEvent kStart = {3, "1a2b", "exact", 4, 256, 60000, 940, 7, 12, 5};
-const WorldEvent kWorld = {2,     1,     3,     {1, 2, 4}, {0, 3}, {0, 5}, {4},   11,
-                           At(1), At(2), At(3), At(9),     At(10), At(11), At(12)};
+const WorldEvent kWorld = {2,     1,     3,     {1, 2, 4}, {0, 3}, {0, 5}, {4},    11,
+                           At(1), At(2), At(3), At(9),     At(10), At(11), At(12), 1};
 const TransferEvent kTransfer = {3, 4, 2048, At(4), At(5)};
 const CommitEvent kCommit = {12, 2, 0.25, 3, 4, 96};
 const SlowEvent kSlow = {57, 1.75};

@@ -99,9 +99,9 @@ TEST_F(Report, AJoinerThatDoesntKnowThatItIsNewIsStillNoSurvivor) {
              R"("lost_members":[0],"joined_members":[0])");
   }
   Edit(3,
-       R"("gen":3,"rank":0,"size":3,"members":[0,1,2],"lost":[],"lost_members":[],)"
+       R"("gen":3,"rank":0,"size":3,"spares":0,"members":[0,1,2],"lost":[],"lost_members":[],)"
        R"("joined_members":[0])",
-       R"("gen":2,"rank":0,"size":3,"members":[0,1,2],"lost":[],"lost_members":[],)"
+       R"("gen":2,"rank":0,"size":3,"spares":0,"members":[0,1,2],"lost":[],"lost_members":[],)"
        R"("joined_members":[])");
   RunReport report = Read().value();
   EXPECT_EQ(report.recoveries.at(0).lost_ranks, std::vector<int32_t>{0});
@@ -235,7 +235,7 @@ TEST_F(Report, WorkersThatNeverCameIntoAWorldDidntTrain) {
   for (int process : {1, 2, 3}) {
     ASSERT_TRUE(files_.Remove(WorkerEventsPath(folder_, SyntheticProcess(process))).ok());
   }
-  Edit(0, R"("size":3,"members":[0,1,2])", R"("size":1,"members":[0])");
+  Edit(0, R"("size":3,"spares":0,"members":[0,1,2])", R"("size":1,"spares":0,"members":[0])");
   EXPECT_EQ(Verdict(Read().value()).find("1 worker trained 3 steps"), 0u)
       << Verdict(Read().value());
 }
@@ -427,7 +427,7 @@ TEST_F(Report, AKillThatEndedTheRunIsNoRunThatLostNobody) {
     ASSERT_TRUE(files_.Remove(WorkerEventsPath(folder_, SyntheticProcess(process))).ok());
     ASSERT_TRUE(files_.Remove(LedgerPath(folder_, SyntheticProcess(process))).ok());
   }
-  Edit(0, R"("size":3,"members":[0,1,2])", R"("size":1,"members":[0])");
+  Edit(0, R"("size":3,"spares":0,"members":[0,1,2])", R"("size":1,"spares":0,"members":[0])");
   RunReport report = Read().value();
   EXPECT_TRUE(report.recoveries.empty());
   EXPECT_EQ(Verdict(report),

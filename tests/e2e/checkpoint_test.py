@@ -36,7 +36,8 @@ for name in model:
 
 def command(report, ranks, data, *program_flags, keep=()):
     return [CLOSERANKS, "run", "-n", str(ranks), f"--report={report}", *keep, "--", PROGRAM,
-            "--mode=exact", f"--epochs={EPOCHS}", f"--data={data}", *program_flags]
+            "--mode=exact", "--logical-shards=12", f"--epochs={EPOCHS}", f"--data={data}",
+            *program_flags]
 
 
 def weights(report):

@@ -288,6 +288,16 @@ int Worlds(const ReportFolder& folder) {
   return static_cast<int>(generations.size());
 }
 
+std::vector<telemetry::WorldEvent> WorldsOf(const ReportFolder& folder, int member) {
+  std::vector<telemetry::WorldEvent> worlds;
+  for (const telemetry::WorkerEvents& worker : Events(folder.path()).workers) {
+    if (worker.member != member) continue;
+    worlds.clear();
+    for (const auto& world : worker.worlds) worlds.push_back(world.event);
+  }
+  return worlds;
+}
+
 double Computed(const ReportFolder& folder) {
   double computed = 0;
   for (const telemetry::WorkerEvents& worker : Events(folder.path()).workers) {

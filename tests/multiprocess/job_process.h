@@ -132,6 +132,8 @@ std::vector<telemetry::Timed<telemetry::WorkerExitEvent>> Exits(const ReportFold
 int Suspicions(const ReportFolder& folder, int supervisor, int member);
 // How many worlds any worker saw.
 int Worlds(const ReportFolder& folder);
+// The worlds of this member, which had one worker only, in their order.
+std::vector<telemetry::WorldEvent> WorldsOf(const ReportFolder& folder, int member);
 // How many samples all workers computed, of those that came to an end of their own.
 double Computed(const ReportFolder& folder);
 // The last step that any worker of this member committed; 0: none.

@@ -223,6 +223,7 @@ class Observer final : public elastic::StepObserver {
     event.gen = connected.world.generation;
     event.rank = connected.rank;
     event.size = connected.world.size();
+    event.spares = connected.spares;
     for (const MemberProcess& process : connected.world.ranks) {
       event.members.push_back(process.member);
     }
@@ -255,7 +256,7 @@ class Observer final : public elastic::StepObserver {
  private:
   void Tell(const StepInfo& info, bool committed) {
     worker_.ReportProgress({info.step, steps_, info.epoch, committed, info.loss, info.samples,
-                            info.world->world.size(), info.world->rank});
+                            info.world->world.size() - info.world->spares, info.world->rank});
   }
 
   elastic::Worker& worker_;

@@ -166,6 +166,12 @@ void MembershipChecker::InstallCommanded(const MemberProcess& agent,
   if (!worker_is_stopped) {
     Fail(Text(agent, " installs ", decision, " on a worker that has not stopped"));
   }
+  const auto hosts =
+      std::count_if(decision.members.begin(), decision.members.end(),
+                    [this](const ListedMember& listed) { return listed.member != witness_; });
+  if (hosts < least_hosts_) {
+    Fail(Text(agent, " installs ", decision, ", of fewer than ", least_hosts_, " hosts"));
+  }
   const Lineage& lineage = lineages_[decision.lineage];
   for (const Incarnation& incarnation : {agent.incarnation, command.worker}) {
     auto displaced = lineage.displaced_in.find({agent.member, incarnation});

@@ -26,7 +26,10 @@ using StepHistory = std::vector<StepRecord>;
 
 class MembershipChecker {
  public:
-  explicit MembershipChecker(int starting_members) : starting_members_(starting_members) {}
+  // Member `witness` never has a worker (-1: all may); with fewer than `least_hosts` others nothing
+  // is trained.
+  MembershipChecker(int starting_members, MemberId witness, int least_hosts)
+      : starting_members_(starting_members), witness_(witness), least_hosts_(least_hosts) {}
 
   // The first violation; empty: none.
   const std::string& violation() const { return violation_; }
@@ -85,6 +88,8 @@ class MembershipChecker {
   void CheckOnlyLineage(const rendezvous::Decision& decision);
 
   const int starting_members_;
+  const MemberId witness_;
+  const int least_hosts_;
   std::string violation_;
   std::set<MemberProcess> ended_;
   std::vector<Incarnation> births_;  // of lineages

@@ -22,7 +22,7 @@ MembershipWorld::MembershipWorld(uint64_t seed, bool demands_liveness, bool trac
       trace_(trace),
       random_(MixBits(seed)),
       character_(Draw()),
-      checker_(character_.members) {
+      checker_(character_.members, character_.witness, character_.least_hosts) {
   now_ += std::chrono::hours(1);
 }
 
@@ -31,7 +31,7 @@ MembershipWorld::MembershipWorld(const Script& script, bool trace)
       trace_(trace),
       random_(MixBits(script.seed)),
       script_(script),
-      checker_(script.members) {
+      checker_(script.members, -1, 1) {
   character_.members = script.members;
   character_.watchers = script.watchers;
   character_.restarts = false;
@@ -39,7 +39,7 @@ MembershipWorld::MembershipWorld(const Script& script, bool trace)
 }
 
 MembershipWorld::Result MembershipWorld::Run() {
-  for (MemberId member = 0; member < character_.members; ++member) {
+  for (MemberId member = 0; member < AllMembers(); ++member) {
     After(Between(0, character_.storms_at_start ? 20'000 : 500'000),
           [this, member] { StartPod(member); });
   }
@@ -111,7 +111,8 @@ int MembershipWorld::StartPod(MemberId member) {
   options.supervisor = pod->process.incarnation;
   options.starting_members = character_.members;
   options.watchers = character_.watchers;
-  options.witness = character_.has_witness && member == character_.members - 1;
+  options.witness = member == character_.witness;
+  options.least_hosts = character_.least_hosts;
   options.quorum_timeout = std::chrono::seconds(6);
   options.join_timeout = std::chrono::seconds(10);
   options.freeze_timeout = std::chrono::milliseconds(1000);

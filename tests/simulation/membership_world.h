@@ -73,7 +73,10 @@ class MembershipWorld {
     int members = 3;
     int watchers = 8;
     bool terms_differ = false;  // of the workers, until faults are over
-    bool has_witness = false;
+    MemberId witness = -1;      // -1: none; `members`: it joins those who start
+    int least_hosts = 1;
+    // That start the job and may have workers.
+    int StartingHosts() const { return members - (witness >= 0 && witness < members ? 1 : 0); }
     bool encodes = false;          // messages go through their wire format
     bool restarts = true;          // what died is started again once faults are over
     bool initial_state = false;    // a restarted worker shows its initial state, not none
@@ -196,6 +199,8 @@ class MembershipWorld {
   bool IsLost() const;
   std::string Describe() const;
   std::vector<int> LivePods() const;
+  // Who is to be there in the end.
+  int AllMembers() const { return character_.members + (character_.witness == character_.members); }
 
   const bool demands_liveness_;
   const bool trace_;

@@ -38,7 +38,7 @@ enum FaultKind {
 MembershipWorld::Character MembershipWorld::Draw() {
   Character character;
   character.members = 2 + static_cast<int>(Below(6));
-  character.has_witness = character.members > 2 && OneIn(5);
+  const bool has_witness = character.members > 2 && OneIn(5);
   // So few that not everybody knows everybody.
   if (OneIn(2)) character.watchers = 1 + static_cast<int>(Below(4));
   character.terms_differ = OneIn(12);
@@ -67,10 +67,16 @@ MembershipWorld::Character MembershipWorld::Draw() {
     // A storm while generation 1 is being made, which nothing else repeats.
     character.storms_at_start = true;
     character.members = 2 + static_cast<int>(Below(3));
-    character.has_witness = false;
     character.mean_fault_gap = std::chrono::milliseconds(20 + Below(200));
     character.faults = {kKillPod, kCutLink, kPartition};
     if (OneIn(2)) character.faults.push_back(kPausePod);
+  }
+  if (has_witness) {
+    const bool starts = !character.storms_at_start && OneIn(2);
+    character.witness = starts ? character.members - 1 : character.members;
+  }
+  if (OneIn(4)) {
+    character.least_hosts = 1 + static_cast<int>(Below(character.StartingHosts()));
   }
   return character;
 }
@@ -301,7 +307,7 @@ void MembershipWorld::EndFaults() {
     }
   }
   if (!character_.restarts) return;
-  for (MemberId member = 0; member < character_.members; ++member) {
+  for (MemberId member = 0; member < AllMembers(); ++member) {
     if (there.contains(member)) continue;
     After(Between(0, 1'000'000), [this, member] {
       if (NewestPod(member) < 0) StartPod(member);
@@ -352,13 +358,15 @@ bool MembershipWorld::IsSettled() {
 }
 
 // Whether nothing can go on any more: not enough of the newest generation's voters live, or none of
-// its workers that holds its history, or not all of the starting members.
+// its workers that holds its history, or too few hosts, or not all of the starting members.
 bool MembershipWorld::IsLost() const {
   DecisionRef newest;
   std::set<MemberId> there;
+  int hosts = 0;
   for (int index : LivePods()) {
     const Pod& pod = *pods_[index];
-    there.insert(pod.process.member);
+    if (pod.process.member < character_.members) there.insert(pod.process.member);
+    hosts += pod.process.member != character_.witness && !pod.leaving;
     const DecisionRef& decision = pod.membership->decision();
     if (decision == nullptr) continue;
     if (newest == nullptr || decision->generation > newest->generation) newest = decision;
@@ -378,7 +386,7 @@ bool MembershipWorld::IsLost() const {
     }
     return false;
   });
-  return !quorum_lives || !holder_lives;
+  return !quorum_lives || !holder_lives || hosts < character_.least_hosts;
 }
 
 std::string MembershipWorld::Describe() const {

@@ -34,11 +34,14 @@ SimulatedSupervisor::SimulatedSupervisor(SimulatedWorker::Surroundings surroundi
   CHECK(credentials.ok()) << credentials.status();
   credentials_ = *std::move(credentials);
   options.credentials = credentials_.get();
+  const bool is_witness = options.membership.witness;
   auto agents = rendezvous::AgentHost::Open(loop_, network_, random_, std::move(options),
                                             [this](MemberId member) { return OwnerOf(member); });
   CHECK(agents.ok()) << agents.status();
   agents_ = *std::move(agents);
-  for (MemberId member : members_) StartWorker(member);
+  for (MemberId member : members_) {
+    if (!is_witness) StartWorker(member);
+  }
 }
 
 SimulatedSupervisor::~SimulatedSupervisor() { Kill(); }
@@ -153,7 +156,7 @@ void SimulatedSupervisor::FinishWhenDone() {
     process_.RunAfter(kLinger, [this] { has_ended_ = true; });
   }
   if (has_ended_) return;
-  if (agents_->EveryoneKnowsTheEnd()) {
+  if (agents_->MayGo()) {
     agents_->HangUp();
     if (!agents_->HasLinks()) {
       has_ended_ = true;

@@ -42,7 +42,19 @@ void SystemWorld::DrawJob() {
   shape_.hosts = 2 + static_cast<int>(random.Below(3));
   shape_.members_per_host = random.OneIn(3) ? 2 : 1;
   shape_.is_wild = random.OneIn(2);
-  shape_.spared = static_cast<MemberId>(random.Below(shape_.members()));
+  shape_.has_witness = shape_.hosts > 2 && random.OneIn(4);
+  const int with_workers = shape_.members() / shape_.members_per_host;
+  shape_.starting_hosts =
+      random.OneIn(4) ? 1 + static_cast<int>(random.Below(with_workers)) : with_workers;
+  if (random.OneIn(4)) {
+    shape_.most_computing = 1 + static_cast<int>(random.Below(shape_.members()));
+  }
+  // Who leaves doesn't come back: that fewer are left than must be is an end that only a wild job
+  // may come to.
+  if (shape_.is_wild && random.OneIn(4)) {
+    shape_.least_hosts = 1 + static_cast<int>(random.Below(shape_.starting_hosts));
+  }
+  shape_.spared = static_cast<MemberId>(random.Below(shape_.starting_members()));
   workload_.batch = 1 + static_cast<int>(random.Below(9));
   workload_.samples = workload_.batch + static_cast<int>(random.Below(30));
   workload_.epochs = 1 + static_cast<int>(random.Below(3));
@@ -150,15 +162,19 @@ void SystemWorld::StartHost(int index) {
   Host& host = hosts_[index];
   if (host.supervisor != nullptr || host.is_over) return;
   rendezvous::AgentHost::Options options;
-  options.starting_members = shape_.members();
+  options.starting_members = shape_.starting_members();
+  options.most_computing = shape_.most_computing;
   const std::string name = FreeName(index);
   options.listen = net::Address::Ip(name, kPort);
+  bool witness = false;
   for (int other = 0; other < shape_.hosts; ++other) {
+    const bool is_witness = shape_.has_witness && other == shape_.hosts - 1;
     std::vector<MemberId> members;
-    for (int i = 0; i < shape_.members_per_host; ++i) {
+    for (int i = 0; i < (is_witness ? 1 : shape_.members_per_host); ++i) {
       members.push_back(other * shape_.members_per_host + i);
     }
     if (other == index) {
+      witness = is_witness;
       options.members = std::move(members);
     } else {
       options.peers.push_back(std::move(members));
@@ -166,6 +182,8 @@ void SystemWorld::StartHost(int index) {
     }
   }
   options.membership = rendezvous::MembershipOptions::BetweenPods();
+  options.membership.witness = witness;
+  options.membership.least_hosts = shape_.least_hosts;
   options.membership.quorum_timeout = kQuorumTimeout;
   options.membership.join_timeout = kJoinTimeout;
   Trace("host " + std::to_string(index) + " starts");

@@ -18,6 +18,11 @@ class SystemWorld;
 struct JobShape {
   int hosts = 2;
   int members_per_host = 1;
+  bool has_witness = false;  // the last host, which has no workers
+  // That make the first generation; the others come in when they are there.
+  int starting_hosts = 2;
+  int least_hosts = 1;     // with fewer nothing is trained
+  int most_computing = 0;  // of the members; 0: all
   // Whether what must stay for the job to go on may be struck too: more than one host at a time,
   // or for longer than it takes to be given up.
   bool is_wild = false;
@@ -26,7 +31,9 @@ struct JobShape {
   // always has the state.
   MemberId spared = 0;
 
-  int members() const { return hosts * members_per_host; }
+  // That have a worker.
+  int members() const { return (hosts - (has_witness ? 1 : 0)) * members_per_host; }
+  int starting_members() const { return starting_hosts * members_per_host; }
   int HostOf(MemberId member) const { return member / members_per_host; }
   // Ones that may be struck.
   int DrawHost(Random& random) const {
