@@ -83,12 +83,7 @@ Result<CatchUpPlan> PlanCatchUp(const rendezvous::Decision& decision,
   for (size_t rank = 0; rank < records.size(); ++rank) {
     const rendezvous::WorkerState& state = records[rank].state;
     Standing standing = Standing::kNeedsState;
-#ifdef CLOSERANKS_PLANT_STANDING_BY_STEP_ALONE
-    const bool is_current = state.applied == decision.resume.applied;
-#else
-    const bool is_current = state == decision.resume;
-#endif
-    if (is_current) {
+    if (state == decision.resume) {
       standing = Standing::kCurrent;
       if (plan.source < 0) plan.source = static_cast<int>(rank);
       if (plan.step_source < 0 && records[rank].keeps_step) {

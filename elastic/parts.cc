@@ -110,9 +110,6 @@ std::vector<Parts> DivideBatch(const Division& division, int ranks) {
 }
 
 void DropRepeated(std::vector<Parts>* held) {
-#ifdef CLOSERANKS_PLANT_REPEATED_PARTS_KEPT
-  return;
-#endif
   Parts kept;
   for (Parts& parts : *held) {
     const bool is_repeated = std::any_of(parts.begin(), parts.end(), [&](const Part& part) {

@@ -244,9 +244,6 @@ Status PeerConnections::OnIntroduced(Result<rendezvous::Acquaintance> result, bo
 bool PeerConnections::IsOutdated(const MemberProcess& peer, const Connection& connection,
                                  const World& world) const {
   if (connection.is_lost) return true;
-#ifdef CLOSERANKS_PLANT_OUTDATED_LINE_KEPT
-  return world.RankOf(peer) < 0;
-#endif
   const bool is_listed = world.RankOf(peer) >= 0;
   if (connection.listed_until == 0) return !is_listed && world_.RankOf(peer) >= 0;
   return !is_listed || connection.listed_until + 1 < world.generation;

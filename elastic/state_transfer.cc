@@ -148,9 +148,7 @@ void StateTransfer::DropCopy() {
 }
 
 void StateTransfer::DropStepsAfter(const rendezvous::WorkerState& state) {
-#ifndef CLOSERANKS_PLANT_UNDONE_STEPS_HEARD
   while (heard() != state && !steps_.empty()) steps_.pop_back();
-#endif
 }
 
 void StateTransfer::End() {

@@ -66,9 +66,7 @@ Result<std::shared_ptr<const ConnectedWorld>> StepGate::AwaitOtherThan(Generatio
 
 bool StepGate::BeginApply(Generation generation) {
   std::lock_guard lock(mutex_);
-#ifndef CLOSERANKS_PLANT_APPLY_AFTER_ANSWER
   if (open_ == nullptr || open_->world.generation != generation) return false;
-#endif
   applying_ = true;
   return true;
 }

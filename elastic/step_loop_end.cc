@@ -81,11 +81,7 @@ bool StepLoop::IsSuperseded() const {
 // A world without the leaver goes on from the greatest step of those who stay: had one of them not
 // applied this step yet, they would compute it again. So nobody goes before everyone has it.
 Status StepLoop::HandOver(bool is_leaver, bool all_leave) {
-#ifdef CLOSERANKS_PLANT_LEFT_BEFORE_APPLIED
-  Status held;
-#else
   Status held = world_->communicator->Barrier().Wait();
-#endif
   // Nobody would be left to go on from.
   if (held.ok() && all_leave) held = TakeFinalCheckpoint();
   if (!held.ok()) {

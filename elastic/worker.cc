@@ -297,10 +297,8 @@ void Worker::OnLeave(const rendezvous::Leave& leave) {
 
 void Worker::OnFreeze(const rendezvous::Freeze& freeze) {
   if (detected_ == TimePoint{}) detected_ = clock_.Now();
-    // A world that is still being connected must not open after the answer.
-#ifndef CLOSERANKS_PLANT_WORLD_OPENED_AFTER_ANSWER
+  // A world that is still being connected must not open after the answer.
   if (connections_ != nullptr) connections_->GiveUp();
-#endif
   // The answer may come from the training thread, at the end of an update.
   gate_.Shut(StaleGeneration("generation " + std::to_string(freeze.generation) + " is agreed on"),
              [this, generation = freeze.generation](rendezvous::WorkerState state) {
