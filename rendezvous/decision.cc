@@ -22,11 +22,12 @@ World Decision::world() const {
 }
 
 int Decision::hosts() const {
-  std::set<Incarnation> hosts;
+  std::vector<Incarnation> hosts;
   for (const ListedMember& listed : members) {
-    if (!listed.witness) hosts.insert(listed.supervisor);
+    if (!listed.witness) hosts.push_back(listed.supervisor);
   }
-  return static_cast<int>(hosts.size());
+  std::sort(hosts.begin(), hosts.end());
+  return static_cast<int>(std::unique(hosts.begin(), hosts.end()) - hosts.begin());
 }
 
 const ListedMember* Decision::Find(MemberId member) const {

@@ -229,7 +229,7 @@ void Membership::CheckTimeouts() {
   }
   if (outcome_.has_value()) return;
   const bool is_listed = SelfListed() != nullptr;
-  if (is_listed && installed_ && acceptor_.promised().IsNone() && !HasTooFewHosts()) {
+  if (is_listed && installed_ && acceptor_.promised().IsNone() && !has_too_few_hosts_) {
     stuck_since_ = now_;
   }
   if (is_listed && now_ - stuck_since_ >= options_.quorum_timeout) Finish(Outcome::kQuorumLost);
@@ -251,10 +251,11 @@ void Membership::DescribePhase() {
                                    : "not all of the starting members are there with their workers";
     return;
   }
-  if (installed_ && !need_.has_value() && HasTooFewHosts()) {
+  if (installed_ && !need_.has_value() && has_too_few_hosts_) {
     phase_ = Phase::kHeld;
-    const int missing = options_.least_hosts - decision_->hosts();
-    reason_ = Hosts(decision_->hosts()) + " left, and " + std::to_string(options_.least_hosts) +
+    const int hosts = decision_->hosts();
+    const int missing = options_.least_hosts - hosts;
+    reason_ = Hosts(hosts) + " left, and " + std::to_string(options_.least_hosts) +
               " at least are to be there: start " + std::to_string(missing) + " more";
     return;
   }

@@ -243,7 +243,6 @@ class Membership {
   MemberProcess self() const { return {options_.self, options_.supervisor}; }
   const ListedMember* SelfListed() const;
   bool SelfVotes() const;
-  bool HasTooFewHosts() const;
 
   // membership_watch.cc: who watches whom, what was heard of them, and telling them.
   void UpdateCircle();
@@ -306,6 +305,7 @@ class Membership {
   std::deque<Message> to_self_;
 
   DecisionRef decision_;
+  bool has_too_few_hosts_ = false;  // in decision_
   bool installed_ = false;
   bool ever_listed_ = false;  // in decision_'s lineage
   bool leaving_ = false;

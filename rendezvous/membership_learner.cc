@@ -34,10 +34,6 @@ bool Membership::SelfVotes() const {
   return decision_ == nullptr ? options_.self < options_.starting_members : SelfListed() != nullptr;
 }
 
-bool Membership::HasTooFewHosts() const {
-  return decision_ != nullptr && decision_->hosts() < options_.least_hosts;
-}
-
 void Membership::Send(const MemberProcess& to, MessageBody body) {
   Message message;
   message.from = self();
@@ -135,6 +131,7 @@ void Membership::Learn(const DecisionRef& decision, const std::set<MemberProcess
   const bool ended_undone = decision->job_ended() && decision->end != JobEnd::kDone;
   if (decision_ == nullptr && ended_undone && decision->FindSupervisor(self()) == nullptr) return;
   decision_ = decision;
+  has_too_few_hosts_ = options_.least_hosts > 1 && decision->hosts() < options_.least_hosts;
   ForgetOlderGeneration();
   if (decision_->IsDisplaced(self())) return Finish(Outcome::kReplaced);
 
@@ -218,7 +215,7 @@ void Membership::InstallWorker() {
     return;
   }
 #ifndef CLOSERANKS_PLANT_MINIMUM_IGNORED
-  if (HasTooFewHosts()) return;
+  if (has_too_few_hosts_) return;
 #endif
   CHECK(worker_.phase == Worker::Phase::kStopped);
   CHECK_LT(worker_.told_to_install, decision_->generation);
