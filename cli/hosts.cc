@@ -14,7 +14,7 @@ DEFINE_string(hosts, "",
               "one that all share; empty: this host is the only one");
 DEFINE_int32(host_count, 0,
              "how many hosts there are in all, where --hosts doesn't list them; by default as many "
-             "as --nnodes and --spares say");
+             "as --nnodes and --spares say. With a --witness it's to be given, on each host");
 DEFINE_string(nnodes, "",
               "hosts that train: N; or MIN:MAX, then the first MIN of --hosts begin, the others "
               "come in when they are there, and with fewer than MIN nothing is trained until "
@@ -24,9 +24,11 @@ DEFINE_int32(spares, 0,
              "hosts beyond those of --nnodes that hold the training's state and compute nothing, "
              "until one that does is lost: the job then goes on at once, without a transfer. The "
              "lowest that are there compute");
-DEFINE_bool(witness, false,
-            "this host runs no program and only votes, so that of two others either may be lost: "
-            "the last of --hosts, beyond --nnodes and --spares");
+DEFINE_bool(
+    witness, false,
+    "this host runs no program and only votes, so that of two others either may be lost: "
+    "the last of --hosts, beyond --nnodes and --spares. It is given -n, --nnodes, --spares and "
+    "--host-count as the others are");
 DEFINE_int32(host_index, 0,
              "which of --hosts this is, from 0; by default what RANK or JOB_COMPLETION_INDEX says");
 

@@ -66,6 +66,7 @@ Status StateTransfer::Begin(Communicator& communicator, std::vector<bool> listen
   done_bytes_ = head_.bytes;
   sources_.clear();
   at_once_ = false;
+  sources_differ_ = false;
   for (size_t rank = 0; rank < words.size(); ++rank) {
     const Word& word = words[rank];
     at_once_ |= word.at_once != 0;
@@ -73,9 +74,8 @@ Status StateTransfer::Begin(Communicator& communicator, std::vector<bool> listen
       done_bytes_ = std::min(done_bytes_, word.done_bytes);
     } else if (word.head == head_) {
       sources_.push_back(static_cast<int>(rank));
-    } else if (is_new_) {
-      LOG(WARNING) << "rank " << rank << " has another state of step " << head_.state.applied
-                   << " than the lowest rank, so it sends nothing of it to who joins";
+    } else {
+      sources_differ_ |= is_new_;
     }
   }
   last_begin_ = done_bytes_;
@@ -170,6 +170,7 @@ void StateTransfer::StartChunk(Communicator& communicator) {
   stripe_bytes_ = (chunk_bytes_ + sources_.size() - 1) / sources_.size();
   CHECK_LE(sources_.size(), kSlackBytes);
   const char* mine = nullptr;
+  const bool receives = listeners_[static_cast<size_t>(communicator.rank())];
   word_ = {.bad_source = bad_source_};
   for (size_t index = 0; index < sources_.size(); ++index) {
     if (sources_[index] != communicator.rank()) continue;
@@ -183,7 +184,7 @@ void StateTransfer::StartChunk(Communicator& communicator) {
   for (size_t rank = 0; rank < listeners_.size(); ++rank) {
     if (listeners_[rank]) receivers.push_back(static_cast<int>(rank));
   }
-  stripes_gathered_ = communicator.Gather(mine, listens_ ? bytes_.data() + chunk_begin_ : nullptr,
+  stripes_gathered_ = communicator.Gather(mine, receives ? bytes_.data() + chunk_begin_ : nullptr,
                                           stripe_bytes_, DataType::kUint8, sources_, receivers);
 }
 
@@ -202,12 +203,12 @@ Status StateTransfer::FinishChunk() {
   if (listens_) bad_source_ = FindBadSource();
   last_begin_ = chunk_begin_;
   done_bytes_ += chunk_bytes_;
-  if (!listens_ || confirmed_ || !received()) return OkStatus();
-  if (Checksum(bytes()) != head_.checksum) {
-    return Internal("the state that was received doesn't have its checksum");
-  }
-  is_whole_ = true;
   return OkStatus();
+}
+
+Status StateTransfer::CheckReceived() const {
+  if (Checksum(bytes()) == head_.checksum) return OkStatus();
+  return Internal("the state that was received doesn't have its checksum");
 }
 
 std::string_view StateTransfer::Stripe(size_t index) const {
@@ -230,8 +231,11 @@ Status StateTransfer::GoBack(const std::set<int>& bad_sources) {
     if (sources_.size() > 1) {
       std::erase(sources_, source);
     } else if (++failures_ >= kMostFailures) {
+      // Only who finds it so ends: its own memory may be what changes bytes.
+      const int failures = std::exchange(failures_, 0);
+      if (word_.bad_source < 0) continue;
       return Internal("what rank " + std::to_string(source) + " sent of the state came " +
-                      std::to_string(failures_) +
+                      std::to_string(failures) +
                       " times without its checksum: one of the two hosts' memory or network "
                       "changes bytes");
     }
@@ -251,9 +255,9 @@ void StateTransfer::Hear(StepNumber step, Generation generation, const StepSampl
   steps_.push_back(std::move(heard_step));
 }
 
+// Its memory stays until the end: a chunk that another one has to get again comes here too.
 void StateTransfer::Loaded() {
   listens_ = false;
-  DropCopy();
   std::vector<HeardStep>().swap(steps_);
 }
 

@@ -69,7 +69,7 @@ class StateTransfer {
   // Everyone has everything.
   void End();
 
-  // From Begin to End; the same on every rank, as the next four are.
+  // From Begin to End; the same on every rank, as the next five are.
   bool active() const { return active_; }
   // Everyone has everything, and has said so.
   bool confirmed() const { return confirmed_; }
@@ -77,6 +77,9 @@ class StateTransfer {
   bool all_sent() const { return done_bytes_ == head_.bytes; }
   // Since Begin: it began anew.
   bool is_new() const { return is_new_; }
+  // Since Begin: who was to have the same state hasn't, and sends nothing of it. An audit says
+  // more.
+  bool sources_differ() const { return sources_differ_; }
   // Somebody can't wait.
   bool at_once() const { return at_once_; }
   // This rank needs the state; until Loaded.
@@ -86,8 +89,8 @@ class StateTransfer {
   const std::vector<bool>& listeners() const { return listeners_; }
 
   // Gathers the next chunk, until it's confirmed; the next call of any kind is FinishChunk.
-  // kInternal when the only source that is left sends with other checksums again and again, or the
-  // whole state comes to another one.
+  // kInternal, at who receives, when what the only source that is left sends arrives with other
+  // checksums again and again.
   void StartChunk(Communicator& communicator);
   Status FinishChunk();
 
@@ -99,8 +102,9 @@ class StateTransfer {
   const rendezvous::WorkerState& heard() const {
     return steps_.empty() ? head_.state : steps_.back().state;
   }
-  // This rank has all of the state.
+  // This rank has all of the state, if CheckReceived says so.
   bool received() const { return all_sent() && bad_source_ < 0; }
+  Status CheckReceived() const;  // kInternal: its checksum is another
   // Then: the state, as safetensors, of which step, and what is to be applied to it.
   std::string_view bytes() const { return bytes_.view().substr(0, head_.bytes); }
   const rendezvous::WorkerState& state() const { return head_.state; }
@@ -149,6 +153,7 @@ class StateTransfer {
   bool is_new_ = false;
   bool listens_ = false;
   bool at_once_ = false;
+  bool sources_differ_ = false;
   std::vector<bool> listeners_;  // by rank
   std::vector<int> sources_;     // the ranks that send
   Head head_;

@@ -125,7 +125,7 @@ Result<StepLoop::Outcome> StepLoop::ReduceAndApply() {
   Checkpointer* checkpointer = options_.checkpointer;
   if (checkpointer != nullptr) numbers.checkpoint = checkpointer->Word(step);
   // Who has loaded the state makes this step as everyone does.
-  if (transfer_.active() && !transfer_.listens() && !transfer_.all_sent()) {
+  if (transfer_.active() && !transfer_.listens()) {
     numbers.settings_changed = replica_.SettingsHash() != settings_ ? 1 : 0;
   }
   const Generation generation = world_->world.generation;

@@ -480,6 +480,31 @@ TEST_P(StepLoopTest, AnAuditEndsEveryRankWhereOneDiffers) {
   }
 }
 
+TEST_P(StepLoopTest, AJoinEndsEveryRankWhereThoseWhoAreThereDiffer) {
+  Job job(shards());
+  std::promise<void> at_step, go_on;
+  std::shared_future<void> may_go_on = go_on.get_future().share();
+  job.Add(0, {.part = [&, done = false](StepNumber step) mutable {
+            if (step == 3 && !std::exchange(done, true)) {
+              at_step.set_value();
+              may_go_on.wait();
+            }
+            return true;
+          }});
+  job.Add(1, {.strays = [](StepNumber step) { return step == 2; }});
+  job.Agree({0, 1});
+  at_step.get_future().wait();
+  job.Add(2);
+  job.Agree({0, 1, 2});
+  go_on.set_value();
+  for (MemberId member = 0; member < 3; ++member) {
+    const Status ended = job.rank(member).Join();
+    EXPECT_EQ(ended.code(), StatusCode::kMismatch) << ended;
+    EXPECT_NE(ended.message().find("the ranks' state differs: weights.0 (F32 ["), std::string::npos)
+        << ended;
+  }
+}
+
 TEST_P(StepLoopTest, RanksThatEndWithDifferentWeightsAllSayWhichTheyAre) {
   Job job(shards());
   job.Add(0);

@@ -17,6 +17,7 @@ Status StepLoop::BeginTransfer(std::vector<bool> listeners, bool at_once, bool a
   if (options_.checkpointer != nullptr) source.lineage = options_.checkpointer->lineage();
   if (!listened) listening_since_ = clock_.Now();
   RETURN_IF_ERROR(transfer_.Begin(*world_->communicator, std::move(listeners), source, anew));
+  if (transfer_.sources_differ()) RETURN_IF_ERROR(AuditState());
   if (transfer_.is_new()) settings_ = replica_.SettingsHash();
   ASSIGN_OR_RETURN(
       sent_lines_,
@@ -35,6 +36,7 @@ Status StepLoop::CompleteTransfer() {
 }
 
 Status StepLoop::LoadTransferred() {
+  RETURN_IF_ERROR(transfer_.CheckReceived());
   ASSIGN_OR_RETURN(Safetensors state, DecodeSafetensors(transfer_.bytes()));
   RETURN_IF_ERROR(TakeState(state.pieces, transfer_.state(), transfer_.lineage()));
 #ifndef CLOSERANKS_PLANT_RECORDS_NOT_SENT
@@ -76,6 +78,7 @@ Status StepLoop::AdvanceTransfer(bool someone_leaves, bool settings_changed) {
     RETURN_IF_ERROR(LoadTransferred());
   }
   if (listened && !transfer_.listens()) {
+    if (options_.report_entered) options_.report_entered(world_->world.generation);
     const TimePoint now = clock_.Now();
     observer_.OnWorld(*world_, {.resumed_from = gate_.state().applied,
                                 .asked = listening_since_,

@@ -82,8 +82,8 @@ Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoi
   }
   RETURN_IF_ERROR(begun);
   RETURN_IF_ERROR(PrepareStep(plan, world_->rank));
-  if (options_.report_entered) options_.report_entered(world_->world.generation);
   if (transfer_.listens()) return OkStatus();
+  if (options_.report_entered) options_.report_entered(world_->world.generation);
   entry.resumed_from = gate_.state().applied;
   entry.entered = clock_.Now();
   observer_.OnWorld(*world_, entry);

@@ -8,7 +8,8 @@
 namespace closeranks::rendezvous {
 namespace {
 
-// A watcher hears so many in a second, or each member once.
+// A member's heartbeats are so long apart for each member of its world, so that a watcher hears no
+// more than a thousand in a second; or it hears each member once in it.
 constexpr Duration kBetweenHeartbeats = std::chrono::milliseconds(1);
 constexpr Duration kMostInterval = std::chrono::seconds(1);
 // So many heartbeats in a row may be late.

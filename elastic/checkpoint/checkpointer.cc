@@ -87,7 +87,9 @@ Result<Checkpointer::Beginning> Checkpointer::Begin() const {
     if (stored->manifest.run != options_.run) {
       return InvalidArgument("the checkpoint " + name.ToString() + " in " + store_.folder() +
                              " is of another run: its has " + stored->manifest.run +
-                             ", this one has " + options_.run);
+                             ", this one has " + options_.run +
+                             "; start with its settings (where none is given, --logical-shards "
+                             "follows from the number of workers), or with --resume=never");
     }
     ASSIGN_OR_RETURN(Lineage lineage, store_.BeginLineage(name.lineage, name.step));
     LOG(INFO) << "goes on from step " << name.step << ", the checkpoint " << name.ToString();

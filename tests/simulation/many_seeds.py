@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Runs the simulation of whole jobs over many seeds, a chunk on each core, and keeps the record.
 
-    bazel build //tests/simulation:system_simulation_test
     tests/simulation/many_seeds.py --seeds 1000000 --json docs/results/simulation.json
 
 Seeds that the file already has aren't run again, so that it can be stopped and started at will;
@@ -73,10 +72,11 @@ def main():
     parser.add_argument("--json", type=pathlib.Path, required=True)
     options = parser.parse_args()
     git = ["git", "-C", str(ROOT)]
-    dirty = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "*.cc", "*.h"], check=False)
-    if dirty.returncode != 0:
-        sys.exit("sources differ from the last commit: commit them first, so that the record can "
-                 "name what it ran")
+    if subprocess.run([*git, "diff", "--quiet", "HEAD"], check=False).returncode != 0:
+        sys.exit("the tree differs from its last commit: commit first, so that the record can name "
+                 "what it ran")
+    subprocess.run(["bazel", "build", "//tests/simulation:system_simulation_test"], cwd=ROOT,
+                   check=True)
     commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True,
                             check=True).stdout.strip()
     record = {"chunks": []}

@@ -269,6 +269,7 @@ bool SystemWorld::IsOver() {
       host.is_over = true;
       host.exit_codes = host.supervisor->exit_codes();
       for (ExitCode code : host.exit_codes) {
+        if (code == ExitCode::kMismatch) checker_.Fail("workers that are all alike differ");
         Trace("host " + std::to_string(index) + " ends with " +
               std::to_string(static_cast<int>(code)));
       }
