@@ -42,11 +42,11 @@ TEST(Safetensors, WhatIsWrittenIsRead) {
 }
 
 TEST(Safetensors, OrderAndSpacesAreTheWritersOwn) {
-  const std::string file = File(R"( {)", "");
-  EXPECT_NE(Refusal(file), "");
-  auto decoded = DecodeSafetensors(File(R"({"b":{"shape":[2],"data_offsets":[1,3],"dtype":"U8"},
+  EXPECT_NE(Refusal(File(R"( {)", "")), "");
+  const std::string file = File(R"({"b":{"shape":[2],"data_offsets":[1,3],"dtype":"U8"},
                "a":{"dtype":"BOOL","shape":[1],"data_offsets":[0,1]}}  )",
-                                        "abc"));
+                                "abc");
+  auto decoded = DecodeSafetensors(file);
   ASSERT_TRUE(decoded.ok()) << decoded.status();
   EXPECT_EQ(decoded->pieces[0].name, "a");
   EXPECT_EQ(decoded->pieces[1].bytes, "bc");
