@@ -168,6 +168,10 @@ TEST(Leaving, TheLastOneEndsTheJob) {
 }
 
 TEST(Leaving, ASignalFromOutsideIsAsGood) {
+#ifdef __SANITIZE_THREAD__
+  // It keeps signals until a thread calls into the system, and the one that gets this is in a call.
+  GTEST_SKIP() << "tsan doesn't deliver a signal to a thread that waits in open()";
+#endif
   for (int signal : {SIGTERM, SIGINT}) {
     ReportFolder folder;
     Barrier barrier(folder);
