@@ -105,7 +105,7 @@ TEST_F(ChildProcessTest, ItIsReadyForTheSignalsThatDontEndIt) {
 }
 
 TEST_F(ChildProcessTest, WhetherItIsStoppedIsKnownAsOftenAsItIsAsked) {
-  auto child = StartShell("echo ready; read nothing");
+  auto child = StartShell("echo ready; exec sleep 1000");
   while (lines_.empty()) loop_.PollOnce(Duration::max());
   EXPECT_FALSE(child->IsStopped());
   child->Signal(SIGSTOP);
