@@ -5,12 +5,13 @@
 namespace closeranks::simulation {
 
 std::span<const FaultKind> FaultKinds() {
-  static constexpr std::array<FaultKind, 15> kKinds = {{
+  static constexpr std::array<FaultKind, 16> kKinds = {{
       {DrawKillWorker, false},
       {DrawKillWorker, false},
       {DrawStrikeAtPoint, false},
       {DrawStrikeAtPoint, false},
       {DrawStrikeAtPoint, false},
+      {DrawKillAllOthers, true},
       {DrawKillHost, true},
       {DrawStartAgain, false},
       {DrawLeave, false},

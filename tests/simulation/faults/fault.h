@@ -66,6 +66,7 @@ struct FaultKind {
 std::span<const FaultKind> FaultKinds();
 
 std::unique_ptr<Fault> DrawKillWorker(Random& random, const JobShape& shape);
+std::unique_ptr<Fault> DrawKillAllOthers(Random& random, const JobShape& shape);
 std::unique_ptr<Fault> DrawStrikeAtPoint(Random& random, const JobShape& shape);
 std::unique_ptr<Fault> DrawKillHost(Random& random, const JobShape& shape);
 std::unique_ptr<Fault> DrawStartAgain(Random& random, const JobShape& shape);
