@@ -1,12 +1,12 @@
 // A bare loop of all-reduces: what a recovery costs beside other systems' bare loops, and what the
-// elastic machinery costs beside a loop without it.
+// elastic machinery costs.
 //
-//   closeranks run -n 4 --report=FOLDER -- allreduce_loop --report=FOLDER   under supervisors
-//   allreduce_loop --plain --ranks=4                                        over a communicator
+//   closeranks run -n 4 --report=FOLDER -- allreduce_loop --report=FOLDER
+//   closeranks run -n 2 -- allreduce_loop --steps=1000 --alternate=5
 //
 // Each step works on memory of its own for as long as --work says, then sums --bytes of float32
-// over the ranks. At its end each rank prints how long the steps took and what CPU time they and
-// the whole process cost.
+// over the ranks. With --alternate=N, after every N steps as many are done without the machinery,
+// on the same communicator, and at its end each rank prints what either half took.
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -22,7 +22,6 @@
 #include "base/clock.h"
 #include "base/files.h"
 #include "base/random.h"
-#include "benchmarks/forked_ranks.h"
 #include "closeranks/environment.h"
 #include "elastic/replica.h"
 #include "elastic/step_loop.h"
@@ -34,8 +33,7 @@
 #include "telemetry/log_prefix.h"
 #include "telemetry/records.h"
 
-DEFINE_bool(plain, false, "a communicator and nothing else, with --ranks processes");
-DEFINE_int32(ranks, 4, "of --plain");
+DEFINE_uint64(alternate, 0, "as many steps with the machinery as without, in turns; 0: never");
 DEFINE_bool(tcp, false, "no shared memory");
 DEFINE_uint64(bytes, 1 << 20, "of an all-reduce");
 DEFINE_uint64(steps, 1u << 30, "of the run");
@@ -52,14 +50,15 @@ class Step {
  public:
   Step() : own_(FLAGS_bytes / sizeof(float), 1.0f), sum_(own_.size()), scratch_(16384, 1.0f) {}
 
-  void Compute() {
+  // Not inlined: in each loop it would be other code, at another speed.
+  [[gnu::noinline]] void Compute() {
     for (int pass = 0; pass < FLAGS_work; ++pass) {
       for (float& x : scratch_) x = x * 0.999f + 0.001f;
     }
     // As a training step would.
     std::fill(own_.begin(), own_.end(), scratch_[0]);
   }
-  Work Reduce(Communicator& communicator) {
+  [[gnu::noinline]] Work Reduce(Communicator& communicator) {
     return communicator.AllReduce(own_.data(), sum_.data(), own_.size(), DataType::kFloat32,
                                   Reduction::kSum);
   }
@@ -78,6 +77,7 @@ double CpuSeconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
+// What the times between Start and Stop took, together.
 class Stopwatch {
  public:
   explicit Stopwatch(const Clock& clock) : clock_(clock) {}
@@ -85,36 +85,30 @@ class Stopwatch {
     begin_ = clock_.Now();
     cpu_begin_ = CpuSeconds();
   }
-  void Print() const {
-    const double cpu = CpuSeconds();
-    std::printf("steps took %.6f s, %.6f s of CPU, of %.6f s of CPU in all\n",
-                ToMilliseconds(clock_.Now() - begin_) / 1000, cpu - cpu_begin_, cpu);
-    std::fflush(stdout);
+  void Stop() {
+    wall_ += clock_.Now() - begin_;
+    cpu_ += CpuSeconds() - cpu_begin_;
+  }
+  void Print(const char* what) const {
+    std::printf("%s took %.6f s, %.6f s of CPU\n", what, ToMilliseconds(wall_) / 1000, cpu_);
   }
 
  private:
   const Clock& clock_;
   TimePoint begin_{};
   double cpu_begin_ = 0;
+  Duration wall_{};
+  double cpu_ = 0;
 };
-
-Status RunPlainRank(Communicator& communicator) {
-  SystemClock clock;
-  Step step;
-  Stopwatch stopwatch(clock);
-  RETURN_IF_ERROR(communicator.Barrier().Wait());
-  stopwatch.Start();
-  for (uint64_t i = 0; i < FLAGS_steps; ++i) {
-    step.Compute();
-    RETURN_IF_ERROR(step.Reduce(communicator).Wait());
-  }
-  stopwatch.Print();
-  return communicator.Barrier().Wait();
-}
 
 class LoopReplica final : public elastic::Replica {
  public:
   Step& step() { return step_; }
+  // A step without any of elastic/.
+  Status StepAlone() {
+    step_.Compute();
+    return step_.Reduce(*communicator_).Wait();
+  }
 
   void BeginStep(StepNumber) override {}
   void BeginReduction(std::shared_ptr<Communicator> communicator, std::vector<int>) override {
@@ -193,13 +187,16 @@ class Observer final : public elastic::StepObserver {
   telemetry::EventLog& events_;
 };
 
-Status RunElastic() {
+Status Run() {
   SystemClock clock;
   SystemRandom random;
   SystemFiles files;
+  if (FLAGS_alternate > 0 && FLAGS_steps % FLAGS_alternate != 0) {
+    return InvalidArgument("--steps must be a multiple of --alternate");
+  }
   ASSIGN_OR_RETURN(Environment environment, ReadEnvironment());
   if (!environment.agent_fd.has_value()) {
-    return InvalidArgument("there is no supervisor; start this with closeranks run, or --plain");
+    return InvalidArgument("there is no supervisor; start this with closeranks run");
   }
   ASSIGN_OR_RETURN(UniqueFd agent, TakeAgentSocket(environment));
   elastic::Worker::Options options;
@@ -230,9 +227,9 @@ Status RunElastic() {
   elastic::StepLoop loop(worker->gate(), replica, batches, std::move(ledger), observer, clock,
                          std::move(loop_options));
   RETURN_IF_ERROR(worker->Join("a loop of all-reduces"));
-  Stopwatch stopwatch(clock);
+  Stopwatch with(clock), without(clock);
   ASSIGN_OR_RETURN(bool more, loop.NextStep());
-  stopwatch.Start();
+  with.Start();
   while (more) {
     replica.step().Compute();
     for (size_t i = 0; i < loop.todo().size(); ++i) {
@@ -240,9 +237,22 @@ Status RunElastic() {
       loop.EndPart(i, 0.0);
     }
     RETURN_IF_ERROR(loop.Commit());
+    const bool turn = FLAGS_alternate > 0 && loop.step() % FLAGS_alternate == 0;
     ASSIGN_OR_RETURN(more, loop.NextStep());
+    if (!turn) continue;
+    with.Stop();
+    without.Start();
+    for (uint64_t i = 0; i < FLAGS_alternate; ++i) RETURN_IF_ERROR(replica.StepAlone());
+    without.Stop();
+    with.Start();
   }
-  stopwatch.Print();
+  with.Stop();
+  if (FLAGS_alternate > 0) {
+    with.Print("steps with it");
+    without.Print("steps without it");
+    std::printf("%.6f s of CPU in all\n", CpuSeconds());
+    std::fflush(stdout);
+  }
   return loop.Finish();
 }
 
@@ -250,15 +260,7 @@ int Main(int argc, char** argv) {
   static telemetry::LogPrefix prefix;
   telemetry::InitLogging(argv[0], prefix);
   google::ParseCommandLineFlags(&argc, &argv, /*remove_flags=*/true);
-  if (FLAGS_plain) {
-    benchmarks::ForkedRanksOptions options;
-    options.ranks = FLAGS_ranks;
-    options.tcp = FLAGS_tcp;
-    const int failures = benchmarks::RunForkedRanks(
-        options, [](int, Communicator& communicator) { return RunPlainRank(communicator); });
-    return failures == 0 ? 0 : 1;
-  }
-  const Status status = RunElastic();
+  const Status status = Run();
   if (status.ok()) return 0;
   LOG(ERROR) << status;
   return static_cast<int>(ExitCodeFor(status));
