@@ -4,6 +4,8 @@
 #include <array>
 #include <limits>
 
+#include "xxhash.h"
+
 namespace closeranks::elastic {
 namespace {
 
@@ -63,6 +65,14 @@ std::string Piece::Kind() const {
 
 Piece OpaquePiece(std::string name, std::string_view bytes) {
   return {std::move(name), ElementType::kUint8, {static_cast<int64_t>(bytes.size())}, bytes};
+}
+
+uint64_t ChecksumOf(std::string_view bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
+
+Status CheckArrived(std::string_view state, uint64_t checksum) {
+  if (ChecksumOf(state) == checksum) return OkStatus();
+  return Internal(
+      "the state that was received doesn't have its checksum: memory or a network changes bytes");
 }
 
 Result<const Piece*> FindPiece(std::span<const Piece> pieces, const Piece& like) {

@@ -77,6 +77,11 @@ class StateOwner {
 // opaque ones may have any length.
 Result<const Piece*> FindPiece(std::span<const Piece> pieces, const Piece& like);
 
+// By which who receives a state, or some of it, knows that nothing changed on the way. XXH3.
+uint64_t ChecksumOf(std::string_view bytes);
+// Of a whole state. kInternal when something has.
+Status CheckArrived(std::string_view state, uint64_t checksum);
+
 // Several owners as one. They outlive it.
 class RunState final : public StateOwner {
  public:

@@ -75,5 +75,13 @@ TEST(Piece, OpaqueOnesMayHaveAnyLengthAndOthersMust) {
   EXPECT_EQ(TensorBytes(ElementType::kBFloat16, std::vector<int64_t>{}), 2u);
 }
 
+TEST(State, AByteThatChangedOnTheWayIsNoticed) {
+  std::string state = "some state";
+  const uint64_t checksum = ChecksumOf(state);
+  EXPECT_TRUE(CheckArrived(state, checksum).ok());
+  state[3] ^= 1;
+  EXPECT_EQ(CheckArrived(state, checksum).code(), StatusCode::kInternal);
+}
+
 }  // namespace
 }  // namespace closeranks::elastic

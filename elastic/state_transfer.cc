@@ -23,8 +23,6 @@ constexpr size_t kSlackBytes = 64 << 10;
 // What a copy and its checksum take turns on.
 constexpr size_t kCopyBytes = 64 << 10;
 
-uint64_t Checksum(std::string_view bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
-
 // Copies while it sums: a second pass over all of it would be from memory again.
 class SummedCopy {
  public:
@@ -67,6 +65,7 @@ Status StateTransfer::Begin(Communicator& communicator, std::vector<bool> listen
   sources_.clear();
   at_once_ = false;
   sources_differ_ = false;
+  bool source_stays = false;
   for (size_t rank = 0; rank < words.size(); ++rank) {
     const Word& word = words[rank];
     at_once_ |= word.at_once != 0;
@@ -74,10 +73,12 @@ Status StateTransfer::Begin(Communicator& communicator, std::vector<bool> listen
       done_bytes_ = std::min(done_bytes_, word.done_bytes);
     } else if (word.head == head_) {
       sources_.push_back(static_cast<int>(rank));
+      source_stays |= word.leaves == 0;
     } else {
       sources_differ_ |= is_new_;
     }
   }
+  at_once_ |= !source_stays;
   last_begin_ = done_bytes_;
   bad_source_ = -1;
   failures_ = 0;
@@ -101,6 +102,7 @@ Result<std::vector<StateTransfer::Word>> StateTransfer::Exchange(Communicator& c
                    std::any_of(steps_.begin(), steps_.end(),
                                [&](const HeardStep& heard) { return heard.state == source.state; });
   mine.at_once = source.at_once ? 1 : 0;
+  mine.leaves = source.leaves ? 1 : 0;
   std::vector<Word> words(static_cast<size_t>(communicator.size()));
   RETURN_IF_ERROR(
       communicator.AllGather(&mine, words.data(), sizeof(Word), DataType::kUint8).Wait());
@@ -161,6 +163,10 @@ void StateTransfer::End() {
   std::vector<HeardStep>().swap(steps_);
 }
 
+int StateTransfer::holders() const {
+  return static_cast<int>(std::count(listeners_.begin(), listeners_.end(), false));
+}
+
 void StateTransfer::StartChunk(Communicator& communicator) {
   static_assert(std::is_trivially_copyable_v<ChunkWord>);
   const uint64_t most =
@@ -175,7 +181,7 @@ void StateTransfer::StartChunk(Communicator& communicator) {
   for (size_t index = 0; index < sources_.size(); ++index) {
     if (sources_[index] != communicator.rank()) continue;
     mine = Stripe(index).data();
-    word_.checksum = Checksum(Stripe(index));
+    word_.checksum = ChecksumOf(Stripe(index));
   }
   words_.resize(listeners_.size());
   words_gathered_ = communicator.AllGather(&word_, words_.data(), sizeof(word_), DataType::kUint8);
@@ -206,10 +212,7 @@ Status StateTransfer::FinishChunk() {
   return OkStatus();
 }
 
-Status StateTransfer::CheckReceived() const {
-  if (Checksum(bytes()) == head_.checksum) return OkStatus();
-  return Internal("the state that was received doesn't have its checksum");
-}
+Status StateTransfer::CheckReceived() const { return CheckArrived(bytes(), head_.checksum); }
 
 std::string_view StateTransfer::Stripe(size_t index) const {
   return bytes_.view().substr(chunk_begin_ + index * stripe_bytes_, stripe_bytes_);
@@ -218,7 +221,7 @@ std::string_view StateTransfer::Stripe(size_t index) const {
 int StateTransfer::FindBadSource() const {
   for (size_t index = 0; index < sources_.size(); ++index) {
     const uint64_t checksum = words_[static_cast<size_t>(sources_[index])].checksum;
-    if (checksum != Checksum(Stripe(index))) return sources_[index];
+    if (checksum != ChecksumOf(Stripe(index))) return sources_[index];
   }
   return -1;
 }

@@ -61,6 +61,7 @@ class StateTransfer {
     StateOwner& owner;
     Lineage lineage;
     bool at_once = false;  // it can't wait for steps to come
+    bool leaves = false;   // it makes no further step
   };
   // On every rank, when a world is entered in which `listeners`, by rank, need the state. `anew`,
   // the same on every rank: what was sent before is of no use.
@@ -80,13 +81,15 @@ class StateTransfer {
   // Since Begin: who was to have the same state hasn't, and sends nothing of it. An audit says
   // more.
   bool sources_differ() const { return sources_differ_; }
-  // Somebody can't wait.
+  // Somebody can't wait, or all sources leave.
   bool at_once() const { return at_once_; }
   // This rank needs the state; until Loaded.
   bool listens() const { return active_ && listens_; }
   // Of `rank`, from Begin to End: it has no part in the batch.
   bool Listens(int rank) const { return active_ && listeners_[static_cast<size_t>(rank)]; }
   const std::vector<bool>& listeners() const { return listeners_; }
+  // How many don't listen.
+  int holders() const;
 
   // Gathers the next chunk, until it's confirmed; the next call of any kind is FinishChunk.
   // kInternal, at who receives, when what the only source that is left sends arrives with other
@@ -127,6 +130,7 @@ class StateTransfer {
     uint64_t done_bytes = 0;  // of a listener, as the next
     int64_t can_go_on = 0;    // it has heard every step up to the one that the world resumes from
     int64_t at_once = 0;
+    int64_t leaves = 0;
   };
   // Each rank's word beside a chunk.
   struct ChunkWord {

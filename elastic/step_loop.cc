@@ -11,6 +11,7 @@ using telemetry::Activity;
 struct StepLoop::StepNumbers {
   double loss = 0;
   double leavers = 0;
+  double holders_leaving = 0;   // of the leavers, who don't listen
   double settings_changed = 0;  // the program did it: who only hears the steps can't make this one
   Pace pace = {};
   CheckpointWord checkpoint = {};
@@ -121,7 +122,10 @@ Result<StepLoop::Outcome> StepLoop::ReduceAndApply() {
   StepSamples samples = my_samples_;
   // Everyone is to know that somebody leaves after this step. After the last all do.
   const bool leaves = step < batches_.steps() && Leaves();
-  StepNumbers numbers{.loss = loss_, .leavers = leaves ? 1.0 : 0.0, .pace = pace_};
+  StepNumbers numbers{.loss = loss_,
+                      .leavers = leaves ? 1.0 : 0.0,
+                      .holders_leaving = leaves && !transfer_.listens() ? 1.0 : 0.0,
+                      .pace = pace_};
   Checkpointer* checkpointer = options_.checkpointer;
   if (checkpointer != nullptr) numbers.checkpoint = checkpointer->Word(step);
   // Who has loaded the state makes this step as everyone does.
@@ -143,7 +147,8 @@ Result<StepLoop::Outcome> StepLoop::ReduceAndApply() {
     if (slowness.has_value() && options_.report_slow) options_.report_slow(step, *slowness);
   }
   if (transfer_.active()) {
-    Status advanced = AdvanceTransfer(numbers.leavers > 0, numbers.settings_changed > 0);
+    const auto holders_stay = static_cast<int>(numbers.holders_leaving) < transfer_.holders();
+    Status advanced = AdvanceTransfer(holders_stay, numbers.settings_changed > 0);
     if (!advanced.ok()) return OrWorldChanged(advanced);
   }
   if (options_.audit_every > 0 && step % options_.audit_every == 0) RETURN_IF_ERROR(AuditState());

@@ -151,13 +151,14 @@ class StepLoop {
   // this rank is the source.
   Status SendState(const CatchUpPlan& plan, const Status& begun);
   // Later: the state is on its way to who needs it. `leaves`: this rank is about to go.
-  Status BeginTransfer(std::vector<bool> listeners, bool at_once, bool anew);
+  Status BeginTransfer(std::vector<bool> listeners, bool at_once, bool leaves, bool anew);
   // What is left of it, with all ranks, and its end.
   Status CompleteTransfer();
   // Who listened loads the state, applies what it heard, and is in the world.
   Status LoadTransferred();
-  // After a step that was made while the state was on its way, or was loaded.
-  Status AdvanceTransfer(bool someone_leaves, bool settings_changed);
+  // After a step that was made while the state was on its way, or was loaded. `holders_stay`: of
+  // those who have it, not all leave.
+  Status AdvanceTransfer(bool holders_stay, bool settings_changed);
   // The newest step that this rank has, or has on its way.
   StepNumber newest() const {
     return transfer_.listens() ? transfer_.heard().applied : gate_.state().applied;

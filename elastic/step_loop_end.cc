@@ -91,7 +91,8 @@ Status StepLoop::HandOver(bool is_leaver, bool all_leave) {
     return is_leaver ? EnterNextWorld() : OkStatus();
   }
   if (is_leaver) Go();
-  return ledger_.Stable(gate_.state().applied);
+  // But for who listens, everyone holds it.
+  return transfer_.active() ? OkStatus() : ledger_.Stable(gate_.state().applied);
 }
 
 bool StepLoop::Leaves() const { return options_.leaves != nullptr && options_.leaves(); }

@@ -2,6 +2,7 @@
 // decisions.
 #include "elastic/step_loop.h"
 
+#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <future>
@@ -41,6 +42,8 @@ struct Hooks {
   // True: applies it as no other rank does.
   std::function<bool(StepNumber)> strays = [](StepNumber) { return false; };
   StepNumber audit_every = 0;
+  std::function<bool()> leaves = [] { return false; };
+  std::function<void()> leaving = [] {};
 };
 
 class HookedReplica final : public ToyReplica {
@@ -206,6 +209,8 @@ Rank::Rank(Job& job, MemberId member, int shards, Hooks hooks)
            {.logical_shards = shards,
             .report_failure = [](Generation, const Status&) {},
             .report_done = [&job, member](rendezvous::WorkerState) { job.OnDone(member); },
+            .leaves = hooks_.leaves,
+            .report_leaving = hooks_.leaving,
             .audit_every = hooks_.audit_every,
             .least_chunk_bytes = kChunkBytes}),
       thread([this] { result = Train(); }) {}
@@ -386,6 +391,43 @@ TEST_P(StepLoopTest, ATransferGoesOnWhenOneOfItsSourcesIsLost) {
   EXPECT_EQ(job.rank(3).transfers, 1);
   EXPECT_EQ(job.rank(2).replica.copies, 1) << "it began anew";
   EXPECT_GT(job.rank(3).entries.back().resumed_from, 5u);
+}
+
+TEST_P(StepLoopTest, WhoLeavesDoesntWaitForATransferThatOthersCanGoOnWith) {
+  Job job(shards());
+  std::promise<void> at_step, go_on, left;
+  std::shared_future<void> may_go_on = go_on.get_future().share();
+  std::atomic<bool> leaves = false;
+  job.Add(0, {.part = [&, done = false](StepNumber step) mutable {
+            if (step == 3 && !std::exchange(done, true)) {
+              at_step.set_value();
+              may_go_on.wait();
+            }
+            return true;
+          }});
+  job.Add(1, {.part =
+                  [&](StepNumber step) {
+                    leaves = step >= 5;
+                    return true;
+                  },
+              .leaves = [&] { return leaves.load(); },
+              .leaving = [&] { left.set_value(); }});
+  job.Add(2);
+  job.Agree({0, 1, 2});
+  at_step.get_future().wait();
+  job.Add(3);
+  job.Agree({0, 1, 2, 3});
+  go_on.set_value();
+  left.get_future().wait();
+  job.rank(1).gate.End(Aborted("it has left"));
+  job.Agree({0, 2, 3});
+  ExpectTrained(job, {0, 2, 3}, shards());
+  EXPECT_EQ(job.rank(1).Join().code(), StatusCode::kAborted);
+  EXPECT_EQ(job.rank(1).gate.state().applied, 5u) << "the step in which it was told";
+  EXPECT_EQ(job.decision()->resume.applied, 5u);
+  EXPECT_EQ(job.rank(3).transfers, 1);
+  EXPECT_EQ(job.rank(2).replica.copies, 1) << "it began anew";
+  EXPECT_GT(job.rank(3).entries.back().resumed_from, 5u) << "it stood";
 }
 
 // Who only hears of the steps couldn't make them.

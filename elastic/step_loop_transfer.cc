@@ -10,9 +10,9 @@
 
 namespace closeranks::elastic {
 
-Status StepLoop::BeginTransfer(std::vector<bool> listeners, bool at_once, bool anew) {
+Status StepLoop::BeginTransfer(std::vector<bool> listeners, bool at_once, bool leaves, bool anew) {
   const bool listened = transfer_.listens();
-  StateTransfer::Source source{world_->decision->resume, run_state_, {}, at_once};
+  StateTransfer::Source source{world_->decision->resume, run_state_, {}, at_once, leaves};
   if (anew) source.state = listened ? transfer_.heard() : gate_.state();
   if (options_.checkpointer != nullptr) source.lineage = options_.checkpointer->lineage();
   if (!listened) listening_since_ = clock_.Now();
@@ -62,17 +62,18 @@ Status StepLoop::LoadTransferred() {
   return OkStatus();
 }
 
-Status StepLoop::AdvanceTransfer(bool someone_leaves, bool settings_changed) {
+Status StepLoop::AdvanceTransfer(bool holders_stay, bool settings_changed) {
   if (transfer_.confirmed()) {
     transfer_.End();
     return OkStatus();
   }
   const bool listened = transfer_.listens();
   if (settings_changed) {
-    RETURN_IF_ERROR(BeginTransfer(transfer_.listeners(), /*at_once=*/true, /*anew=*/true));
+    RETURN_IF_ERROR(BeginTransfer(transfer_.listeners(), /*at_once=*/true, /*leaves=*/false,
+                                  /*anew=*/true));
     RETURN_IF_ERROR(CompleteTransfer());
-  } else if (someone_leaves || step_ == batches_.steps()) {
-    // Nobody goes, or ends, before everyone has everything.
+  } else if (!holders_stay || step_ == batches_.steps()) {
+    // Not all who have everything go, and nobody ends, before everyone has it.
     RETURN_IF_ERROR(CompleteTransfer());
   } else if (listened && transfer_.received()) {
     RETURN_IF_ERROR(LoadTransferred());

@@ -15,8 +15,9 @@ using telemetry::Activity;
 
 // What a transfer says before the state itself.
 struct TransferHead {
-  int64_t bytes = 0;   // of what follows
-  int64_t failed = 0;  // it is no state, but why there is none
+  int64_t bytes = 0;      // of what follows
+  uint64_t checksum = 0;  // of it
+  int64_t failed = 0;     // it is no state, but why there is none
   rendezvous::WorkerState state;
   Lineage lineage;
 };
@@ -63,11 +64,10 @@ Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoi
   } else if (world_->decision->resume.applied > 0) {
     std::vector<bool> listeners;
     for (Standing standing : plan.standings) listeners.push_back(standing == Standing::kNeedsState);
-    // Who goes makes no further step with them.
     const bool at_once =
-        leaves || world_->decision->resume.applied >= batches_.steps() || !options_.owners.empty();
+        world_->decision->resume.applied >= batches_.steps() || !options_.owners.empty();
     const TimePoint begin = clock_.Now();
-    RETURN_IF_ERROR(BeginTransfer(std::move(listeners), at_once, /*anew=*/false));
+    RETURN_IF_ERROR(BeginTransfer(std::move(listeners), at_once, leaves, /*anew=*/false));
     // Who has received everything, but didn't come to load it in the world before, does so now.
     if (transfer_.at_once() || transfer_.all_sent()) {
       RETURN_IF_ERROR(CompleteTransfer());
@@ -82,7 +82,10 @@ Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoi
   }
   RETURN_IF_ERROR(begun);
   RETURN_IF_ERROR(PrepareStep(plan, world_->rank));
-  if (transfer_.listens()) return OkStatus();
+  if (transfer_.listens()) {
+    if (leaves) Go();
+    return OkStatus();
+  }
   if (options_.report_entered) options_.report_entered(world_->world.generation);
   entry.resumed_from = gate_.state().applied;
   entry.entered = clock_.Now();
@@ -136,7 +139,7 @@ Status StepLoop::SendState(const CatchUpPlan& plan, const Status& begun) {
   std::string bytes;
   if (world_->rank == plan.source) {
     bytes = begun.ok() ? EncodeSafetensors(run_state_.Pieces(), {}) : begun.message();
-    head = {static_cast<int64_t>(bytes.size()), !begun.ok(), gate_.state(), {}};
+    head = {static_cast<int64_t>(bytes.size()), ChecksumOf(bytes), !begun.ok(), gate_.state(), {}};
     if (options_.checkpointer != nullptr) head.lineage = options_.checkpointer->lineage();
   }
   RETURN_IF_ERROR(
@@ -147,6 +150,7 @@ Status StepLoop::SendState(const CatchUpPlan& plan, const Status& begun) {
   // It ends for all of them, instead of for one source after the other.
   if (head.failed != 0) return begun.ok() ? InvalidArgument(bytes) : begun;
   if (world_->rank == plan.source) return OkStatus();
+  RETURN_IF_ERROR(CheckArrived(bytes, head.checksum));
   ASSIGN_OR_RETURN(Safetensors state, DecodeSafetensors(bytes));
   RETURN_IF_ERROR(TakeState(state.pieces, head.state, head.lineage));
   observer_.OnTransfer(*world_, bytes.size(), begin, clock_.Now());
