@@ -204,6 +204,10 @@ bool StepLoop::WorldIsChanging(const Status& status) const {
   }
 }
 
+Status StepLoop::InEveryWorld(const Status& failed) const {
+  return WorldIsChanging(failed) ? InvalidArgument(failed.message()) : failed;
+}
+
 Status StepLoop::ApplyReduced(StepNumber step, Generation generation, const StepSamples& samples) {
   rendezvous::WorkerState state = gate_.state();
   auto ids = samples.Ids();

@@ -201,6 +201,8 @@ class StepLoop {
   bool IsSuperseded() const;
   // True when the error means that the world is changing, not that the run is broken.
   bool WorldIsChanging(const Status& status) const;
+  // An error of a disk or of the program, which no other world makes good whatever its code says.
+  Status InEveryWorld(const Status& failed) const;
 
   StepGate& gate_;
   Replica& replica_;

@@ -59,6 +59,7 @@ Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoi
   if (plan.AnyoneIs(Standing::kOneBehind)) RETURN_IF_ERROR(SendReducedStep(plan));
   Status begun;
   if (world_->decision->resume.applied == 0 && plan.source == world_->rank) begun = BeginRun();
+  if (WorldIsChanging(begun)) return begun;
   if (!plan.AnyoneIs(Standing::kNeedsState)) {
     transfer_.End();
   } else if (world_->decision->resume.applied > 0) {
@@ -161,25 +162,27 @@ Status StepLoop::BeginRun() {
   Checkpointer* checkpointer = options_.checkpointer;
   // It was begun in an earlier world.
   if (checkpointer == nullptr || checkpointer->lineage().number != 0) return OkStatus();
-  ASSIGN_OR_RETURN(Checkpointer::Beginning beginning, checkpointer->Begin());
-  if (!beginning.state.has_value()) {
-    SetLineage(beginning.lineage);
+  Result<Checkpointer::Beginning> beginning = checkpointer->Begin();
+  if (!beginning.ok()) return InEveryWorld(beginning.status());
+  if (!beginning->state.has_value()) {
+    SetLineage(beginning->lineage);
     return OkStatus();
   }
   // For the agreement it is as if this generation had reduced all the steps before.
-  const StoredState& stored = *beginning.state;
+  const StoredState& stored = *beginning->state;
   const rendezvous::WorkerState state = {stored.manifest.step, world_->world.generation,
                                          std::stoull(stored.id.substr(0, 16), nullptr, 16)};
-  return TakeState(stored.pieces, state, beginning.lineage);
+  return TakeState(stored.pieces, state, beginning->lineage);
 }
 
 Status StepLoop::TakeState(std::span<const Piece> pieces, const rendezvous::WorkerState& state,
                            const Lineage& lineage) {
-  ASSIGN_OR_RETURN(std::function<void()> take_over, run_state_.PrepareLoad(pieces));
+  Result<std::function<void()>> take_over = run_state_.PrepareLoad(pieces);
+  if (!take_over.ok()) return InEveryWorld(take_over.status());
   if (!gate_.BeginApply(world_->world.generation)) {
     return StaleGeneration("the world changed during the transfer");
   }
-  take_over();
+  (*take_over)();
   gate_.EndApply(state);
   SetLineage(lineage);
   // What was applied here on another line never happened.

@@ -201,5 +201,12 @@ TEST_F(CheckpointedJob, AnotherRunsCheckpointsAreRefusedByAll) {
   EXPECT_EQ(anew.Wait(), 0) << anew.output();
 }
 
+TEST_F(CheckpointedJob, AFolderThatCantBeUsedEndsTheRunAndIsNamed) {
+  JobProcess job(Flags(3, {"--checkpoint_folder=/dev/null/checkpoints"}));
+  EXPECT_EQ(job.Wait(), 2) << job.output();
+  EXPECT_GE(CountLines(job.output(), "/dev/null/checkpoints"), 3) << job.output();
+  ExpectNoProcessLeft(folder_);
+}
+
 }  // namespace
 }  // namespace closeranks
