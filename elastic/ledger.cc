@@ -40,7 +40,7 @@ Result<Ledger> Ledger::Open(Files& files, const std::string& path) {
 }
 
 void Ledger::BeginLineage(const Lineage& lineage) {
-  if (std::exchange(has_lineage_, true)) return;
+  if (file_ == nullptr || written_ > 0) return;
   lineage_ = telemetry::LineageLine(lineage.number, lineage.parent, lineage.step);
 }
 

@@ -52,7 +52,8 @@ class Ledger {
   Ledger() = default;
   static Result<Ledger> Open(Files& files, const std::string& path);
 
-  // Before the first step, where there are checkpoints; again, of the same one, is nothing.
+  // Where there are checkpoints, before the first step is written: who begins the run may be lost
+  // before that, and another begins it anew, so the last one counts. Later: nothing.
   void BeginLineage(const Lineage& lineage);
   // A step that was applied here, or whose state was received; not written yet, as it may still
   // turn out never to have happened. Nothing where it is written already.
@@ -75,7 +76,6 @@ class Ledger {
     std::string text;
   };
   std::unique_ptr<AppendFile> file_;
-  bool has_lineage_ = false;
   std::string lineage_;  // to be written before the first step
   std::deque<Line> unstable_;
   StepNumber written_ = 0;  // the last

@@ -78,6 +78,20 @@ TEST(Ledger, AStateThatIsReceivedAgainRepeatsNothing) {
   EXPECT_EQ(*files.Read("ledger"), "lineage 1 of 0 from 0\n1 1 0 4\n");
 }
 
+TEST(Ledger, ABeginningThatWasLostBeforeAStepWasMadeLeavesNothing) {
+  SimulatedFiles files;
+  auto ledger = Ledger::Open(files, "ledger");
+  ASSERT_TRUE(ledger.ok());
+  ledger->BeginLineage({1, 0, 0});
+  ledger->BeginLineage({2, 0, 0});
+  ledger->Applied(1, 1, 0, std::vector<int64_t>{4});
+  ASSERT_TRUE(ledger->Stable(1).ok());
+  ledger->BeginLineage({2, 0, 0});
+  ledger->Applied(2, 1, 0, std::vector<int64_t>{5});
+  ASSERT_TRUE(ledger->Stable(2).ok());
+  EXPECT_EQ(*files.Read("ledger"), "lineage 2 of 0 from 0\n1 1 0 4\n2 1 0 5\n");
+}
+
 TEST(Ledger, AFullDiskIsNamedWithItsRemedy) {
   SystemFiles files;
   auto ledger = Ledger::Open(files, "/dev/full");
