@@ -11,6 +11,8 @@ using Duration = std::chrono::nanoseconds;
 using TimePoint = std::chrono::time_point<std::chrono::steady_clock, Duration>;
 
 inline constexpr TimePoint kNever = TimePoint::max();
+// For a limit that is none, and that a time may be added to.
+inline constexpr Duration kForEver = std::chrono::hours(24 * 365);
 
 class Clock {
  public:

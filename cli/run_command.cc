@@ -83,8 +83,6 @@ constexpr char kUsage[] =
     "--host-index and, without --hosts, MASTER_PORT the port of --listen. What else\n"
     "contradicts the flags in WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT is an error.";
 
-constexpr Duration kForEver = std::chrono::hours(24 * 365);
-
 Result<Duration> Seconds(const char* flag, double value, bool may_be_zero) {
   if (!(value >= 0) || value > 1e7 || (value == 0 && !may_be_zero)) {
     return InvalidArgument("--" + std::string(flag) + "=" + std::to_string(value) +
@@ -161,6 +159,7 @@ Status ReadHosts(launcher::Supervisor::Options& supervisor) {
   ASSIGN_OR_RETURN(options.membership.quorum_timeout,
                    Seconds("quorum-timeout", FLAGS_quorum_timeout, false));
   ASSIGN_OR_RETURN(options.worker_timeout, Seconds("worker-timeout", FLAGS_worker_timeout, false));
+  options.pauses_are_ok = FLAGS_pause_ok;
   if (FLAGS_pause_ok) {
     options.worker_timeout = options.stopped_worker_timeout = options.membership.freeze_timeout =
         kForEver;

@@ -365,6 +365,7 @@ Result<std::shared_ptr<Communicator>> Worker::MakeCommunicator(
   for (const auto& transport : holder->transports) pointers.push_back(transport.get());
   NativeCommunicatorOptions options;
   options.communicator = options_.communicator;
+  if (welcome_.pauses_are_ok) options.communicator.timeout = kForEver;
   ASSIGN_OR_RETURN(holder->communicator,
                    MakeNativeCommunicator(world.rank, world.world.size(), world.world.generation,
                                           engine_, pointers, clock_, options));

@@ -38,13 +38,14 @@ void Supervisor::DumpFlights(const std::string& why, bool always) {
   const TimePoint now = clock_.Now();
   if (!always && flights_written_ != TimePoint{} && now - flights_written_ < kOfOneCause) return;
   flights_written_ = now;
-  LOG(INFO) << why << ": writing flight records; 'closeranks explain " << options_.report_folder
-            << "' reads them";
   for (const auto& [member, slot] : slots_) {
     if (slot.child != nullptr && slot.flight) {
       WriteFlight({member, slot.incarnation}, slot.flight);
     }
   }
+  // Who acts on this line finds them.
+  LOG(INFO) << why << ": flight records are written; 'closeranks explain " << options_.report_folder
+            << "' reads them";
 }
 
 void Supervisor::DumpFlightLater(Slot& slot) {

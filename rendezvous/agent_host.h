@@ -46,6 +46,8 @@ class AgentHost {
     MembershipOptions membership;
     Duration worker_timeout = std::chrono::milliseconds(1000);
     Duration stopped_worker_timeout = std::chrono::milliseconds(150);
+    // The workers wait for one another without a limit.
+    bool pauses_are_ok = false;
     // Connections at once to those who haven't proven that they belong to the job, at least 2.
     size_t max_strangers = 512;
   };

@@ -44,6 +44,7 @@ std::string Encode(const AgentMessage& message) {
                           writer.Put(m.starting_members);
                           writer.Put(m.most_computing);
                           writer.PutString(m.data_address);
+                          writer.Put(static_cast<uint8_t>(m.pauses_are_ok));
                         },
                         [&](const Freeze& m) { writer.Put(m.generation); },
                         [&](const Install& m) { Encode(*m.decision, writer); },
@@ -127,6 +128,7 @@ Result<AgentMessage> DecodeAgentMessage(std::string_view bytes) {
       m.starting_members = reader.Get<int>();
       m.most_computing = reader.Get<int>();
       m.data_address = reader.GetString();
+      m.pauses_are_ok = reader.Get<uint8_t>() != 0;
       return Whole<AgentMessage>(reader, m);
     }
     case 1: {

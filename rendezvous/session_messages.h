@@ -30,7 +30,8 @@ struct Welcome {
   // So many of a world's workers compute, the lowest; the others hold the state and stand by. 0:
   // all.
   int most_computing = 0;
-  std::string data_address;  // where other workers' connections for this one arrive ("host:port")
+  std::string data_address;    // where other workers' connections for this one arrive ("host:port")
+  bool pauses_are_ok = false;  // collectives have no limit: a worker may be in a debugger
   bool operator==(const Welcome&) const = default;
 };
 

@@ -37,7 +37,8 @@ TEST(SessionMessages, WhatTheAgentSaysArrivesAsItWas) {
                           3,
                           4,
                           8,
-                          "host:1"});
+                          "host:1",
+                          true});
   ExpectRoundTrip(DecodeAgentMessage, Freeze{7});
   ExpectRoundTrip(DecodeAgentMessage, Ended{ExitCode::kQuorumLost, "why", {7, 2, 99}});
   ExpectRoundTrip(DecodeAgentMessage, DataConnection{5});

@@ -73,7 +73,7 @@ TEST(Explain, OfARankThatIsStoppedAndWaitedFor) {
   ReportFolder folder;
   Barrier barrier(folder);
   JobProcess job(RunFlags(folder, 4, {"--pause_ok", "--worker_timeout=0.1"},
-                          {"--pause_step=5", "--pause_at=" + barrier.path()}));
+                          {"--pause_step=5", "--pause_at=" + barrier.path(), "--timeout=0.1"}));
   for (int worker = 0; worker < 4; ++worker) ASSERT_TRUE(job.WaitForOutput("pauses"));
   kill(testing_job::WorkerPid(folder, 1), SIGSTOP);
   barrier.Open();
@@ -101,8 +101,7 @@ TEST(Explain, OfARankThatWasLostThereIsARecord) {
 TEST(Explain, OfAnOperationThatTakesTooLong) {
   ReportFolder folder;
   JobProcess job(RunFlags(folder, 4, {}, {"--faults=1:part:hang:5", "--timeout=1"}));
-  ASSERT_TRUE(job.WaitForOutput("took too long: writing flight records"));
-  // It was written by now.
+  ASSERT_TRUE(job.WaitForOutput("took too long: flight records are written"));
   job.Signal(SIGTERM);
   const std::string text = Explain(folder);
   EXPECT_NE(text.find(kLacksRank1), std::string::npos) << text;
