@@ -30,6 +30,7 @@ struct TlsTexts {
   std::string certificate;
   std::string key;
   std::string authority;
+  bool operator==(const TlsTexts&) const = default;
 };
 
 // Immutable; any thread.

@@ -79,7 +79,9 @@ void Agent::AttachWorker(std::unique_ptr<net::Link> link) {
   worker_ends_ = false;
   worker_was_told_ = false;
   worker_left_early_ = false;
-  SendToWorker(options_.welcome);
+  Welcome welcome = options_.welcome;
+  welcome.security = owner_.security();
+  SendToWorker(welcome);
   HeartbeatToWorker();
 }
 

@@ -40,6 +40,8 @@ class Agent {
   struct Owner {
     // Carries a message to another member's agent; may lose it. Must not call back from inside.
     std::function<void(const Envelope&)> send;
+    // By what a worker that starts now proves that it belongs to the job.
+    std::function<Security()> security;
     // SIGKILL the worker; WorkerReaped follows when it is dead. `heard`: its last sign of life,
     // when it is ended for its silence; else none.
     std::function<void(const std::string& reason, TimePoint heard)> kill_worker;

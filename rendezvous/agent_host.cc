@@ -62,10 +62,8 @@ Result<std::unique_ptr<AgentHost>> AgentHost::Open(
     agent.membership.self = member;
     agent.membership.supervisor = host->supervisor_;
     agent.membership.starting_members = host->options_.starting_members;
-    Security security = host->options_.credentials->security();
-    security.keys = *host->options_.credentials->keys();
     agent.welcome = {host->options_.job,
-                     std::move(security),
+                     {},  // as it is when a worker starts
                      member,
                      host->options_.starting_members,
                      host->options_.most_computing,
@@ -90,6 +88,7 @@ std::string AgentHost::Configuration() const {
 
 Agent::Owner AgentHost::Wrap(MemberId member, Agent::Owner owner) {
   owner.send = [this](const Envelope& envelope) { Send(envelope); };
+  owner.security = [this] { return options_.credentials->security(); };
   owner.on_outcome = [this, member,
                       tell = std::move(owner.on_outcome)](const Agent::Ending& ending) {
     Agent::Ending explained = ending;

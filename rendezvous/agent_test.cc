@@ -29,6 +29,7 @@ class AgentTest : public testing::Test {
     options.worker_timeout = std::chrono::hours(1);
     Agent::Owner owner;
     owner.send = [](const Envelope&) {};
+    owner.security = [] { return Security(); };
     owner.kill_worker = [this](const std::string& reason, TimePoint) {
       told_.push_back("kill: " + reason);
     };

@@ -24,6 +24,9 @@ void Encode(const Security& security, ByteWriter& writer) {
   writer.PutString(security.tls.certificate);
   writer.PutString(security.tls.key);
   writer.PutString(security.tls.authority);
+  writer.PutString(security.tls_texts.certificate);
+  writer.PutString(security.tls_texts.key);
+  writer.PutString(security.tls_texts.authority);
   writer.Put(security.encrypt_all);
 }
 
@@ -35,6 +38,9 @@ Security DecodeSecurity(ByteReader& reader) {
   security.tls.certificate = reader.GetString();
   security.tls.key = reader.GetString();
   security.tls.authority = reader.GetString();
+  security.tls_texts.certificate = reader.GetString();
+  security.tls_texts.key = reader.GetString();
+  security.tls_texts.authority = reader.GetString();
   security.encrypt_all = reader.Get<uint8_t>() != 0;
   return security;
 }
@@ -81,9 +87,19 @@ Result<std::unique_ptr<Credentials>> Credentials::Open(net::Timers& timers, File
   credentials->read_at_ = timers.Now();
   const Status keys = credentials->ReadKeys();
   if (credentials->keys_->empty()) return keys;
-  RETURN_IF_ERROR(credentials->ReadCertificates());
+  const net::TlsTexts& texts = credentials->security_.tls_texts;
+  if (texts != net::TlsTexts()) RETURN_IF_ERROR(credentials->Use(texts));
+  const Status certificates = credentials->ReadCertificates();
+  if (!certificates.ok() && credentials->tls_ == nullptr) return certificates;
   credentials->ReadLater();
   return credentials;
+}
+
+Security Credentials::security() const {
+  Security security = security_;
+  security.keys = *keys_;
+  security.tls_texts = certificates_;
+  return security;
 }
 
 Status Credentials::ReadKeys() {
@@ -112,14 +128,17 @@ Status Credentials::ReadCertificates() {
     }
     *text = *std::move(read);
   }
-  std::string all = texts.certificate + '\0' + texts.key + '\0' + texts.authority;
-  if (tls_ != nullptr && all == certificates_) return OkStatus();
-  auto made = net::TlsContext::Make(texts);
+  return Use(texts);
+}
+
+Status Credentials::Use(const net::TlsTexts& certificates) {
+  if (tls_ != nullptr && certificates == certificates_) return OkStatus();
+  auto made = net::TlsContext::Make(certificates);
   if (!made.ok())
     return InvalidArgument("--tls-cert, --tls-key, --tls-ca: " + made.status().message());
   if (tls_ != nullptr) LOG(INFO) << "there are new certificates in " << security_.tls.certificate;
   tls_ = *std::move(made);
-  certificates_ = std::move(all);
+  certificates_ = certificates;
   return OkStatus();
 }
 

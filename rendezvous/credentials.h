@@ -23,6 +23,7 @@ struct Security {
   std::vector<std::string> keys;  // as long as `key_file` says nothing else; at least one
   std::string key_file = {};      // absolute; empty: `keys` for good
   net::TlsFiles tls = {};         // absolute; empty: nothing is encrypted
+  net::TlsTexts tls_texts = {};   // as long as `tls` has nothing that can be used; or empty
   // Also what doesn't leave this host: workers then share no memory, which can't be encrypted.
   bool encrypt_all = false;
 
@@ -40,7 +41,8 @@ Result<std::vector<std::string>> ParseKeys(std::string_view text);
 // that were. Standing connections stay. Single-threaded, with `timers`.
 class Credentials {
  public:
-  // kInvalidArgument names the file that can't be used. (Of keys only where there are none yet.)
+  // kInvalidArgument names the file that can't be used, where `security` has no keys, or texts, to
+  // go on with.
   // `timers` and `files` outlive it.
   static Result<std::unique_ptr<Credentials>> Open(net::Timers& timers, Files& files,
                                                    Security security);
@@ -48,7 +50,8 @@ class Credentials {
   Credentials(const Credentials&) = delete;
   Credentials& operator=(const Credentials&) = delete;
 
-  const Security& security() const { return security_; }
+  // As it was given, with the keys and certificates that are in force now.
+  Security security() const;
   const Keys& keys() const { return keys_; }
   // Null where nothing is encrypted.
   const std::shared_ptr<const net::TlsContext>& tls() const { return tls_; }
@@ -62,6 +65,7 @@ class Credentials {
 
   Status ReadKeys();
   Status ReadCertificates();
+  Status Use(const net::TlsTexts& certificates);
   void ReadAndSay();
   void ReadLater();
 
@@ -69,7 +73,7 @@ class Credentials {
   Files& files_;
   const Security security_;
   Keys keys_;
-  std::string certificates_;  // the files' contents that tls_ was made of
+  net::TlsTexts certificates_;  // that tls_ was made of
   std::shared_ptr<const net::TlsContext> tls_;
   TimePoint read_at_{};
   net::TimerId timer_ = net::kNoTimer;

@@ -133,5 +133,26 @@ TEST_F(CredentialsTest, NewCertificatesAreInForceWithinSecondsAndTornOnesNever) 
   EXPECT_NE(credentials->tls(), before);
 }
 
+TEST_F(CredentialsTest, AWorkerThatStartsWhileCertificatesAreWrittenGoesOnWithItsSupervisors) {
+  net::TestAuthority authority("job");
+  const net::TlsTexts texts = authority.Issue("one");
+  WriteCertificate(texts);
+  security_.tls = tls_;
+  auto supervisors = Open();
+  net::TlsTexts torn = texts;
+  torn.key = authority.Issue("two").key;
+  WriteCertificate(torn);
+  const Status why = Credentials::Open(loop_, files_, security_).status();
+  EXPECT_EQ(why.code(), StatusCode::kInvalidArgument);
+  EXPECT_NE(why.message().find("--tls-cert"), std::string::npos) << why;
+  security_ = supervisors->security();
+  auto workers = Open();
+  EXPECT_EQ(workers->security().tls_texts, texts);
+  const net::TlsTexts second = authority.Issue("two");
+  WriteCertificate(second);
+  PassSeconds();
+  EXPECT_EQ(workers->security().tls_texts, second);
+}
+
 }  // namespace
 }  // namespace closeranks::rendezvous

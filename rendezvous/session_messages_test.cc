@@ -31,14 +31,15 @@ Decision SomeDecision() {
 }
 
 TEST(SessionMessages, WhatTheAgentSaysArrivesAsItWas) {
-  ExpectRoundTrip(DecodeAgentMessage,
-                  Welcome{"job",
-                          {{std::string("k\0y", 3), "new"}, "/keys", {"/c", "/k", "/a"}, true},
-                          3,
-                          4,
-                          8,
-                          "host:1",
-                          true});
+  ExpectRoundTrip(
+      DecodeAgentMessage,
+      Welcome{"job",
+              {{std::string("k\0y", 3), "new"}, "/keys", {"/c", "/k", "/a"}, {"c", "k", "a"}, true},
+              3,
+              4,
+              8,
+              "host:1",
+              true});
   ExpectRoundTrip(DecodeAgentMessage, Freeze{7});
   ExpectRoundTrip(DecodeAgentMessage, Ended{ExitCode::kQuorumLost, "why", {7, 2, 99}});
   ExpectRoundTrip(DecodeAgentMessage, DataConnection{5});
