@@ -274,6 +274,12 @@ void SimulatedFabric::ForgetEnd(Connection& connection, int side) {
   connections_.erase(connection.id);
 }
 
+size_t SimulatedFabric::OpenSockets(const SimulatedProcess& process) const {
+  return static_cast<size_t>(
+      std::count_if(sockets_.begin(), sockets_.end(),
+                    [&](const auto& socket) { return socket.second->process() == &process; }));
+}
+
 Ready SimulatedFabric::ReadinessOf(int descriptor) const {
   const auto found = sockets_.find(descriptor);
   return found == sockets_.end() ? Ready{} : found->second->readiness();

@@ -85,6 +85,9 @@ class SimulatedFabric {
   ObserverId Observe(int descriptor, std::function<void()> on_change);
   void EndObserving(ObserverId id);
 
+  // The connections' ends that `process` holds open.
+  size_t OpenSockets(const SimulatedProcess& process) const;
+
   uint64_t segments_delivered() const { return segments_delivered_; }
   uint64_t segments_lost() const { return segments_lost_; }
   uint64_t resets() const { return resets_; }

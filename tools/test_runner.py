@@ -41,6 +41,9 @@ KINDS = {
 # Beside the targets of a kind; they call Bazel themselves.
 SCRIPTS = {"e2e": ["tests/e2e/demo_test.py"]}
 QUICK = ["tidy", "unit", "schedules", "simulation", "multiprocess"]
+# Those of the simulation's that take other seeds than their targets name.
+SEEDED = ["//tests/simulation:membership_simulation_short_test",
+          "//tests/simulation:system_simulation_test"]
 # Not a tag of its own: these kinds once more, under each of these configurations of .bazelrc.
 SANITIZED = ["unit", "schedules", "simulation", "multiprocess"]
 SANITIZERS = ["asan", "tsan", "ubsan"]
@@ -281,40 +284,8 @@ def run_kind(kind, targets, unwanted_tags, full, with_torch, totals):
     return True
 
 
-def main():
-    parser = argparse.ArgumentParser(prog="./test", description=__doc__.splitlines()[0])
-    parser.add_argument("kinds", nargs="*", metavar="KIND", help=", ".join(KINDS))
-    parser.add_argument("--quick", action="store_true",
-                        help=", ".join(QUICK) + ", without targets tagged `long`")
-    parser.add_argument("--full", action="store_true", help="also targets tagged `full`")
-    arguments = parser.parse_args()
-    for kind in arguments.kinds:
-        if kind not in KINDS:
-            parser.error("no kind is called %s; there are: %s" % (kind, " ".join(KINDS)))
-    kinds = arguments.kinds + (QUICK if arguments.quick else []) or list(KINDS)
-    kinds = [kind for kind in KINDS if kind in kinds]
-
-    begin = time.monotonic()
-    totals = Totals()
-    targets = find_targets()
-    for target in targets:
-        if not set(target.tags) & set(KINDS):
-            print("FAILED %s: no kind among its tags, so ./test would never run it; add one of %s"
-                  % (target.label, " ".join(KINDS)))
-            totals.failures.append(target.label)
-    with_torch = set()
-    if "sanitizers" in kinds:
-        with_torch = set(query_bazel(
-            'kind(".*_test rule", rdeps(//..., //third_party/torch))', "label").split())
-    unwanted_tags = set() if arguments.full else {"full"}
-    if arguments.quick:
-        unwanted_tags.add("long")
-    for kind in kinds:
-        if not run_kind(kind, targets, unwanted_tags, arguments.full, with_torch, totals):
-            print("== %s: no targets, so nothing of this kind was run" % kind, flush=True)
-    if os.environ.get("CI"):
-        call_bazel("shutdown")
-
+def report(totals, begin):
+    """Prints what was skipped and what failed; the exit code."""
     # The same reason is said once, with how many it stopped.
     by_reason = collections.defaultdict(list)
     for skip in totals.skips:
@@ -333,6 +304,53 @@ def main():
     print("%d passed, %d failed, %d skipped" % (
         totals.passed, len(totals.failures), len(totals.skips)))
     return 0 if totals.passed and not totals.failures else 1
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./test", description=__doc__.splitlines()[0])
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=", ".join(KINDS))
+    parser.add_argument("--quick", action="store_true",
+                        help=", ".join(QUICK) + ", without targets tagged `long`")
+    parser.add_argument("--full", action="store_true", help="also targets tagged `full`")
+    parser.add_argument("--seeds", type=int, metavar="N",
+                        help="with the kind simulation: nothing but its jobs with faults, so many")
+    parser.add_argument("--from", type=int, metavar="S", default=0, dest="first_seed",
+                        help="with --seeds: the first seed")
+    arguments = parser.parse_args()
+    if arguments.seeds is not None and arguments.kinds != ["simulation"]:
+        parser.error("--seeds goes with the kind simulation alone")
+    for kind in arguments.kinds:
+        if kind not in KINDS:
+            parser.error("no kind is called %s; there are: %s" % (kind, " ".join(KINDS)))
+    kinds = arguments.kinds + (QUICK if arguments.quick else []) or list(KINDS)
+    kinds = [kind for kind in KINDS if kind in kinds]
+
+    begin = time.monotonic()
+    totals = Totals()
+    if arguments.seeds is not None:
+        options = ["--test_arg=--seeds=%d" % arguments.seeds,
+                   "--test_arg=--from=%d" % arguments.first_seed, "--test_timeout=86400"]
+        run_group("simulation", SEEDED, options, "", totals)
+        return report(totals, begin)
+    targets = find_targets()
+    for target in targets:
+        if not set(target.tags) & set(KINDS):
+            print("FAILED %s: no kind among its tags, so ./test would never run it; add one of %s"
+                  % (target.label, " ".join(KINDS)))
+            totals.failures.append(target.label)
+    with_torch = set()
+    if "sanitizers" in kinds:
+        with_torch = set(query_bazel(
+            'kind(".*_test rule", rdeps(//..., //third_party/torch))', "label").split())
+    unwanted_tags = set() if arguments.full else {"full"}
+    if arguments.quick:
+        unwanted_tags.add("long")
+    for kind in kinds:
+        if not run_kind(kind, targets, unwanted_tags, arguments.full, with_torch, totals):
+            print("== %s: no targets, so nothing of this kind was run" % kind, flush=True)
+    if os.environ.get("CI"):
+        call_bazel("shutdown")
+    return report(totals, begin)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,12 @@ namespace {
 
 constexpr char kFolder[] = "run";
 constexpr char kCheckpoints[] = "checkpoints";
-// Beyond what a call's own limit is: time that a thread may take to get to a core, again and again.
-constexpr Duration kSlack = std::chrono::seconds(2);
+// Of an operation.
+constexpr Duration kLimit = std::chrono::seconds(6);
+// For so long a process may be stopped meanwhile.
+constexpr Duration kLongestStop = std::chrono::seconds(4);
+// To a peer: data and control, each perhaps in the place of one that is just being found dead.
+constexpr size_t kMostSocketsForOne = 2;
 
 }  // namespace
 
@@ -226,12 +230,17 @@ ExitCode SimulatedWorker::Main() {
   elastic::Worker::Options options;
   options.shared_memory = false;
   options.build = "simulated";
+  options.communicator.timeout = kLimit;
   auto started = elastic::Worker::Start(std::move(worker_end_), std::move(options), platform_);
   if (!started.ok()) return ExitCodeFor(started.status());
   worker_ = started->get();
   model_ = std::make_unique<Model>(*this);
   const Status trained = Train();
   model_.reset();  // it holds on to the last world's communicator
+  if (is_alive()) {
+    surroundings_.checker.Operated(name_, *telemetry::ReadFlightRecord(worker_->flight().Copy()),
+                                   kLimit + kLongestStop);
+  }
   const ExitCode ended = worker_->exit_code();
   worker_ = nullptr;
   started->reset();
@@ -300,6 +309,8 @@ void SimulatedWorker::OnWorld(const elastic::ConnectedWorld& world, const Entry&
 void SimulatedWorker::OnCommit(const StepInfo& info) {
   if (is_alive()) {
     surroundings_.checker.Applied(name_, *info.world->decision, info.step, model_->WeightsHash());
+    surroundings_.checker.Holds(name_, surroundings_.fabric.OpenSockets(process_),
+                                kMostSocketsForOne * (surroundings_.members + 1));
   }
   At(Point::kCommitted);
 }

@@ -68,6 +68,7 @@ class SimulatedWorker final : private elastic::StepObserver {
     SimulatedFiles& disk;
     SystemChecker& checker;
     const Workload& workload;
+    size_t members;  // of the job
     // Told of every point that a worker comes to. May kill or stop it.
     std::function<void(SimulatedWorker&, Point)> on_point;
   };

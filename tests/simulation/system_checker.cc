@@ -43,11 +43,21 @@ void SystemChecker::Trained(const std::string& worker, uint64_t weights_hash) {
   trained_[worker] = weights_hash;
 }
 
-void SystemChecker::Returned(const std::string& worker, const std::string& call, Duration took,
+void SystemChecker::Holds(const std::string& process, size_t sockets, size_t most) {
+  if (sockets <= most) return;
+  Fail(process + " has " + std::to_string(sockets) + " sockets, at most " + std::to_string(most) +
+       " were expected");
+}
+
+void SystemChecker::Operated(const std::string& worker, const telemetry::FlightRecord& record,
                              Duration limit) {
-  if (took <= limit) return;
-  Fail(call + " of " + worker + " came back after " + Milliseconds(took) + ", its limit was " +
-       Milliseconds(limit));
+  for (const telemetry::FlightOperation& operation : record.operations) {
+    const TimePoint end = operation.ended == TimePoint{} ? record.dumped : operation.ended;
+    if (end - operation.begun <= limit) continue;
+    Fail("operation " + std::to_string(operation.sequence) + " of generation " +
+         std::to_string(operation.generation) + " of " + worker + " took " +
+         Milliseconds(end - operation.begun) + ", its limit was " + Milliseconds(limit));
+  }
 }
 
 void SystemChecker::CheckLedgers(Files& files, const std::string& folder, int samples, int epochs,

@@ -14,6 +14,7 @@
 #include "base/files.h"
 #include "base/member.h"
 #include "rendezvous/decision.h"
+#include "telemetry/flight_recorder.h"
 
 namespace closeranks::simulation {
 
@@ -33,8 +34,10 @@ class SystemChecker {
                uint64_t weights_hash);
   // It has come to the end of the run.
   void Trained(const std::string& worker, uint64_t weights_hash);
-  // A call of a worker that has a limit came back.
-  void Returned(const std::string& worker, const std::string& call, Duration took, Duration limit);
+  // `process` holds so many sockets, and can need no more than `most`, whatever it came through.
+  void Holds(const std::string& process, size_t sockets, size_t most);
+  // What a worker has to say of its operations as it ends, each of which has `limit`.
+  void Operated(const std::string& worker, const telemetry::FlightRecord& record, Duration limit);
 
   // At the end: the ledgers in `folder` never contradict each other, and hold no sample twice;
   // `complete`: and every sample of the run.

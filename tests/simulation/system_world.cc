@@ -188,7 +188,11 @@ void SystemWorld::StartHost(int index) {
   options.membership.join_timeout = kJoinTimeout;
   Trace("host " + std::to_string(index) + " starts");
   const SimulatedWorker::Surroundings surroundings{
-      fabric_, disk_, checker_, workload_,
+      fabric_,
+      disk_,
+      checker_,
+      workload_,
+      static_cast<size_t>(shape_.members()),
       [this](SimulatedWorker& worker, Point point) { OnPoint(worker, point); }};
   host.supervisor =
       std::make_unique<SimulatedSupervisor>(surroundings, name, host.starts++, std::move(options));
