@@ -18,7 +18,8 @@ std::span<const FaultKind> FaultKinds() {
       {DrawStopWorker, false},
       {DrawStopSupervisor, true},
       {DrawCutLink, true},
-      {DrawClogLink, false},
+      // Silence may come to be taken for a loss, of who alone had the state besides.
+      {DrawClogLink, true},
       {DrawResetLink, true},
       {DrawSlowLink, false},
       {DrawPartition, true},
