@@ -157,6 +157,23 @@ TEST(BadInput, AnEnvironmentThatContradictsTheFlagsIsNamed) {
   ExpectRefused(alone, kUsage, "has LOCAL_RANK=3, but there is no --hosts");
 }
 
+TEST(BadInput, AWitnessIsNoneOfTheWorkersThatTheEnvironmentCounts) {
+  ReportFolder folder;
+  const std::string key = "--key-file=" + folder.Write("key", "0123456789abcdef");
+  const Words host = {"--hosts=a:1,b:2,c:3", "--nnodes=2", key, "--", "true"};
+  const Words witness = {"--hosts=a:1,b:2,c:3", "--nnodes=2", key, "--witness"};
+  for (const auto& [rank, flags] : {std::pair("1", host), {"2", witness}}) {
+    ScopedVariable set_rank("RANK", rank), port("MASTER_PORT", "9");
+    {
+      ScopedVariable size("WORLD_SIZE", "3");
+      ExpectRefused(flags, kUsage, "has WORLD_SIZE=3, but there are 2 hosts with -n=1 workers");
+    }
+    // With the right one it's the next variable that contradicts.
+    ScopedVariable size("WORLD_SIZE", "2");
+    ExpectRefused(flags, kUsage, "has MASTER_PORT=9, but the first of --hosts has port 1");
+  }
+}
+
 TEST(BadInput, AnEnvironmentThatAgreesIsForTheSupervisorAndItsWorkers) {
   const std::string address = testing_job::UniqueAddress();
   ScopedVariable rank("RANK", "0"), size("WORLD_SIZE", "2"), index("JOB_COMPLETION_INDEX", "0");
