@@ -112,6 +112,7 @@ TEST(BadInput, FlagsThatAreWrongAreNamed) {
   refused({"--report=/proc/x"}, "choose a folder that can be written");
   ExpectRefused({"--n=1"}, kUsage, "there is no '--': put it before the program");
   ExpectRefused({"--n=1", "true", "--flag"}, kUsage, "there is no '--': put it before the program");
+  ExpectRefused({"--n=1", "true", "--witnesses=2"}, kUsage, "there is no '--': put it before");
   ExpectRefused({"--n=1", "--"}, kUsage, "there is no program to run");
   ExpectRefused({"--", "/nonexistent"}, kUsage, "can't run '/nonexistent'");
 }
