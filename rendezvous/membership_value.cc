@@ -98,7 +98,7 @@ bool DropLeavers(std::vector<Candidate>& candidates) {
   for (const Candidate& candidate : candidates) {
     if (candidate.IsLeaving()) continue;
     holder_stays |= candidate.is_holder;
-    // A spare's next worker, or a joiner, could go on once it has the state.
+    // A joiner, or the next worker of who has none now, could go on once it has the state.
     agent_stays |= !candidate.answer->promise.agent.witness;
   }
   if (!agent_stays) return true;
