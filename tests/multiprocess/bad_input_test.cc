@@ -31,15 +31,15 @@ using testing_job::ExpectNothingTrained;
 using testing_job::ExpectTrained;
 using testing_job::Hosts;
 using testing_job::JobProcess;
+using testing_job::kError;
+using testing_job::kJoinTimeout;
+using testing_job::kMismatch;
+using testing_job::kNoResources;
+using testing_job::kUnauthenticated;
+using testing_job::kUsage;
 using testing_job::ReportFolder;
 using testing_job::RunFlags;
 using testing_job::Words;
-
-constexpr int kUsage = 2;
-constexpr int kJoinTimeout = 83;
-constexpr int kMismatch = 84;
-constexpr int kUnauthenticated = 85;
-constexpr int kNoResources = 86;
 
 // Ends with `code`, and says `part` in exactly one line.
 void ExpectRefused(const Words& flags, int code, const std::string& part) {
@@ -403,7 +403,7 @@ TEST(BadInput, AWorkerThatEndsWellBeforeTheStartEndsTheStart) {
       ASSERT_TRUE(job.WaitForOutput("is at ready"));
       barrier.Open();
     }
-    EXPECT_EQ(job.Wait(), 1) << job.output();
+    EXPECT_EQ(job.Wait(), kError) << job.output();
     EXPECT_EQ(CountLines(job.output(), "can't start without member 1"), 1) << job.output();
     EXPECT_EQ(CountLines(job.output(), "(RANK=1) ended with exit code 0 before it joined; let"), 1)
         << job.output();
@@ -414,7 +414,7 @@ TEST(BadInput, AWorkerThatEndsWellBeforeTheStartEndsTheStart) {
 TEST(BadInput, AWorkerThatQuitsAfterItAskedToBeLetInEndsTheStart) {
   ReportFolder folder;
   JobProcess job(RunFlags(folder, 3, {}, {"--faults=1:ready:quit:0,2:join:hang:0"}));
-  EXPECT_EQ(job.Wait(), 1) << job.output();
+  EXPECT_EQ(job.Wait(), kError) << job.output();
   EXPECT_EQ(CountLines(job.output(), "exit code 0 before the job's end"), 1) << job.output();
   EXPECT_EQ(CountLines(job.output(), "can't start without member 1"), 1) << job.output();
   ExpectNoProcessLeft(folder);

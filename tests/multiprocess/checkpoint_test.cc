@@ -20,6 +20,7 @@ using testing_job::CountLines;
 using testing_job::ExpectNoProcessLeft;
 using testing_job::ExpectTrained;
 using testing_job::JobProcess;
+using testing_job::kUsage;
 using testing_job::RunFlags;
 using testing_job::Words;
 
@@ -193,7 +194,7 @@ TEST_F(CheckpointedJob, AFinishedRunIsFinished) {
 TEST_F(CheckpointedJob, AnotherRunsCheckpointsAreRefusedByAll) {
   TrainUntilKilledIn(6, 2, {"--checkpoint_every=2"});
   JobProcess job(Flags(3, {"--seed=2"}));
-  EXPECT_EQ(job.Wait(), 2) << job.output();
+  EXPECT_EQ(job.Wait(), kUsage) << job.output();
   EXPECT_GE(CountLines(job.output(), "its has seed=1 batch=12, this one has seed=2 batch=12"), 3)
       << job.output();
   ExpectNoProcessLeft(folder_);

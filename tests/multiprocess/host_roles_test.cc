@@ -19,17 +19,16 @@ using testing_job::ExpectNoProcessLeft;
 using testing_job::ExpectTrained;
 using testing_job::Hosts;
 using testing_job::JobProcess;
+using testing_job::kJoinTimeout;
+using testing_job::kLeft;
+using testing_job::kQuorumLost;
+using testing_job::kUsage;
 using testing_job::LastCommit;
 using testing_job::ReportFolder;
 using testing_job::Transfers;
 using testing_job::Undisturbed;
 using testing_job::Words;
 using testing_job::WorldsOf;
-
-constexpr int kUsage = 2;
-constexpr int kLeft = 80;
-constexpr int kQuorumLost = 82;
-constexpr int kJoinTimeout = 83;
 
 // The hosts of a job, each with one worker, of which some are started.
 class HostRoles : public testing::Test {
