@@ -13,8 +13,10 @@ constexpr std::array kTable = {
                 "mend what the message names", false, 90},
     ExitCodeRow{ExitCode::kLeft, "left", "it was asked to end, as by SIGTERM, and did", "", false,
                 10},
-    ExitCodeRow{ExitCode::kReplaced, "replaced",
-                "a newer process of the same member has taken its place", "", false, 20},
+    ExitCodeRow{
+        ExitCode::kReplaced, "replaced",
+        "a newer process of the same member, or another start of the run, has taken its place", "",
+        false, 20},
     ExitCodeRow{ExitCode::kQuorumLost, "quorum_lost",
                 "too few members were left for too long, or none that had the training state",
                 "start the job again", false, 50},

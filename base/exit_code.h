@@ -15,7 +15,7 @@ enum class ExitCode : int {
   kError = 1,             // an uncaught exception or an error with no code of its own
   kUsage = 2,             // unknown or contradictory flags, bad input
   kLeft = 80,             // asked to end, as by SIGTERM, and did
-  kReplaced = 81,         // a newer process of the same member was admitted
+  kReplaced = 81,         // a newer process of the same member, or another start, took over
   kQuorumLost = 82,       // too few members, or none with the state: start the job again
   kJoinTimeout = 83,      // too few members came, or none let this one in
   kMismatch = 84,         // another build or configuration than the job's

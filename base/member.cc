@@ -1,8 +1,8 @@
 #include "base/member.h"
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
+
+#include "base/hexadecimal.h"
 
 namespace closeranks {
 
@@ -14,12 +14,7 @@ Incarnation Incarnation::Draw(Random& random) {
   return drawn;
 }
 
-std::string Incarnation::ToString() const {
-  std::array<char, 33> text;
-  std::snprintf(text.data(), text.size(), "%016llx%016llx", static_cast<unsigned long long>(high),
-                static_cast<unsigned long long>(low));
-  return text.data();
-}
+std::string Incarnation::ToString() const { return Hexadecimal(high) + Hexadecimal(low); }
 
 std::string Incarnation::ToShortString() const { return ToString().substr(0, 8); }
 

@@ -23,6 +23,7 @@
 #include "base/files.h"
 #include "base/random.h"
 #include "closeranks/environment.h"
+#include "elastic/event_writer.h"
 #include "elastic/replica.h"
 #include "elastic/step_loop.h"
 #include "elastic/worker.h"
@@ -155,38 +156,6 @@ class LoopBatches final : public elastic::BatchSource {
   std::array<int64_t, kBatch> ids_{};
 };
 
-class Observer final : public elastic::StepObserver {
- public:
-  explicit Observer(telemetry::EventLog& events) : events_(events) {}
-
-  void OnWorld(const elastic::ConnectedWorld& connected, const Entry& entry) override {
-    telemetry::WorldEvent event;
-    event.gen = connected.world.generation;
-    event.rank = connected.rank;
-    event.size = connected.world.size();
-    for (const MemberProcess& process : connected.world.ranks) {
-      event.members.push_back(process.member);
-    }
-    event.resume_step = entry.resumed_from;
-    event.t_detected = connected.detected;
-    event.t_decided = connected.decided;
-    event.t_rewired = connected.rewired;
-    event.t_asked = entry.asked;
-    event.t_entered = entry.entered;
-    events_.Write(ToRecord(event));
-  }
-  void OnTransfer(const elastic::ConnectedWorld&, size_t, TimePoint, TimePoint) override {}
-  void OnStepBegin(const StepInfo&) override {}
-  void OnCommit(const StepInfo& info) override {
-    events_.Write(ToRecord(telemetry::CommitEvent{info.step, info.epoch, info.loss,
-                                                  info.world->world.generation,
-                                                  info.world->world.size(), info.samples}));
-  }
-
- private:
-  telemetry::EventLog& events_;
-};
-
 Status Run() {
   SystemClock clock;
   SystemRandom random;
@@ -216,7 +185,7 @@ Status Run() {
   }
   LoopBatches batches;
   LoopReplica replica;
-  Observer observer(*events);
+  elastic::EventWriter observer(*events);
   elastic::StepLoop::Options loop_options;
   loop_options.report_failure = [&](Generation generation, const Status& why) {
     worker->ReportFailure(generation, why);

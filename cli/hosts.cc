@@ -174,6 +174,7 @@ Status CheckEnvironment(Environment environment, const Hosts& hosts, int workers
   }
   JobShape shape;
   shape.hosts = hosts.count;
+  shape.hosts_with_workers = hosts.WithWorkers();
   shape.workers = workers;
   if (hosts.where.IsList()) {
     shape.first_host = hosts.where.hosts.front().host;

@@ -257,10 +257,11 @@ bool AsksForHelp(const std::vector<std::string>& words) {
   });
 }
 
-// It runs nothing either.
+// It runs nothing either. A program without '--' before it may have flags that begin alike.
 bool NamesWitness(const std::vector<std::string>& words) {
   return std::any_of(words.begin(), words.end(), [](const std::string& word) {
-    return word.starts_with("--witness") || word.starts_with("-witness");
+    const std::string flag = word.substr(0, word.find('='));
+    return flag == "--witness" || flag == "-witness";
   });
 }
 

@@ -69,8 +69,9 @@ Result<Environment> ReadEnvironment(const Lookup& lookup) {
   environment.report_folder = Text(lookup, kReportVariable);
   environment.pod_ip = Text(lookup, "POD_IP");
   environment.master_address = Text(lookup, "MASTER_ADDR");
-  if (environment.member.has_value() && environment.world_size.has_value() &&
-      *environment.member >= *environment.world_size) {
+  // A supervisor's number counts hosts, witnesses too, and its WORLD_SIZE workers.
+  if (environment.agent_fd.has_value() && environment.member.has_value() &&
+      environment.world_size.has_value() && *environment.member >= *environment.world_size) {
     return InvalidArgument("the environment has " + MemberVariable(environment) + "=" +
                            std::to_string(*environment.member) +
                            " and WORLD_SIZE=" + std::to_string(*environment.world_size) +
@@ -104,16 +105,17 @@ Status CheckAlone(const Environment& environment, int workers, const std::string
 }
 
 Status CheckAmongHosts(const Environment& environment, const JobShape& shape) {
-  const std::string hosts = "there are " + std::to_string(shape.hosts) + " hosts";
-  if (int size = environment.world_size.value_or(shape.hosts * shape.workers);
-      size != shape.hosts * shape.workers) {
+  auto there_are = [](int hosts) { return "there are " + std::to_string(hosts) + " hosts"; };
+  const int workers = shape.hosts_with_workers * shape.workers;
+  if (int size = environment.world_size.value_or(workers); size != workers) {
     return Contradiction("WORLD_SIZE", std::to_string(size),
-                         hosts + " with -n=" + std::to_string(shape.workers) + " workers on each",
+                         there_are(shape.hosts_with_workers) +
+                             " with -n=" + std::to_string(shape.workers) + " workers on each",
                          "mend the flags");
   }
   if (int member = environment.member.value_or(0); member >= shape.hosts) {
     return Contradiction(MemberVariable(environment), std::to_string(member),
-                         hosts + ", which count from 0",
+                         there_are(shape.hosts) + ", which count from 0",
                          "list all hosts, or say by --host-index which this is");
   }
   if (int local = environment.local_rank.value_or(0); local != 0) {

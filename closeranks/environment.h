@@ -3,8 +3,8 @@
 //                          a worker has from its supervisor   `closeranks run` takes it for
 //   RANK                   the member that it is              which of --hosts this is
 //   JOB_COMPLETION_INDEX   nothing: it is the pod's           the same; Kubernetes sets it
-//   WORLD_SIZE             workers that the job may have,     -n times the hosts
-//                          spares too
+//   WORLD_SIZE             workers that the job may have,     the same: -n times the hosts that
+//                          spares too                         have workers, so without witnesses
 //   LOCAL_RANK             which of its host's workers it is  0: there is one supervisor on a host
 //   MASTER_ADDR, _PORT     where the first host's supervisor  the same; without --hosts the port to
 //                          listens                            listen on
@@ -48,8 +48,9 @@ using Lookup = std::function<const char*(const char* name)>;
 
 // The supervisors of a job, as its flags have it. Ports and hosts are as they were written.
 struct JobShape {
-  int hosts = 1;
-  int workers = 1;         // on each
+  int hosts = 1;  // the witnesses too
+  int hosts_with_workers = 1;
+  int workers = 1;         // on each of these
   std::string first_host;  // where the first listens; empty: that isn't known
   int first_port = 0;
 };

@@ -39,7 +39,7 @@ TEST(Environment, AContradictionNamesBothSides) {
   EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
   EXPECT_NE(status.message().find("RANK=1"), std::string::npos);
   EXPECT_NE(status.message().find("JOB_COMPLETION_INDEX=2"), std::string::npos);
-  EXPECT_FALSE(Read({{"RANK", "4"}, {"WORLD_SIZE", "4"}}).ok());
+  EXPECT_FALSE(Read({{"CLOSERANKS_AGENT_FD", "3"}, {"RANK", "4"}, {"WORLD_SIZE", "4"}}).ok());
 }
 
 TEST(Environment, ThePodsIndexIsntAWorkersRank) {
@@ -84,7 +84,7 @@ TEST(Environment, WhoIsAloneIsToldSoByNoVariable) {
 
 TEST(Environment, OneOfSeveralHostsIsWhatTheFlagsSay) {
   auto check = [](const std::map<std::string, std::string>& variables) {
-    return CheckAmongHosts(*Read(variables), {2, 3, "node-0", 29400});
+    return CheckAmongHosts(*Read(variables), {2, 2, 3, "node-0", 29400});
   };
   EXPECT_TRUE(check({}).ok());
   EXPECT_TRUE(check({{"WORLD_SIZE", "6"},
@@ -101,6 +101,18 @@ TEST(Environment, OneOfSeveralHostsIsWhatTheFlagsSay) {
   ExpectContradiction(check({{"LOCAL_RANK", "1"}}), "LOCAL_RANK=1", "one supervisor");
   ExpectContradiction(check({{"MASTER_ADDR", "node-1"}}), "MASTER_ADDR=node-1", "is node-0");
   ExpectContradiction(check({{"MASTER_PORT", "1"}}), "MASTER_PORT=1", "port 29400");
+}
+
+TEST(Environment, AWitnessIsAHostAndNoneOfTheWorldsWorkers) {
+  auto check = [](const std::map<std::string, std::string>& variables) {
+    return CheckAmongHosts(*Read(variables), {3, 2, 1, "node-0", 29400});
+  };
+  for (const char* host : {"0", "1", "2"}) {
+    Status status = check({{"WORLD_SIZE", "2"}, {"RANK", host}});
+    EXPECT_TRUE(status.ok()) << status;
+  }
+  ExpectContradiction(check({{"WORLD_SIZE", "3"}}), "WORLD_SIZE=3", "2 hosts with -n=1 workers");
+  ExpectContradiction(check({{"WORLD_SIZE", "2"}, {"RANK", "3"}}), "RANK=3", "there are 3 hosts");
 }
 
 TEST(Environment, TheAgentsSocketIsForThisProcessOnly) {

@@ -10,9 +10,11 @@ DEFINE_string(mode, "fast",
               "fast: the batch is divided evenly over the ranks; exact: over logical shards, so "
               "that the weights are the same bits whatever the number of ranks");
 DEFINE_int32(logical_shards, 0,
-             "exact mode: parts of every batch; the weights depend on it, so it doesn't follow the "
-             "number of ranks, but how many there may be: by default it's 4 for each worker of "
-             "--nnodes, where that is MIN:MAX of MAX, or of all hosts");
+             "exact mode: parts of every batch, 1 to 4096; the weights depend on it, so it doesn't "
+             "follow the number of ranks, but how many may compute: by default it's 4 for each "
+             "worker of --nnodes, where that is MIN:MAX of MAX, or of all hosts but --spares; 4096 "
+             "where that is more");
+static_assert(closeranks::kMostLogicalShards == 4096);  // as the text says
 DEFINE_uint64(seed, 1, "of the initial weights, the order of samples and dropout");
 DEFINE_int32(threads, 1, "CPU threads of libtorch in each worker");
 DEFINE_string(report, "",

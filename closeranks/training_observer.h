@@ -3,18 +3,17 @@
 #define CLOSERANKS_CLOSERANKS_TRAINING_OBSERVER_H_
 
 #include "closeranks/job.h"
-#include "elastic/step_loop.h"
+#include "elastic/event_writer.h"
 
 namespace closeranks {
 
-class TrainingObserver final : public elastic::StepObserver {
+class TrainingObserver final : public elastic::EventWriter {
  public:
   // `job` outlives it.
-  TrainingObserver(Job& job, StepNumber steps) : job_(job), steps_(steps) {}
+  TrainingObserver(Job& job, StepNumber steps)
+      : EventWriter(job.events()), job_(job), steps_(steps) {}
 
-  void OnWorld(const elastic::ConnectedWorld& world, const Entry& entry) override;
-  void OnTransfer(const elastic::ConnectedWorld& world, size_t bytes, TimePoint begin,
-                  TimePoint end) override;
+  void OnWorld(const elastic::ConnectedWorld& connected, const Entry& entry) override;
   void OnStepBegin(const StepInfo& info) override;
   void OnCommit(const StepInfo& info) override;
   // This rank is `factor` times as slow as the others, as of `step`.
@@ -27,7 +26,6 @@ class TrainingObserver final : public elastic::StepObserver {
 
   Job& job_;
   StepNumber steps_;
-  World world_;  // the last one; no ranks before the first
   TimePoint first_world_{};
 };
 

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
 #include <map>
 #include <utility>
 #include <vector>
 
+#include "base/hexadecimal.h"
 #include "xxhash.h"
 
 namespace closeranks::elastic {
@@ -76,9 +76,7 @@ std::string WhoHasWhat(std::span<const uint64_t> hash_of_rank, const LeftOut& le
   std::string text;
   if (ranks.size() <= 1) return text;
   for (const auto& [hash, list] : ranks) {
-    std::array<char, 17> digits;
-    std::snprintf(digits.data(), digits.size(), "%016llx", static_cast<unsigned long long>(hash));
-    text += (text.empty() ? "" : ", ") + std::string("rank ") + list + " has " + digits.data();
+    text += (text.empty() ? "" : ", ") + std::string("rank ") + list + " has " + Hexadecimal(hash);
   }
   return text;
 }

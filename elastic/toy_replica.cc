@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstdio>
 #include <cstring>
 #include <utility>
 
+#include "base/hexadecimal.h"
 #include "base/random.h"
 
 namespace closeranks::elastic {
@@ -134,12 +134,7 @@ uint64_t ToyReplica::WeightsHash() const {
   return hash;
 }
 
-std::string ToyReplica::Hash() const {
-  std::array<char, 17> text;
-  std::snprintf(text.data(), text.size(), "%016llx",
-                static_cast<unsigned long long>(WeightsHash()));
-  return text.data();
-}
+std::string ToyReplica::Hash() const { return Hexadecimal(WeightsHash()); }
 
 BatchSource::Batch ToyBatches::Get(StepNumber step) {
   int64_t steps_per_epoch = (samples_ + batch_ - 1) / batch_;

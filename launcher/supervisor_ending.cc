@@ -147,6 +147,10 @@ void Supervisor::CheckStart() {
 
 int Supervisor::FinalCode(const Slot& slot, const ExitResult& result, bool early) const {
   if (slot.ending.has_value()) {
+    // Whom another start took over ends by itself; that nobody is left who has the state follows
+    // from that.
+    const int replaced = static_cast<int>(ExitCode::kReplaced);
+    if (result.signal == 0 && result.code == replaced) return replaced;
     // The worker needn't have heard of it, or not of all of it; and what it found may be worse.
     const int ending = static_cast<int>(*slot.ending);
     return result.signal == 0 ? Worse(ending, result.code) : ending;

@@ -247,26 +247,28 @@ void Agent::Drain() {
 }
 
 void Agent::WatchHold() {
-  if (membership_.phase() == Membership::Phase::kHeld) {
-    if (hold_ == net::kNoTimer && !hold_is_told_) {
-      hold_ = timers_.RunAfter(kHoldPatience, [this] { TellHold(); });
-    }
+  if (membership_.phase() == Membership::Phase::kHeld && membership_.reason() != told_hold_) {
+    if (hold_ == net::kNoTimer) hold_ = timers_.RunAfter(kHoldPatience, [this] { TellHold(); });
     return;
   }
   timers_.Cancel(std::exchange(hold_, net::kNoTimer));
   if (membership_.phase() != Membership::Phase::kInstalled) return;  // it may come to nothing
-  if (std::exchange(hold_is_told_, false) && owner_.on_hold) owner_.on_hold("");
+  if (!std::exchange(told_hold_, "").empty() && owner_.on_hold) owner_.on_hold("");
 }
 
 void Agent::TellHold() {
   hold_ = net::kNoTimer;
-  hold_is_told_ = true;
+  told_hold_ = membership_.reason();
   const auto limit =
       std::chrono::duration_cast<std::chrono::seconds>(options_.membership.quorum_timeout);
-  const std::string why = "holds, and records nothing: " + membership_.reason() +
+  const std::string why = "holds, and records nothing: " + told_hold_ +
                           "; --quorum-timeout ends it after " + std::to_string(limit.count()) +
                           " s";
-  TellWorker(Noticed{member(), why});
+  if (membership_.only_proposer_knows()) {
+    owner_.on_notice({.text = why});
+  } else {
+    TellWorker(Noticed{member(), why});
+  }
   if (owner_.on_hold) owner_.on_hold(why);
 }
 

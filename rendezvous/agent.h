@@ -61,13 +61,14 @@ class Agent {
     std::function<void(std::unique_ptr<net::Socket>)> on_flight_memory;
     // An operation of the worker took longer than it may.
     std::function<void()> on_timeout;
-    // Something about the worker that goes to every rank's log.
+    // Something about the worker, or why the job holds, that goes to every rank's log.
     std::function<void(const Notice& notice)> on_notice;
     // Another member's supervisor is silent for longer than it ever should be, and was last heard
     // at `heard`. Null: nobody wants to know.
     std::function<void(MemberId peer, TimePoint heard)> on_suspicion = nullptr;
     // The job holds, for longer than an agreement takes: nothing is trained or recorded. For
-    // people, with what is missing; empty: it goes on. The worker was told. May be null.
+    // people, with what is missing, each time that this is something else; empty: it goes on. The
+    // worker was told. May be null.
     std::function<void(const std::string& why)> on_hold = nullptr;
     // Whether the worker is stopped, as SIGSTOP does, at this moment. Null: nobody knows.
     std::function<bool()> is_worker_stopped;
@@ -152,9 +153,9 @@ class Agent {
   net::TimerId worker_check_ = net::kNoTimer;
   net::TimerId worker_heartbeat_ = net::kNoTimer;
   net::TimerId hold_ = net::kNoTimer;  // until it is told
-  bool hold_is_told_ = false;
-  bool voting_is_told_ = false;  // of a witness, of which nothing else is heard
-  std::string last_reason_;      // what it waited for or did, before its part ended
+  std::string told_hold_;              // what it waits for, as was told last; empty: it doesn't
+  bool voting_is_told_ = false;        // of a witness, of which nothing else is heard
+  std::string last_reason_;            // what it waited for or did, before its part ended
 };
 
 }  // namespace closeranks::rendezvous

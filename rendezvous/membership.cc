@@ -240,6 +240,7 @@ void Membership::CheckTimeouts() {
 }
 
 void Membership::DescribePhase() {
+  only_proposer_knows_ = false;
   if (outcome_.has_value()) {
     phase_ = Phase::kOver;
     reason_ = OutcomeName(*outcome_);
@@ -273,8 +274,10 @@ void Membership::DescribePhase() {
                " votes " + std::to_string(tally_.WeightWithout(Tally::kUnreachable)) +
                " are here, and " + std::to_string(decision_->QuorumWeight()) +
                " are needed: bring back whom it lacks (who is started anew has no vote)";
+  } else if (!hold_reason_.empty()) {
+    reason_ += "; " + hold_reason_;
+    only_proposer_knows_ = true;
   }
-  if (!hold_reason_.empty()) reason_ += "; " + hold_reason_;
 }
 
 void Membership::SetDeadline() {

@@ -182,6 +182,8 @@ class Membership {
   Phase phase() const { return phase_; }
   // Why it proposes, holds or waits, for logs and for people; empty when installed.
   const std::string& reason() const { return reason_; }
+  // It holds for what its own ballots came to: of that the others know nothing.
+  bool only_proposer_knows() const { return only_proposer_knows_; }
   const MembershipOptions& options() const { return options_; }
   // It wants to be voted out, and isn't yet.
   bool is_leaving() const { return leaving_ && !outcome_.has_value(); }
@@ -300,6 +302,7 @@ class Membership {
   std::optional<Outcome> outcome_;
   bool end_is_decided_ = false;  // the outcome follows from a decision that ends the job
   std::string reason_;
+  bool only_proposer_knows_ = false;  // reason_
   TimePoint next_deadline_ = kNever;
   MembershipOutputs outputs_;
   std::deque<Message> to_self_;

@@ -131,6 +131,8 @@ void Membership::Learn(const DecisionRef& decision, const std::set<MemberProcess
   const bool ended_undone = decision->job_ended() && decision->end != JobEnd::kDone;
   if (decision_ == nullptr && ended_undone && decision->FindSupervisor(self()) == nullptr) return;
   decision_ = decision;
+  // Counting sorts all who are listed, in each agent: where none can be too few, a world of 10,000
+  // forms without that.
   has_too_few_hosts_ = options_.least_hosts > 1 && decision->hosts() < options_.least_hosts;
   ForgetOlderGeneration();
   if (decision_->IsDisplaced(self())) return Finish(Outcome::kReplaced);

@@ -98,7 +98,7 @@ bool DropLeavers(std::vector<Candidate>& candidates) {
   for (const Candidate& candidate : candidates) {
     if (candidate.IsLeaving()) continue;
     holder_stays |= candidate.is_holder;
-    // A spare's next worker, or a joiner, could go on once it has the state.
+    // A joiner, or the next worker of who has none now, could go on once it has the state.
     agent_stays |= !candidate.answer->promise.agent.witness;
   }
   if (!agent_stays) return true;
@@ -226,12 +226,26 @@ bool AllDone(const std::vector<Candidate>& candidates, const WorkerState& resume
   return true;
 }
 
-bool EveryVoterAnswered(const Decision& base, const std::vector<Answer>& answers) {
+// The voters of `base` that didn't answer.
+std::vector<MemberId> Unanswered(const Decision& base, const std::vector<Answer>& answers) {
   std::set<MemberProcess> answered;
   for (const Answer& answer : answers) answered.insert(answer.from);
-  return std::all_of(base.members.begin(), base.members.end(), [&](const ListedMember& listed) {
-    return answered.contains({listed.member, listed.supervisor});
-  });
+  std::vector<MemberId> unanswered;
+  for (const ListedMember& listed : base.members) {
+    if (!answered.contains({listed.member, listed.supervisor})) unanswered.push_back(listed.member);
+  }
+  return unanswered;
+}
+
+// For people: "member 2, member 5", the first few of them.
+std::string Names(const std::vector<MemberId>& members) {
+  constexpr size_t kMostNamed = 8;
+  std::string text;
+  for (size_t i = 0; i < std::min(members.size(), kMostNamed); ++i) {
+    text += (i == 0 ? "member " : ", member ") + std::to_string(members[i]);
+  }
+  if (members.size() <= kMostNamed) return text;
+  return text + " and " + std::to_string(members.size() - kMostNamed) + " more";
 }
 
 // The end of a job of which nobody holds the history. Every voter of `base` said so of its worker,
@@ -327,8 +341,11 @@ Choice NextValue(const Decision& base, const std::vector<Answer>& answers) {
     floor = std::min(floor.value_or(candidate.applied()), candidate.applied());
   }
   if (!floor.has_value()) {
-    if (EveryVoterAnswered(base, answers)) return StateLost(base);
-    return {nullptr, "none of those who answered has a worker that holds the job's history"};
+    const std::vector<MemberId> unanswered = Unanswered(base, answers);
+    if (unanswered.empty()) return StateLost(base);
+    return {nullptr,
+            "none of those who answered has a worker that holds the job's history: bring back " +
+                Names(unanswered)};
   }
   std::vector<Candidate> staying = WithoutTwins(base, candidates);
   const bool all_leave = DropLeavers(staying);

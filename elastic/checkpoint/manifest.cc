@@ -1,10 +1,9 @@
 #include "elastic/checkpoint/manifest.h"
 
-#include <array>
 #include <concepts>
-#include <cstdio>
 #include <utility>
 
+#include "base/hexadecimal.h"
 #include "nlohmann/json.hpp"
 #include "xxhash.h"
 
@@ -93,11 +92,7 @@ Result<Manifest::Tensor> ReadTensor(const Json& json) {
 
 std::string Checksum(std::string_view bytes) {
   const XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());
-  std::array<char, 33> digits;
-  std::snprintf(digits.data(), digits.size(), "%016llx%016llx",
-                static_cast<unsigned long long>(hash.high64),
-                static_cast<unsigned long long>(hash.low64));
-  return digits.data();
+  return Hexadecimal(hash.high64) + Hexadecimal(hash.low64);
 }
 
 std::string EncodeLineage(const Lineage& lineage) {

@@ -31,15 +31,15 @@ using testing_job::ExpectNothingTrained;
 using testing_job::ExpectTrained;
 using testing_job::Hosts;
 using testing_job::JobProcess;
+using testing_job::kError;
+using testing_job::kJoinTimeout;
+using testing_job::kMismatch;
+using testing_job::kNoResources;
+using testing_job::kUnauthenticated;
+using testing_job::kUsage;
 using testing_job::ReportFolder;
 using testing_job::RunFlags;
 using testing_job::Words;
-
-constexpr int kUsage = 2;
-constexpr int kJoinTimeout = 83;
-constexpr int kMismatch = 84;
-constexpr int kUnauthenticated = 85;
-constexpr int kNoResources = 86;
 
 // Ends with `code`, and says `part` in exactly one line.
 void ExpectRefused(const Words& flags, int code, const std::string& part) {
@@ -112,6 +112,7 @@ TEST(BadInput, FlagsThatAreWrongAreNamed) {
   refused({"--report=/proc/x"}, "choose a folder that can be written");
   ExpectRefused({"--n=1"}, kUsage, "there is no '--': put it before the program");
   ExpectRefused({"--n=1", "true", "--flag"}, kUsage, "there is no '--': put it before the program");
+  ExpectRefused({"--n=1", "true", "--witnesses=2"}, kUsage, "there is no '--': put it before");
   ExpectRefused({"--n=1", "--"}, kUsage, "there is no program to run");
   ExpectRefused({"--", "/nonexistent"}, kUsage, "can't run '/nonexistent'");
 }
@@ -155,6 +156,23 @@ TEST(BadInput, AnEnvironmentThatContradictsTheFlagsIsNamed) {
   }
   ScopedVariable set("LOCAL_RANK", "3");
   ExpectRefused(alone, kUsage, "has LOCAL_RANK=3, but there is no --hosts");
+}
+
+TEST(BadInput, AWitnessIsNoneOfTheWorkersThatTheEnvironmentCounts) {
+  ReportFolder folder;
+  const std::string key = "--key-file=" + folder.Write("key", "0123456789abcdef");
+  const Words host = {"--hosts=a:1,b:2,c:3", "--nnodes=2", key, "--", "true"};
+  const Words witness = {"--hosts=a:1,b:2,c:3", "--nnodes=2", key, "--witness"};
+  for (const auto& [rank, flags] : {std::pair("1", host), {"2", witness}}) {
+    ScopedVariable set_rank("RANK", rank), port("MASTER_PORT", "9");
+    {
+      ScopedVariable size("WORLD_SIZE", "3");
+      ExpectRefused(flags, kUsage, "has WORLD_SIZE=3, but there are 2 hosts with -n=1 workers");
+    }
+    // With the right one it's the next variable that contradicts.
+    ScopedVariable size("WORLD_SIZE", "2");
+    ExpectRefused(flags, kUsage, "has MASTER_PORT=9, but the first of --hosts has port 1");
+  }
 }
 
 TEST(BadInput, AnEnvironmentThatAgreesIsForTheSupervisorAndItsWorkers) {
@@ -385,7 +403,7 @@ TEST(BadInput, AWorkerThatEndsWellBeforeTheStartEndsTheStart) {
       ASSERT_TRUE(job.WaitForOutput("is at ready"));
       barrier.Open();
     }
-    EXPECT_EQ(job.Wait(), 1) << job.output();
+    EXPECT_EQ(job.Wait(), kError) << job.output();
     EXPECT_EQ(CountLines(job.output(), "can't start without member 1"), 1) << job.output();
     EXPECT_EQ(CountLines(job.output(), "(RANK=1) ended with exit code 0 before it joined; let"), 1)
         << job.output();
@@ -396,7 +414,7 @@ TEST(BadInput, AWorkerThatEndsWellBeforeTheStartEndsTheStart) {
 TEST(BadInput, AWorkerThatQuitsAfterItAskedToBeLetInEndsTheStart) {
   ReportFolder folder;
   JobProcess job(RunFlags(folder, 3, {}, {"--faults=1:ready:quit:0,2:join:hang:0"}));
-  EXPECT_EQ(job.Wait(), 1) << job.output();
+  EXPECT_EQ(job.Wait(), kError) << job.output();
   EXPECT_EQ(CountLines(job.output(), "exit code 0 before the job's end"), 1) << job.output();
   EXPECT_EQ(CountLines(job.output(), "can't start without member 1"), 1) << job.output();
   ExpectNoProcessLeft(folder);

@@ -18,6 +18,11 @@ using testing_job::CountLines;
 using testing_job::ExpectNoProcessLeft;
 using testing_job::ExpectTrained;
 using testing_job::JobProcess;
+using testing_job::kError;
+using testing_job::kLeft;
+using testing_job::kNoResources;
+using testing_job::kQuorumLost;
+using testing_job::kUsage;
 using testing_job::ReportFolder;
 using testing_job::RunFlags;
 using testing_job::Undisturbed;
@@ -75,7 +80,7 @@ TEST(ElasticJob, OfTwoRanksEitherMayBeKilled) {
 TEST(ElasticJob, AKillThatNeverCameIsAnError) {
   ReportFolder folder;
   JobProcess job(RunFlags(folder, 2, {"--kill=1@5000"}, {}));
-  EXPECT_EQ(job.Wait(), 2) << job.output();
+  EXPECT_EQ(job.Wait(), kUsage) << job.output();
   EXPECT_EQ(CountLines(job.output(),
                        "--kill=1@5000: 0 of 1 ranks were killed, and the run ended "
                        "after step 20; name a step"),
@@ -162,7 +167,7 @@ TEST(ElasticJob, LosingTheLastWorkerWithTheStateIsToldAtOnce) {
     // It would be told in the end in any case; not before this test gives up.
     JobProcess job(RunFlags(folder, n, {kill, "--quorum_timeout=3600"},
                             {"--pause_step=7", "--pause_at=" + never.path()}));
-    EXPECT_EQ(job.Wait(), 82) << job.output();
+    EXPECT_EQ(job.Wait(), kQuorumLost) << job.output();
     EXPECT_EQ(CountLines(job.output(), "start the job again"), 1) << job.output();
     ExpectNoProcessLeft(folder);
   }
@@ -171,7 +176,7 @@ TEST(ElasticJob, LosingTheLastWorkerWithTheStateIsToldAtOnce) {
 TEST(ElasticJob, AWorkerThatEndsEarlyIsAnErrorAndTheOthersFinish) {
   ReportFolder folder;
   JobProcess job(RunFlags(folder, 3, {}, {"--faults=1:part:finish:5"}));
-  EXPECT_EQ(job.Wait(), 1) << job.output();
+  EXPECT_EQ(job.Wait(), kError) << job.output();
   EXPECT_EQ(CountLines(job.output(), "exit code 0 before the job's end"), 1) << job.output();
   ExpectNoProcessLeft(folder);
   EXPECT_EQ(ExpectTrained(folder, 2), Undisturbed()) << job.output();
@@ -189,7 +194,7 @@ TEST(ElasticJob, WhoCantWriteItsRecordEndsWithItsCodeAndTheOthersFinish) {
                                "--pause_at=" + barrier.path()}));
       for (int i = 0; i < ended; ++i) ASSERT_TRUE(job.WaitForOutput("exited with code 86"));
       barrier.Open();
-      EXPECT_EQ(job.Wait(), 86) << job.output();
+      EXPECT_EQ(job.Wait(), kNoResources) << job.output();
       EXPECT_EQ(CountLines(job.output(), "] E "), ended) << job.output();
       ExpectNoProcessLeft(folder);
       EXPECT_EQ(ExpectTrained(folder, 3 - ended), Undisturbed()) << job.output();
@@ -200,7 +205,7 @@ TEST(ElasticJob, WhoCantWriteItsRecordEndsWithItsCodeAndTheOthersFinish) {
 TEST(ElasticJob, ADiskThatIsFullForAllEndsTheRunAtOnce) {
   ReportFolder folder;
   JobProcess job(RunFlags(folder, 4, {}, {"--full_disk=0,1,2,3"}));
-  EXPECT_EQ(job.Wait(), 86) << job.output();
+  EXPECT_EQ(job.Wait(), kNoResources) << job.output();
   EXPECT_EQ(CountLines(job.output(), "] E "), 4) << job.output();
   // The supervisor's lines, all with that code: who is still there is told of the others too.
   EXPECT_EQ(CountLines(job.output(), "op=- the worker of member "), 4) << job.output();
@@ -221,7 +226,7 @@ TEST(ElasticJob, AWorkerThatEndsEarlyIsAnErrorHoweverLongItTakes) {
   // The others come to the job's end before it is gone.
   for (int worker = 0; worker < 2; ++worker) ASSERT_TRUE(job.WaitForOutput("trained to"));
   barrier.Open();
-  EXPECT_EQ(job.Wait(), 1) << job.output();
+  EXPECT_EQ(job.Wait(), kError) << job.output();
   EXPECT_EQ(CountLines(job.output(), "exit code 0 before the job's end"), 1) << job.output();
   EXPECT_EQ(CountLines(job.output(), "ending the worker"), 0) << job.output();
   EXPECT_EQ(ExpectTrained(folder, 2), Undisturbed()) << job.output();
@@ -243,7 +248,7 @@ TEST(ElasticJob, AWorkerThatQuitsWithoutAWordIsAnErrorWhateverIsSeenOfItFirst) {
       job.Signal(SIGCONT);
     }
     barrier.Open();
-    EXPECT_EQ(job.Wait(), 1) << job.output();
+    EXPECT_EQ(job.Wait(), kError) << job.output();
     EXPECT_EQ(CountLines(job.output(), "exit code 0 before the job's end"), 1) << job.output();
     EXPECT_EQ(CountLines(job.output(), "ending the worker"), 0) << job.output();
     EXPECT_EQ(CountLines(job.output(), "killed by"), 0) << job.output();
@@ -404,7 +409,7 @@ TEST(ElasticJob, TerminatingTheSupervisorEndsEverything) {
     JobProcess job(RunFlags(folder, 3, {"--progress", "--grace=0.2"}, {"--faults=0:part:hang:5"}));
     ASSERT_TRUE(job.WaitForOutput("epoch"));
     job.Signal(signal);
-    EXPECT_EQ(job.Wait(), 80) << job.output();
+    EXPECT_EQ(job.Wait(), kLeft) << job.output();
     ExpectNoProcessLeft(folder);
   }
 }

@@ -19,17 +19,17 @@ using testing_job::ExpectNoProcessLeft;
 using testing_job::ExpectTrained;
 using testing_job::Hosts;
 using testing_job::JobProcess;
+using testing_job::kJoinTimeout;
+using testing_job::kLeft;
+using testing_job::kQuorumLost;
+using testing_job::kUsage;
 using testing_job::LastCommit;
 using testing_job::ReportFolder;
 using testing_job::Transfers;
 using testing_job::Undisturbed;
 using testing_job::Words;
+using testing_job::WorkerPid;
 using testing_job::WorldsOf;
-
-constexpr int kUsage = 2;
-constexpr int kLeft = 80;
-constexpr int kQuorumLost = 82;
-constexpr int kJoinTimeout = 83;
 
 // The hosts of a job, each with one worker, of which some are started.
 class HostRoles : public testing::Test {
@@ -183,6 +183,47 @@ TEST_F(HostRoles, WithoutAWitnessTheLossOfTheLowerOfTwoHoldsAndSaysSo) {
   EXPECT_EQ(jobs[1]->Wait(), kQuorumLost) << jobs[1]->output();
   EXPECT_EQ(LastCommit(folder_, 1), 4);
   ExpectNoProcessLeft(folder_, 2);
+}
+
+TEST_F(HostRoles, WhatAHoldWaitsForIsSaidAgainWhenItIsSomethingElse) {
+  for (int host : {0, 1, 2}) Start(host, {"--nnodes=3:3"}, PausesInStep(5));
+  for (int host : {0, 1, 2}) ASSERT_TRUE(jobs_[host]->WaitForOutput("pauses"));
+  const std::string one = "2 hosts are left, and 3 at least are to be there: start 1 more";
+  const std::string two = "1 host is left, and 3 at least are to be there: start 2 more";
+  Lose(2);
+  barrier_.Open();
+  // In each supervisor's log and in each worker's.
+  for (int host : {0, 1}) {
+    for (int log = 0; log < 2; ++log) ASSERT_TRUE(jobs_[host]->WaitForOutput(one));
+  }
+  Lose(1);
+  for (int log = 0; log < 2; ++log) ASSERT_TRUE(jobs_[0]->WaitForOutput(two));
+  for (int host : {1, 2}) Start(host, {"--nnodes=3:3"}, PausesInStep(5));
+  ASSERT_TRUE(jobs_[0]->WaitForOutput("the job goes on"));
+  for (int host : {0, 1, 2}) ExpectGoodEnd(host);
+  for (const std::string& said : {one, two}) EXPECT_EQ(CountLines(jobs_[0]->output(), said), 2);
+  EXPECT_EQ(ExpectTrained(folder_, 3), Undisturbed());
+}
+
+TEST_F(HostRoles, ThatNobodyInReachHasTheStateStandsInEveryRanksLog) {
+  for (int host : {0, 1, 2}) Start(host, {"--nnodes=3"}, PausesInStep(5));
+  for (int host : {0, 1, 2}) ASSERT_TRUE(jobs_[host]->WaitForOutput("pauses"));
+  // Only its worker has the state, and it can't say so.
+  jobs_[2]->Signal(SIGSTOP);
+  // Once both are stopped, neither says what it has when the other dies.
+  for (int signal : {SIGSTOP, SIGKILL}) {
+    for (int host : {0, 1}) kill(WorkerPid(folder_, host, host), signal);
+  }
+  barrier_.Open();
+  for (int host : {0, 1}) {
+    ASSERT_TRUE(jobs_[host]->WaitForOutput(
+        "member 0 holds, and records nothing: member 2 is out of reach; none of those who answered "
+        "has a worker that holds the job's history: bring back member 2"));
+  }
+  jobs_[2]->Signal(SIGCONT);
+  for (int host : {0, 1, 2}) ExpectGoodEnd(host);
+  EXPECT_EQ(ExpectTrained(folder_, 3), Undisturbed());
+  ExpectNoProcessLeft(folder_, 3);
 }
 
 TEST_F(HostRoles, AWitnessMayBeToldToLeave) {

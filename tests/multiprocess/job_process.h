@@ -9,12 +9,24 @@
 #include <string>
 #include <vector>
 
+#include "base/exit_code.h"
 #include "base/unique_fd.h"
 #include "telemetry/report/event_reader.h"
 
 namespace closeranks::testing_job {
 
 using Words = std::vector<std::string>;
+
+// What a JobProcess ends with.
+inline constexpr int kError = static_cast<int>(ExitCode::kError);
+inline constexpr int kUsage = static_cast<int>(ExitCode::kUsage);
+inline constexpr int kLeft = static_cast<int>(ExitCode::kLeft);
+inline constexpr int kReplaced = static_cast<int>(ExitCode::kReplaced);
+inline constexpr int kQuorumLost = static_cast<int>(ExitCode::kQuorumLost);
+inline constexpr int kJoinTimeout = static_cast<int>(ExitCode::kJoinTimeout);
+inline constexpr int kMismatch = static_cast<int>(ExitCode::kMismatch);
+inline constexpr int kUnauthenticated = static_cast<int>(ExitCode::kUnauthenticated);
+inline constexpr int kNoResources = static_cast<int>(ExitCode::kNoResources);
 
 // A folder of its own for each test, removed at its end.
 class ReportFolder {

@@ -20,13 +20,13 @@ using testing_job::ExpectNoProcessLeft;
 using testing_job::ExpectTrained;
 using testing_job::Hosts;
 using testing_job::JobProcess;
+using testing_job::kLeft;
 using testing_job::ReportFolder;
 using testing_job::RunFlags;
 using testing_job::Undisturbed;
 using testing_job::Words;
 
 constexpr double kSamplesOfRun = 240;  // of all epochs
-constexpr int kLeft = 80;
 
 // A job in which these faults make `leavers` of `n` workers leave before the others come to its
 // end.

@@ -3,7 +3,6 @@
 #include <string>
 #include <vector>
 
-#include "base/exit_code.h"
 #include "gtest/gtest.h"
 #include "net/test_certificates.h"
 #include "tests/multiprocess/job_process.h"
@@ -16,6 +15,7 @@ using testing_job::ExpectNoProcessLeft;
 using testing_job::ExpectTrained;
 using testing_job::Hosts;
 using testing_job::JobProcess;
+using testing_job::kUnauthenticated;
 using testing_job::ReportFolder;
 using testing_job::Words;
 
@@ -78,7 +78,7 @@ TEST(Security, AHostWithACertificateOfAnotherAuthorityIsNotLetIn) {
     jobs.push_back(std::make_unique<JobProcess>(hosts.Flags(host, flags, {})));
   }
   for (auto& job : jobs) {
-    EXPECT_EQ(job->Wait(), static_cast<int>(ExitCode::kUnauthenticated)) << job->output();
+    EXPECT_EQ(job->Wait(), kUnauthenticated) << job->output();
     EXPECT_NE(job->output().find("TLS"), std::string::npos) << job->output();
   }
   testing_job::ExpectNothingTrained(folder);

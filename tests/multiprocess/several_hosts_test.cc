@@ -16,6 +16,8 @@ using testing_job::ExpectNoProcessLeft;
 using testing_job::ExpectTrained;
 using testing_job::Hosts;
 using testing_job::JobProcess;
+using testing_job::kQuorumLost;
+using testing_job::kReplaced;
 using testing_job::ReportFolder;
 using testing_job::RunFlags;
 using testing_job::Undisturbed;
@@ -144,7 +146,7 @@ TEST(SeveralHosts, WithoutAQuorumNothingIsRecordedAndTheRunSaysSo) {
   jobs[0]->Signal(SIGKILL);
   jobs[0]->Wait();
   barrier.Open();
-  EXPECT_EQ(jobs[1]->Wait(), 82) << jobs[1]->output();
+  EXPECT_EQ(jobs[1]->Wait(), kQuorumLost) << jobs[1]->output();
   EXPECT_EQ(testing_job::CountLines(jobs[1]->output(), "member 1: quorum lost: "), 1)
       << jobs[1]->output();
   ExpectNoProcessLeft(folder, 2);
@@ -171,7 +173,7 @@ TEST(SeveralHosts, WhoWasReplacedWhileItWasStoppedEndsWithItsCode) {
   ASSERT_TRUE(successor.WaitForOutput("pauses"));
   kill(stopped, SIGCONT);
   jobs[2]->Signal(SIGCONT);
-  EXPECT_EQ(jobs[2]->Wait(), 81) << jobs[2]->output();
+  EXPECT_EQ(jobs[2]->Wait(), kReplaced) << jobs[2]->output();
   late.Open();
   EXPECT_EQ(successor.Wait(), 0) << successor.output();
   EXPECT_EQ(jobs[0]->Wait(), 0) << jobs[0]->output();
@@ -215,7 +217,7 @@ TEST(SeveralHosts, WhoIsStartedASecondTimeReplacesTheFirstWhichLivesAndIsToldWhy
       worker));
   ASSERT_TRUE(jobs[2]->WaitForOutput("replaced: a newer process of this member"));
   barrier.Open();
-  EXPECT_EQ(jobs[2]->Wait(), 81) << jobs[2]->output();
+  EXPECT_EQ(jobs[2]->Wait(), kReplaced) << jobs[2]->output();
   EXPECT_EQ(second.Wait(), 0) << second.output();
   EXPECT_EQ(jobs[0]->Wait(), 0) << jobs[0]->output();
   EXPECT_EQ(jobs[1]->Wait(), 0) << jobs[1]->output();

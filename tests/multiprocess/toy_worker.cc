@@ -23,6 +23,7 @@
 #include "base/unique_fd.h"
 #include "closeranks/environment.h"
 #include "elastic/checkpoint/checkpointer.h"
+#include "elastic/event_writer.h"
 #include "elastic/leave_signal.h"
 #include "elastic/toy_replica.h"
 #include "elastic/worker.h"
@@ -217,30 +218,19 @@ class FaultyReplica final : public elastic::ToyReplica {
   StepNumber steps_;
 };
 
-class Observer final : public elastic::StepObserver {
+class Observer final : public elastic::EventWriter {
  public:
   Observer(elastic::Worker& worker, telemetry::EventLog& events, Faults& faults, StepNumber steps,
            elastic::Background& background)
-      : worker_(worker), events_(events), faults_(faults), steps_(steps), background_(background) {}
+      : EventWriter(events),
+        worker_(worker),
+        faults_(faults),
+        steps_(steps),
+        background_(background) {}
 
   void OnWorld(const elastic::ConnectedWorld& connected, const Entry& entry) override {
-    telemetry::WorldEvent event;
-    event.gen = connected.world.generation;
-    event.rank = connected.rank;
-    event.size = connected.world.size();
-    event.spares = connected.spares;
-    for (const MemberProcess& process : connected.world.ranks) {
-      event.members.push_back(process.member);
-    }
-    event.resume_step = entry.resumed_from;
-    events_.Write(ToRecord(event));
+    EventWriter::OnWorld(connected, entry);
     faults_.At("world", connected.world.generation);
-  }
-  void OnTransfer(const elastic::ConnectedWorld& connected, size_t bytes, TimePoint begin,
-                  TimePoint end) override {
-    events_.Write(
-        ToRecord(telemetry::TransferEvent{connected.world.generation, worker_.process().member,
-                                          static_cast<int64_t>(bytes), begin, end}));
   }
   void OnStepBegin(const StepInfo& info) override {
     while (FLAGS_await_disk && !background_.AwaitIdle()) {
@@ -248,9 +238,7 @@ class Observer final : public elastic::StepObserver {
     Tell(info, false);
   }
   void OnCommit(const StepInfo& info) override {
-    events_.Write(ToRecord(telemetry::CommitEvent{info.step, info.epoch, info.loss,
-                                                  info.world->world.generation,
-                                                  info.world->world.size(), info.samples}));
+    EventWriter::OnCommit(info);
     Tell(info, true);
     for (int i = 0; i < FLAGS_chatter; ++i) {
       std::printf("%s\n", std::string(999, 'x').c_str());
@@ -265,7 +253,6 @@ class Observer final : public elastic::StepObserver {
   }
 
   elastic::Worker& worker_;
-  telemetry::EventLog& events_;
   Faults& faults_;
   StepNumber steps_;
   elastic::Background& background_;
