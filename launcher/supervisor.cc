@@ -235,8 +235,12 @@ void Supervisor::PassOnCheckpointSignal() {
   }
 }
 
-// A host that went at once could leave a slow one without the job's end, and so without a quorum.
+// A host that went at once could leave a slow one without the job's end, or the others without a
+// vote that they need, and so without a quorum.
 void Supervisor::HangUp() {
+  if (host_->has_started() && !job_ended_) {
+    for (const auto& [member, slot] : slots_) host_->agent(member)->Leave();
+  }
   bool patient = true;
   net::TimerId limit = loop_.RunAfter(options_.linger, [&patient] { patient = false; });
   while (patient && !host_->MayGo()) loop_.PollOnce(Duration::max());

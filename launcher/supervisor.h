@@ -129,7 +129,8 @@ class Supervisor {
   void GiveUpStart(const Slot& gone, const std::string& why);
   // Gives the start up once somebody waits for those who never joined.
   void CheckStart();
-  // Says goodbye to other supervisors, once all workers have ended.
+  // Says goodbye to other supervisors, once all workers have ended: what is still in the job is
+  // voted out.
   void HangUp();
   void OnLifeline(Slot& slot, std::unique_ptr<net::Socket> lifeline);
   void DropLifelines(Slot& slot);

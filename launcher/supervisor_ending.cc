@@ -277,6 +277,8 @@ void Supervisor::AskToLeave(Slot& slot, int signal) {
     host_->agent(slot.member)->AskWorkerToLeave(options_.grace);
   } else {
     slot.child->Signal(signal);
+    // An earlier worker may have been in it: the member still votes.
+    host_->agent(slot.member)->Leave();
   }
 }
 

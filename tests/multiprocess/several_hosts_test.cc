@@ -133,6 +133,21 @@ TEST(SeveralHosts, AnyWholeHostMayBeLost) {
   }
 }
 
+// Host 1 alone has no quorum of the two.
+TEST(SeveralHosts, AHostWhoseWorkerFailedForGoodTakesNoVoteWithIt) {
+  ReportFolder folder;
+  Hosts hosts(folder, 2, 1);
+  Barrier barrier(folder);
+  Jobs jobs = StartAll(
+      hosts, 2, {"--max_restarts=0"},
+      {"--tcp", "--faults=0:part:throw:5", "--pause_step=9", "--pause_at=" + barrier.path()});
+  EXPECT_EQ(jobs[0]->Wait(), 1) << jobs[0]->output();
+  barrier.Open();
+  EXPECT_EQ(jobs[1]->Wait(), 0) << jobs[1]->output();
+  EXPECT_EQ(ExpectTrained(folder, 1), Undisturbed());
+  ExpectNoProcessLeft(folder, 2);
+}
+
 TEST(SeveralHosts, WithoutAQuorumNothingIsRecordedAndTheRunSaysSo) {
   ReportFolder folder;
   Hosts hosts(folder, 2, 1);
