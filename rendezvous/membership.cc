@@ -192,7 +192,7 @@ void Membership::Begin(TimePoint now) {
     peers_.Forgive(now - next_deadline_);
   }
   now_ = std::max(now_, now);
-  if (now_ >= peers_.next_expiry()) ReassessExpired();
+  if (!IsOver() && now_ >= peers_.next_expiry()) ReassessExpired();
 }
 
 void Membership::Settle() {

@@ -375,6 +375,18 @@ TEST_F(MembershipTest, ALeaverExitsOnceTheGenerationWithoutItIsInstalled) {
   EXPECT_EQ(agents_[1].membership->decision()->Find(0), nullptr);
 }
 
+// It takes nothing in any more, though others may still tell it something.
+TEST_F(MembershipTest, WhoHasLeftSuspectsNobody) {
+  StartAll(3);
+  agents_[0].membership->OnLeaving(now_);
+  Settle();
+  ASSERT_EQ(agents_[0].outcome, Outcome::kLeft);
+  Pass(seconds(10));
+  agents_[0].membership->OnTick(now_);
+  Settle();
+  EXPECT_EQ(agents_[0].suspicions, 0);
+}
+
 TEST_F(MembershipTest, AReportedLinkMakesANewGenerationOfTheSameMembers) {
   StartAll(3);
   agents_[1].membership->OnWorkerReport(now_, 1, {2, agents_[2].worker});
