@@ -230,7 +230,8 @@ void Supervisor::PassOnCheckpointSignal() {
       slot.child->Signal(SIGUSR1);
     } else {
       LOG(WARNING) << "SIGUSR1 isn't passed on to member " << member
-                   << ": its program doesn't handle it, and would be ended by it";
+                   << ": its program doesn't handle it, and would be ended by it; one that trains "
+                      "with Closeranks handles it if it is given --checkpoint-folder";
     }
   }
 }
