@@ -182,6 +182,9 @@ rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
   owner.on_suspicion = [this, member](MemberId peer, TimePoint heard) {
     OnSuspicion(member, peer, heard);
   };
+  owner.on_loss = [this](MemberId peer) {
+    DumpFlights("the supervisor of member " + std::to_string(peer) + " is lost");
+  };
   owner.on_notice = [this, member](const rendezvous::Notice& notice) {
     OnNotice(slots_.at(member), notice);
   };
@@ -202,6 +205,7 @@ void Supervisor::OnHold(const std::string& why) {
     LOG(INFO) << "the job goes on";
   } else {
     LOG(WARNING) << "the job " << why;
+    DumpFlights("the job holds");
   }
 }
 

@@ -163,6 +163,7 @@ void Supervisor::OnSuspicion(MemberId member, MemberId peer, TimePoint heard) {
   LOG(WARNING) << "the supervisor of member " << peer << " is taken for lost: nothing came from it "
                << "for " << static_cast<int>(ToMilliseconds(now - heard)) << " ms";
   events_->Write(ToRecord(telemetry::SuspectedEvent{member, peer, heard}), now);
+  DumpFlights("the supervisor of member " + std::to_string(peer) + " is silent");
 }
 
 void Supervisor::OnEnding(MemberId member, const rendezvous::Agent::Ending& ending) {
@@ -177,6 +178,7 @@ void Supervisor::OnEnding(MemberId member, const rendezvous::Agent::Ending& endi
     if (!row.remedy.empty()) text += "; " + std::string(row.remedy);
     // Members that end alike are told of once.
     if (told_endings_.insert(text).second) LOG(ERROR) << "member " << member << ": " << text;
+    if (ending.outcome == rendezvous::Outcome::kQuorumLost) DumpFlights("the quorum is lost");
     EndMember(slots_.at(member), ending.exit_code);
     return;
   }

@@ -31,13 +31,13 @@ void Supervisor::OnNotice(Slot& slot, const rendezvous::Notice& notice) {
 }
 
 void Supervisor::DumpFlights(const std::string& why, bool always) {
+  const TimePoint now = clock_.Now();
+  if (!always && flights_written_ != TimePoint{} && now - flights_written_ < kOfOneCause) return;
+  flights_written_ = now;
   if (options_.report_folder.empty()) {
     LOG(WARNING) << why << ", but without --report there is no folder for flight records";
     return;
   }
-  const TimePoint now = clock_.Now();
-  if (!always && flights_written_ != TimePoint{} && now - flights_written_ < kOfOneCause) return;
-  flights_written_ = now;
   LOG(INFO) << why << ": writing flight records; 'closeranks explain " << options_.report_folder
             << "' reads them";
   for (const auto& [member, slot] : slots_) {

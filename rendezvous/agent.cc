@@ -212,6 +212,9 @@ void Agent::Drain() {
   for (const Suspicion& suspicion : outputs.suspicions) {
     if (owner_.on_suspicion) owner_.on_suspicion(suspicion.supervisor.member, suspicion.heard);
   }
+  for (const MemberProcess& lost : outputs.losses) {
+    if (owner_.on_loss) owner_.on_loss(lost.member);
+  }
   if (membership_.phase() != Membership::Phase::kOver) last_reason_ = membership_.reason();
   WatchHold();
   const bool votes = membership_.phase() == Membership::Phase::kInstalled;

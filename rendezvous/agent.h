@@ -64,6 +64,9 @@ class Agent {
     // Another member's supervisor is silent for longer than it ever should be, and was last heard
     // at `heard`. Null: nobody wants to know.
     std::function<void(MemberId peer, TimePoint heard)> on_suspicion = nullptr;
+    // Another member's supervisor, which didn't leave, is lost for another reason than its silence.
+    // May be null.
+    std::function<void(MemberId peer)> on_loss = nullptr;
     // The job holds, for longer than an agreement takes: nothing is trained or recorded. For
     // people, with what is missing; empty: it goes on. The worker was told. May be null.
     std::function<void(const std::string& why)> on_hold = nullptr;

@@ -8,7 +8,8 @@
 //   ledger.<member>.<incarnation8>.txt    one for each worker process: the samples of every
 //                                         stable step
 //   flight.<member>.<incarnation8>.bin    a worker's flight record (flight_recorder.h), as it was
-//                                         when the worker was lost, hung, or SIGUSR2 came
+//                                         when the worker or another host was lost, when something
+//                                         hung, when the job held, or when SIGUSR2 came
 //   notices.<member>.<incarnation8>.txt   what every rank was told of a worker that goes on, such
 //                                         as the stack at which it is stuck
 //   run.lock                              held by the launcher while its run goes on
