@@ -116,9 +116,9 @@ Status Supervisor::Prepare() {
   options_.host.credentials = credentials_.get();
   if (!options_.report_folder.empty()) {
     const std::string& folder = options_.report_folder;
-    auto prepared = telemetry::PrepareReportFolder(files_, folder, options_.keep_ledgers);
+    auto prepared = telemetry::PrepareReportFolder(files_, folder);
     if (!prepared.ok()) return ReportStatus(folder, prepared.status());
-    report_lock_ = *std::move(prepared);
+    report_ = *std::move(prepared);
     auto events =
         telemetry::EventLog::Open(files_, telemetry::SupervisorEventsPath(folder), clock_);
     if (!events.ok()) return ReportStatus(folder, events.status());
@@ -166,6 +166,7 @@ rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
     Slot& slot = slots_.at(member);
     slot.incarnation = hello.worker;
   };
+  owner.on_listed = [this](const Incarnation& lineage) { OnListed(lineage); };
   owner.on_ready = [this, member] {
     slots_.at(member).asked_in = true;
     CheckStart();
@@ -197,6 +198,15 @@ rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
     OnEnding(member, ending);
   };
   return owner;
+}
+
+void Supervisor::OnListed(const Incarnation& lineage) {
+  if (options_.report_folder.empty() || std::exchange(was_listed_, true)) return;
+  Status settled = telemetry::SettleEarlierLedgers(
+      files_, options_.report_folder, report_.earlier_ledgers, lineage, options_.keep_ledgers);
+  LOG_IF(WARNING, !settled.ok()) << "--report=" << options_.report_folder
+                                 << ": an earlier run's ledgers can't be removed: "
+                                 << settled.message();
 }
 
 void Supervisor::OnHold(const std::string& why) {

@@ -30,6 +30,7 @@
 #include "net/socket_network.h"
 #include "rendezvous/agent_host.h"
 #include "telemetry/event_log.h"
+#include "telemetry/records.h"
 
 namespace closeranks::launcher {
 
@@ -107,6 +108,8 @@ class Supervisor {
   void PassOnCheckpointSignal();
   void ReapAll();
   void OnExit(Slot& slot, const ExitResult& result);
+  // The ledgers that an earlier start has left in the report folder are of this lineage, or go.
+  void OnListed(const Incarnation& lineage);
   void OnProgress(Slot& slot, const rendezvous::Progress& progress);
   void OnSuspicion(MemberId member, MemberId peer, TimePoint heard);
   void OnEnding(MemberId member, const rendezvous::Agent::Ending& ending);
@@ -171,7 +174,8 @@ class Supervisor {
   Output out_;
   Output error_;
   LiveLine live_;
-  UniqueFd report_lock_;  // nobody else removes or writes what this run does
+  telemetry::ReportFolder report_;  // nobody else removes or writes what this run does
+  bool was_listed_ = false;         // some member of this host
   std::unique_ptr<telemetry::EventLog> events_;
   std::unique_ptr<rendezvous::Credentials> credentials_;
   std::unique_ptr<rendezvous::AgentHost> host_;

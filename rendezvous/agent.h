@@ -46,6 +46,8 @@ class Agent {
     // The worker closed its session without a goodbye: it is dying, or else to be ended.
     std::function<void()> on_hung_up;
     std::function<void(const Progress&)> on_progress;
+    // Once: this member is listed in a generation that goes on, of this lineage. May be null.
+    std::function<void(const Incarnation& lineage)> on_listed = nullptr;
     // The worker said who it is.
     std::function<void(const Hello&)> on_hello;
     // It asked to be let into the job.
@@ -131,6 +133,7 @@ class Agent {
   // Carries out what the membership wants, and sets its timer.
   void Drain();
   void Execute(const WorkerCommand& command);
+  void TellListing();
   void WatchHold();
   void TellHold();
   void CheckWorkerIsHeard();
@@ -154,6 +157,7 @@ class Agent {
   net::TimerId worker_heartbeat_ = net::kNoTimer;
   net::TimerId hold_ = net::kNoTimer;  // until it is told
   bool hold_is_told_ = false;
+  bool listing_is_told_ = false;
   bool voting_is_told_ = false;  // of a witness, of which nothing else is heard
   std::string last_reason_;      // what it waited for or did, before its part ended
 };
