@@ -16,8 +16,9 @@ constexpr char kHelp[] =
     "records and notices there, what the ranks did when the newest of them were written: who is\n"
     "missing or slow, at which operation, who waits for it, and since when.\n\n"
     "They are written when a worker is lost, is silent, is stuck for longer than its\n"
-    "--step-timeout, or has an operation that takes longer than its --timeout; and when the\n"
-    "supervisor, which is the process of 'closeranks run', gets SIGUSR2: kill -USR2 PID.\n\n"
+    "--step-timeout, or has an operation that takes longer than its --timeout; when another host\n"
+    "is lost or silent, and when the job holds without it; and when the supervisor, which is the\n"
+    "process of 'closeranks run', gets SIGUSR2: kill -USR2 PID.\n\n"
     "Ends with 0, or with 2 when there is nothing to explain.\n";
 
 struct Evidence {

@@ -51,8 +51,9 @@ DEFINE_string(kill, "",
               "is long enough. A run without it ends with an error");
 DEFINE_string(
     report, "",
-    "folder for the run's records, which takes the place of an earlier run's; the program's "
-    "--report is the same by default; give each host its own");
+    "folder for the run's records, which take the place of an earlier run's (of the ledgers only "
+    "where that is another run than the one that this host now is in); the program's --report is "
+    "the same by default; give each host its own");
 DEFINE_bool(keep_ledgers, false,
             "the ledgers that are in the folder of --report stay: for a run that goes on from a "
             "checkpoint, so that the samples of all its starts can be counted");

@@ -75,7 +75,7 @@ Result<int> Supervisor::Run() {
   Status prepared = Prepare();
   while (prepared.ok() && !AllFinished()) loop_.PollOnce(Duration::max());
   if (prepared.ok()) HangUp();
-  WriteFlightsOfTheDead();
+  WriteFlights();
   live_.End();
   bool nobody_joined = !slots_.empty();
   int worst = static_cast<int>(ExitCode::kOk);
@@ -116,9 +116,9 @@ Status Supervisor::Prepare() {
   options_.host.credentials = credentials_.get();
   if (!options_.report_folder.empty()) {
     const std::string& folder = options_.report_folder;
-    auto prepared = telemetry::PrepareReportFolder(files_, folder, options_.keep_ledgers);
+    auto prepared = telemetry::PrepareReportFolder(files_, folder);
     if (!prepared.ok()) return ReportStatus(folder, prepared.status());
-    report_lock_ = *std::move(prepared);
+    report_ = *std::move(prepared);
     auto events =
         telemetry::EventLog::Open(files_, telemetry::SupervisorEventsPath(folder), clock_);
     if (!events.ok()) return ReportStatus(folder, events.status());
@@ -166,6 +166,7 @@ rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
     Slot& slot = slots_.at(member);
     slot.incarnation = hello.worker;
   };
+  owner.on_listed = [this](const Incarnation& lineage) { OnListed(lineage); };
   owner.on_ready = [this, member] {
     slots_.at(member).asked_in = true;
     CheckStart();
@@ -182,6 +183,9 @@ rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
   owner.on_suspicion = [this, member](MemberId peer, TimePoint heard) {
     OnSuspicion(member, peer, heard);
   };
+  owner.on_loss = [this](MemberId peer) {
+    DumpFlightsLater("the supervisor of member " + std::to_string(peer) + " is lost");
+  };
   owner.on_notice = [this, member](const rendezvous::Notice& notice) {
     OnNotice(slots_.at(member), notice);
   };
@@ -196,12 +200,22 @@ rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
   return owner;
 }
 
+void Supervisor::OnListed(const Incarnation& lineage) {
+  if (options_.report_folder.empty() || std::exchange(was_listed_, true)) return;
+  Status settled = telemetry::SettleEarlierLedgers(
+      files_, options_.report_folder, report_.earlier_ledgers, lineage, options_.keep_ledgers);
+  LOG_IF(WARNING, !settled.ok()) << "--report=" << options_.report_folder
+                                 << ": an earlier run's ledgers can't be removed: "
+                                 << settled.message();
+}
+
 void Supervisor::OnHold(const std::string& why) {
   if (std::exchange(hold_, why) == why) return;
   if (why.empty()) {
     LOG(INFO) << "the job goes on";
   } else {
     LOG(WARNING) << "the job " << why;
+    DumpFlights("the job holds");
   }
 }
 
@@ -230,13 +244,18 @@ void Supervisor::PassOnCheckpointSignal() {
       slot.child->Signal(SIGUSR1);
     } else {
       LOG(WARNING) << "SIGUSR1 isn't passed on to member " << member
-                   << ": its program doesn't handle it, and would be ended by it";
+                   << ": its program doesn't handle it, and would be ended by it; one that trains "
+                      "with Closeranks handles it if it is given --checkpoint-folder";
     }
   }
 }
 
-// A host that went at once could leave a slow one without the job's end, and so without a quorum.
+// A host that went at once could leave a slow one without the job's end, or the others without a
+// vote that they need, and so without a quorum.
 void Supervisor::HangUp() {
+  if (host_->has_started() && !job_ended_) {
+    for (const auto& [member, slot] : slots_) host_->agent(member)->Leave();
+  }
   bool patient = true;
   net::TimerId limit = loop_.RunAfter(options_.linger, [&patient] { patient = false; });
   while (patient && !host_->MayGo()) loop_.PollOnce(Duration::max());

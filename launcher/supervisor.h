@@ -30,6 +30,7 @@
 #include "net/socket_network.h"
 #include "rendezvous/agent_host.h"
 #include "telemetry/event_log.h"
+#include "telemetry/records.h"
 
 namespace closeranks::launcher {
 
@@ -107,6 +108,8 @@ class Supervisor {
   void PassOnCheckpointSignal();
   void ReapAll();
   void OnExit(Slot& slot, const ExitResult& result);
+  // The ledgers that an earlier start has left in the report folder are of this lineage, or go.
+  void OnListed(const Incarnation& lineage);
   void OnProgress(Slot& slot, const rendezvous::Progress& progress);
   void OnSuspicion(MemberId member, MemberId peer, TimePoint heard);
   void OnEnding(MemberId member, const rendezvous::Agent::Ending& ending);
@@ -129,7 +132,8 @@ class Supervisor {
   void GiveUpStart(const Slot& gone, const std::string& why);
   // Gives the start up once somebody waits for those who never joined.
   void CheckStart();
-  // Says goodbye to other supervisors, once all workers have ended.
+  // Says goodbye to other supervisors, once all workers have ended: what is still in the job is
+  // voted out.
   void HangUp();
   void OnLifeline(Slot& slot, std::unique_ptr<net::Socket> lifeline);
   void DropLifelines(Slot& slot);
@@ -139,10 +143,15 @@ class Supervisor {
   // Writes the flight records of all workers of this host, as they are now, into the report folder.
   // What follows from one and the same cause writes them once, unless it's to be `always`.
   void DumpFlights(const std::string& why, bool always = false);
-  // The same for one that is gone, later: the survivors come first.
+  // The same, as they are now, but written once there is time: the survivors come first.
+  void DumpFlightsLater(const std::string& why);
+  // The same for one that is gone.
   void DumpFlightLater(Slot& slot);
-  void WriteFlightsOfTheDead();
-  void WriteFlight(const MemberProcess& process, const UniqueFd& memory);
+  // False: it isn't the time for it, or there is no folder.
+  bool CopyFlights(const std::string& why, bool always);
+  void CopyFlight(const Slot& slot);
+  void WriteFlightsLater();
+  void WriteFlights();
   void InjectFault();
   // What to say when not all who were to be killed were; else empty.
   std::string MissedKills() const;
@@ -170,7 +179,8 @@ class Supervisor {
   Output out_;
   Output error_;
   LiveLine live_;
-  UniqueFd report_lock_;  // nobody else removes or writes what this run does
+  telemetry::ReportFolder report_;  // nobody else removes or writes what this run does
+  bool was_listed_ = false;         // some member of this host
   std::unique_ptr<telemetry::EventLog> events_;
   std::unique_ptr<rendezvous::Credentials> credentials_;
   std::unique_ptr<rendezvous::AgentHost> host_;
@@ -184,9 +194,10 @@ class Supervisor {
   std::set<std::string> told_endings_;
   std::map<std::string, MemberId> failed_for_good_;  // by the cause, the first
   std::string hold_;  // why the job holds, as was said last; empty: it doesn't
-  std::vector<std::pair<MemberProcess, UniqueFd>> flights_of_the_dead_;  // to be written
+  std::vector<std::pair<MemberProcess, std::string>> flights_;  // to be written
+  std::string flights_why_;                                     // empty: nobody is told of them
   net::TimerId write_flights_ = net::kNoTimer;
-  TimePoint flights_written_{};
+  TimePoint flights_copied_{};
 };
 
 }  // namespace closeranks::launcher

@@ -167,6 +167,7 @@ void Supervisor::OnSuspicion(MemberId member, MemberId peer, TimePoint heard) {
   LOG(WARNING) << "the supervisor of member " << peer << " is taken for lost: nothing came from it "
                << "for " << static_cast<int>(ToMilliseconds(now - heard)) << " ms";
   events_->Write(ToRecord(telemetry::SuspectedEvent{member, peer, heard}), now);
+  DumpFlightsLater("the supervisor of member " + std::to_string(peer) + " is silent");
 }
 
 void Supervisor::OnEnding(MemberId member, const rendezvous::Agent::Ending& ending) {
@@ -181,6 +182,7 @@ void Supervisor::OnEnding(MemberId member, const rendezvous::Agent::Ending& endi
     if (!row.remedy.empty()) text += "; " + std::string(row.remedy);
     // Members that end alike are told of once.
     if (told_endings_.insert(text).second) LOG(ERROR) << "member " << member << ": " << text;
+    if (ending.outcome == rendezvous::Outcome::kQuorumLost) DumpFlights("the quorum is lost");
     EndMember(slots_.at(member), ending.exit_code);
     return;
   }
@@ -235,7 +237,8 @@ void Supervisor::EndWorker(Slot& slot, const std::string& reason, TimePoint hear
   LOG(WARNING) << "ending the worker of member " << slot.member << ": " << reason;
   slot.child->Signal(SIGKILL);
   // Who waits for it, and at what, is to be seen before they go on without it.
-  if (heard != TimePoint{}) DumpFlights("member " + std::to_string(slot.member) + " is silent");
+  if (heard != TimePoint{})
+    DumpFlightsLater("member " + std::to_string(slot.member) + " is silent");
   if (slot.lost_at != TimePoint{}) return;
   slot.lost_at = clock_.Now();
   slot.ended_for = reason;
@@ -281,6 +284,8 @@ void Supervisor::AskToLeave(Slot& slot, int signal) {
     host_->agent(slot.member)->AskWorkerToLeave(options_.grace);
   } else {
     slot.child->Signal(signal);
+    // An earlier worker may have been in it: the member still votes.
+    host_->agent(slot.member)->Leave();
   }
 }
 

@@ -31,48 +31,69 @@ void Supervisor::OnNotice(Slot& slot, const rendezvous::Notice& notice) {
 }
 
 void Supervisor::DumpFlights(const std::string& why, bool always) {
+  if (CopyFlights(why, always)) WriteFlights();
+}
+
+void Supervisor::DumpFlightsLater(const std::string& why) {
+  if (CopyFlights(why, /*always=*/false)) WriteFlightsLater();
+}
+
+bool Supervisor::CopyFlights(const std::string& why, bool always) {
+  const TimePoint now = clock_.Now();
+  if (!always && flights_copied_ != TimePoint{} && now - flights_copied_ < kOfOneCause) {
+    return false;
+  }
+  flights_copied_ = now;
   if (options_.report_folder.empty()) {
     LOG(WARNING) << why << ", but without --report there is no folder for flight records";
-    return;
+    return false;
   }
-  const TimePoint now = clock_.Now();
-  if (!always && flights_written_ != TimePoint{} && now - flights_written_ < kOfOneCause) return;
-  flights_written_ = now;
   for (const auto& [member, slot] : slots_) {
-    if (slot.child != nullptr && slot.flight) {
-      WriteFlight({member, slot.incarnation}, slot.flight);
-    }
+    if (slot.child != nullptr && slot.flight) CopyFlight(slot);
   }
-  // Who acts on this line finds them.
-  LOG(INFO) << why << ": flight records are written; 'closeranks explain " << options_.report_folder
-            << "' reads them";
+  flights_why_ = why;
+  return true;
 }
 
 void Supervisor::DumpFlightLater(Slot& slot) {
   if (options_.report_folder.empty() || !slot.flight) return;
-  flights_of_the_dead_.emplace_back(MemberProcess{slot.member, slot.incarnation},
-                                    std::move(slot.flight));
-  loop_.Cancel(write_flights_);
-  write_flights_ = loop_.RunAfter(kAfterTheAgreement, [this] { WriteFlightsOfTheDead(); });
+  CopyFlight(slot);
+  slot.flight.reset();
+  WriteFlightsLater();
 }
 
-void Supervisor::WriteFlightsOfTheDead() {
-  for (const auto& [process, memory] : std::exchange(flights_of_the_dead_, {})) {
-    WriteFlight(process, memory);
+void Supervisor::CopyFlight(const Slot& slot) {
+  auto dump = telemetry::CopyFlightMemory(slot.flight, clock_.Now());
+  if (dump.ok()) {
+    flights_.emplace_back(MemberProcess{slot.member, slot.incarnation}, *std::move(dump));
+  } else {
+    LOG(WARNING) << "the flight record of member " << slot.member << ": " << dump.status();
   }
 }
 
+// Those who agree on going on don't wait for a disk.
+void Supervisor::WriteFlightsLater() {
+  loop_.Cancel(write_flights_);
+  write_flights_ = loop_.RunAfter(kAfterTheAgreement, [this] { WriteFlights(); });
+}
+
 // Not synced, which may take long: a supervisor that waits for the disk is taken for a dead one.
-void Supervisor::WriteFlight(const MemberProcess& process, const UniqueFd& memory) {
-  const std::string path = telemetry::FlightPath(options_.report_folder, process);
-  auto write = [&]() -> Status {
-    ASSIGN_OR_RETURN(std::string dump, telemetry::CopyFlightMemory(memory, clock_.Now()));
-    RETURN_IF_ERROR(files_.Remove(path));
-    ASSIGN_OR_RETURN(std::unique_ptr<AppendFile> file, files_.OpenForAppend(path));
-    return file->Append(dump);
-  };
-  Status written = write();
-  LOG_IF(WARNING, !written.ok()) << path << ": " << written.message();
+void Supervisor::WriteFlights() {
+  for (const auto& [process, dump] : std::exchange(flights_, {})) {
+    const std::string path = telemetry::FlightPath(options_.report_folder, process);
+    auto write = [&]() -> Status {
+      RETURN_IF_ERROR(files_.Remove(path));
+      ASSIGN_OR_RETURN(std::unique_ptr<AppendFile> file, files_.OpenForAppend(path));
+      return file->Append(dump);
+    };
+    Status written = write();
+    LOG_IF(WARNING, !written.ok()) << path << ": " << written.message();
+  }
+  const std::string why = std::exchange(flights_why_, "");
+  if (why.empty()) return;
+  // Who acts on this line finds them.
+  LOG(INFO) << why << ": flight records are written; 'closeranks explain " << options_.report_folder
+            << "' reads them";
 }
 
 }  // namespace closeranks::launcher

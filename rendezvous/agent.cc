@@ -214,7 +214,11 @@ void Agent::Drain() {
   for (const Suspicion& suspicion : outputs.suspicions) {
     if (owner_.on_suspicion) owner_.on_suspicion(suspicion.supervisor.member, suspicion.heard);
   }
+  for (const MemberProcess& lost : outputs.losses) {
+    if (owner_.on_loss) owner_.on_loss(lost.member);
+  }
   if (membership_.phase() != Membership::Phase::kOver) last_reason_ = membership_.reason();
+  TellListing();
   WatchHold();
   const bool votes = membership_.phase() == Membership::Phase::kInstalled;
   if (options_.membership.witness && votes && !std::exchange(voting_is_told_, true)) {
@@ -244,6 +248,14 @@ void Agent::Drain() {
     SendToWorker(ended);
     owner_.on_outcome({*outputs.outcome, code, last_reason_});
   }
+}
+
+void Agent::TellListing() {
+  const DecisionRef& decision = membership_.decision();
+  if (listing_is_told_ || decision == nullptr || decision->job_ended()) return;
+  if (decision->FindSupervisor({member(), options_.membership.supervisor}) == nullptr) return;
+  listing_is_told_ = true;
+  if (owner_.on_listed) owner_.on_listed(decision->lineage);
 }
 
 void Agent::WatchHold() {

@@ -48,6 +48,8 @@ class Agent {
     // The worker closed its session without a goodbye: it is dying, or else to be ended.
     std::function<void()> on_hung_up;
     std::function<void(const Progress&)> on_progress;
+    // Once: this member is listed in a generation that goes on, of this lineage. May be null.
+    std::function<void(const Incarnation& lineage)> on_listed = nullptr;
     // The worker said who it is.
     std::function<void(const Hello&)> on_hello;
     // It asked to be let into the job.
@@ -66,6 +68,9 @@ class Agent {
     // Another member's supervisor is silent for longer than it ever should be, and was last heard
     // at `heard`. Null: nobody wants to know.
     std::function<void(MemberId peer, TimePoint heard)> on_suspicion = nullptr;
+    // Another member's supervisor, which didn't leave, is lost for another reason than its silence.
+    // May be null.
+    std::function<void(MemberId peer)> on_loss = nullptr;
     // The job holds, for longer than an agreement takes: nothing is trained or recorded. For
     // people, with what is missing, each time that this is something else; empty: it goes on. The
     // worker was told. May be null.
@@ -131,6 +136,7 @@ class Agent {
   // Carries out what the membership wants, and sets its timer.
   void Drain();
   void Execute(const WorkerCommand& command);
+  void TellListing();
   void WatchHold();
   void TellHold();
   void CheckWorkerIsHeard();
@@ -154,8 +160,9 @@ class Agent {
   net::TimerId worker_heartbeat_ = net::kNoTimer;
   net::TimerId hold_ = net::kNoTimer;  // until it is told
   std::string told_hold_;              // what it waits for, as was told last; empty: it doesn't
-  bool voting_is_told_ = false;        // of a witness, of which nothing else is heard
-  std::string last_reason_;            // what it waited for or did, before its part ended
+  bool listing_is_told_ = false;
+  bool voting_is_told_ = false;  // of a witness, of which nothing else is heard
+  std::string last_reason_;      // what it waited for or did, before its part ended
 };
 
 }  // namespace closeranks::rendezvous

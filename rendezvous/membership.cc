@@ -164,8 +164,13 @@ void Membership::OnPeerLinkUp(TimePoint now, MemberProcess supervisor) {
 
 void Membership::OnPeerLinkDown(TimePoint now, MemberProcess supervisor) {
   Begin(now);
-  if (peers_.Find(supervisor) != nullptr ||
-      (decision_ != nullptr && decision_->FindSupervisor(supervisor) != nullptr)) {
+  const bool is_listed = decision_ != nullptr && decision_->FindSupervisor(supervisor) != nullptr;
+  if (is_listed && !outcome_.has_value() &&
+      !tally_.Of(Tally::kUnreachable).contains(supervisor.member) &&
+      !tally_.Of(Tally::kLeaves).contains(supervisor.member)) {
+    outputs_.losses.push_back(supervisor);
+  }
+  if (is_listed || peers_.Find(supervisor) != nullptr) {
     peers_.LinkDown(supervisor);
     Reassess(supervisor.member);
   }
@@ -192,7 +197,7 @@ void Membership::Begin(TimePoint now) {
     peers_.Forgive(now - next_deadline_);
   }
   now_ = std::max(now_, now);
-  if (now_ >= peers_.next_expiry()) ReassessExpired();
+  if (!IsOver() && now_ >= peers_.next_expiry()) ReassessExpired();
 }
 
 void Membership::Settle() {

@@ -125,6 +125,9 @@ struct MembershipOutputs {
   std::vector<Envelope> messages;
   std::vector<WorkerCommand> commands;
   std::vector<Suspicion> suspicions;  // for people
+  // Of listed supervisors that don't leave, but for suspicions: the link to it closed, or the
+  // others have gone on without it. Who is no watcher doesn't know of all. For people.
+  std::vector<MemberProcess> losses;
   std::optional<Outcome> outcome;
 };
 
@@ -237,6 +240,7 @@ class Membership {
   void Handle(const Message& message);
   bool IsOfThisGeneration(const Message& message);
   void Learn(const DecisionRef& decision, const std::set<MemberProcess>& announce_to);
+  void NoteLosses(const Decision& next);
   void ForgetOlderGeneration();
   void UpdateInstalled();
   void InstallWorker();

@@ -130,6 +130,7 @@ void Membership::Learn(const DecisionRef& decision, const std::set<MemberProcess
   // Whoever was never in a job that ended undone waits for its members to go, and starts anew.
   const bool ended_undone = decision->job_ended() && decision->end != JobEnd::kDone;
   if (decision_ == nullptr && ended_undone && decision->FindSupervisor(self()) == nullptr) return;
+  NoteLosses(*decision);
   decision_ = decision;
   // Counting sorts all who are listed, in each agent: where none can be too few, a world of 10,000
   // forms without that.
@@ -158,6 +159,19 @@ void Membership::Learn(const DecisionRef& decision, const std::set<MemberProcess
     peer->told_at = now_;
   }
   SendNews();
+}
+
+// Others may have seen it first.
+void Membership::NoteLosses(const Decision& next) {
+  if (decision_ == nullptr || !is_watcher_ || outcome_.has_value()) return;
+  for (const ListedMember& listed : decision_->members) {
+    if (next.Find(listed.member) != nullptr || listed.member == options_.self ||
+        tally_.Of(Tally::kUnreachable).contains(listed.member) ||
+        tally_.Of(Tally::kLeaves).contains(listed.member)) {
+      continue;
+    }
+    outputs_.losses.push_back({listed.member, listed.supervisor});
+  }
 }
 
 // Everything that was begun on an older decision ends here.

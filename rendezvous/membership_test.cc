@@ -27,6 +27,7 @@ class MembershipTest : public ::testing::Test {
     std::optional<Outcome> outcome;
     std::optional<WorkerCommand> unanswered;
     int suspicions = 0;
+    int losses = 0;
   };
 
   // Of a job that doesn't train with fewer than `least_hosts_`.
@@ -100,6 +101,7 @@ class MembershipTest : public ::testing::Test {
         any |= !outputs.messages.empty() || !outputs.commands.empty();
         if (outputs.outcome.has_value()) agent.outcome = outputs.outcome;
         agent.suspicions += static_cast<int>(outputs.suspicions.size());
+        agent.losses += static_cast<int>(outputs.losses.size());
         for (WorkerCommand& command : outputs.commands) Obey(agent, std::move(command));
         for (Envelope& envelope : outputs.messages) wire_.push_back(std::move(envelope));
       }
@@ -237,6 +239,7 @@ TEST_F(MembershipTest, ALinkThatClosesIsNoSuspicion) {
   KillAgent(0);
   EXPECT_EQ(InstalledBy(1), 2u);
   EXPECT_EQ(agents_[1].suspicions, 0);
+  EXPECT_EQ(agents_[1].losses, 1);
 }
 
 TEST_F(MembershipTest, TheHeartbeatsOfALargeWorldAreFurtherApart) {
@@ -375,6 +378,19 @@ TEST_F(MembershipTest, ALeaverExitsOnceTheGenerationWithoutItIsInstalled) {
   EXPECT_EQ(agents_[1].membership->decision()->Find(0), nullptr);
 }
 
+// It takes nothing in any more, though others may still tell it something.
+TEST_F(MembershipTest, WhoHasLeftSuspectsNobodyAndIsNotLost) {
+  StartAll(3);
+  agents_[0].membership->OnLeaving(now_);
+  Settle();
+  ASSERT_EQ(agents_[0].outcome, Outcome::kLeft);
+  Pass(seconds(10));
+  EXPECT_EQ(agents_[1].losses, 0);
+  KillAgent(2);
+  EXPECT_EQ(agents_[0].suspicions, 0);
+  EXPECT_EQ(agents_[0].losses, 0);
+}
+
 TEST_F(MembershipTest, AReportedLinkMakesANewGenerationOfTheSameMembers) {
   StartAll(3);
   agents_[1].membership->OnWorkerReport(now_, 1, {2, agents_[2].worker});
@@ -463,6 +479,7 @@ TEST_F(MembershipTest, WithALinkCutBetweenTwoTheThirdAndTheLowerGoOn) {
   const DecisionRef decision = agents_[0].membership->decision();
   EXPECT_NE(decision->Find(1), nullptr);
   EXPECT_EQ(decision->Find(2), nullptr);
+  EXPECT_EQ(agents_[0].losses, 1) << "it heard it all the time";
   const Generation generation = decision->generation;
   Pass(seconds(4));
   EXPECT_EQ(agents_[0].membership->decision()->generation, generation) << "it is not to and fro";

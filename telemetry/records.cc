@@ -39,22 +39,43 @@ std::string NoticesPath(const std::string& folder, const MemberProcess& process)
   return folder + "/notices." + ProcessName(process) + ".txt";
 }
 
-Result<UniqueFd> PrepareReportFolder(Files& files, const std::string& folder, bool keep_ledgers) {
+Result<ReportFolder> PrepareReportFolder(Files& files, const std::string& folder) {
+  ReportFolder prepared;
   RETURN_IF_ERROR(files.MakeFolder(folder));
-  ASSIGN_OR_RETURN(UniqueFd lock, files.Lock(folder + "/run.lock"));
+  ASSIGN_OR_RETURN(prepared.lock, files.Lock(folder + "/run.lock"));
   ASSIGN_OR_RETURN(std::vector<std::string> names, files.List(folder));
   bool had_records = false;
   for (const std::string& name : names) {
     if (!IsRecord(name)) continue;
     had_records = true;
-    if (keep_ledgers && name.starts_with("ledger.")) continue;
-    RETURN_IF_ERROR(files.Remove(folder + "/" + name));
+    const std::string path = folder + "/" + name;
+    if (name.starts_with("ledger.")) {
+      prepared.earlier_ledgers.push_back(path);
+    } else {
+      RETURN_IF_ERROR(files.Remove(path));
+    }
   }
   if (had_records) {
     RETURN_IF_ERROR(files.Remove(folder + "/report.json"));
     RETURN_IF_ERROR(files.Remove(folder + "/report.html"));
   }
-  return lock;
+  return prepared;
+}
+
+// Not synced, which may take long, while others wait for the supervisor.
+Status SettleEarlierLedgers(Files& files, const std::string& folder,
+                            const std::vector<std::string>& earlier_ledgers,
+                            const Incarnation& lineage, bool keep_ledgers) {
+  const std::string path = folder + "/run.lineage";
+  const std::string line = lineage.ToString() + "\n";
+  const Result<std::string> before = files.Read(path);
+  if (before.ok() && *before == line) return OkStatus();
+  if (!keep_ledgers) {
+    for (const std::string& ledger : earlier_ledgers) RETURN_IF_ERROR(files.Remove(ledger));
+  }
+  RETURN_IF_ERROR(files.Remove(path));
+  ASSIGN_OR_RETURN(std::unique_ptr<AppendFile> file, files.OpenForAppend(path));
+  return file->Append(line);
 }
 
 std::string LedgerLine(StepNumber step, Generation generation, int epoch,

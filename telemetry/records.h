@@ -8,10 +8,12 @@
 //   ledger.<member>.<incarnation8>.txt    one for each worker process: the samples of every
 //                                         stable step
 //   flight.<member>.<incarnation8>.bin    a worker's flight record (flight_recorder.h), as it was
-//                                         when the worker was lost, hung, or SIGUSR2 came
+//                                         when the worker or another host was lost, when something
+//                                         hung, when the job held, or when SIGUSR2 came
 //   notices.<member>.<incarnation8>.txt   what every rank was told of a worker that goes on, such
 //                                         as the stack at which it is stuck
 //   run.lock                              held by the launcher while its run goes on
+//   run.lineage                           of which the newest ledgers are
 //
 // A folder is one launcher's: where a job has several, each has a folder of its own.
 //
@@ -54,13 +56,23 @@ std::string LedgerPath(const std::string& folder, const MemberProcess& process);
 std::string FlightPath(const std::string& folder, const MemberProcess& process);
 std::string NoticesPath(const std::string& folder, const MemberProcess& process);
 
-// Makes the folder, takes its run.lock, and removes what an earlier run left: files with the names
-// above, and where there were any, what was made from them (report.json and report.html). Leaves
-// everything else. To be called once, by the launcher, before the first worker starts, and the lock
-// to be kept until the last has ended. kAborted, and nothing is removed, while another run has the
-// folder. `keep_ledgers`: this is a further start of the run that left them.
-Result<UniqueFd> PrepareReportFolder(Files& files, const std::string& folder,
-                                     bool keep_ledgers = false);
+struct ReportFolder {
+  UniqueFd lock;  // of run.lock, to be kept until the last worker has ended
+  std::vector<std::string> earlier_ledgers;  // paths
+};
+
+// Makes the folder, takes its run.lock, and removes what an earlier start left: files with the
+// names above, but for its ledgers, and where there were any, what was made from them (report.json
+// and report.html). Leaves everything else. To be called once, by the launcher, before the first
+// worker starts. kAborted, and nothing is removed, while another run has the folder.
+Result<ReportFolder> PrepareReportFolder(Files& files, const std::string& folder);
+
+// To be called once it is known which lineage this start takes part in. The earlier ledgers stay
+// where they are of the same one, which it joined again; and with `keep_ledgers`, as for a further
+// start of a run. Else they are removed.
+Status SettleEarlierLedgers(Files& files, const std::string& folder,
+                            const std::vector<std::string>& earlier_ledgers,
+                            const Incarnation& lineage, bool keep_ledgers);
 
 // A line of a ledger, with its newline.
 std::string LedgerLine(StepNumber step, Generation generation, int epoch,

@@ -67,20 +67,32 @@ TEST(Records, PreparingTheFolderRemovesAnOlderRunAndNothingElse) {
   }
   ASSERT_TRUE(PrepareReportFolder(files, folder).ok());
   EXPECT_EQ(files.List(folder).value(),
-            (std::vector<std::string>{"events.2026.jsonl", "events.md", "mine.txt", "run.lock"}));
+            (std::vector<std::string>{"events.2026.jsonl", "events.md", "ledger.3.1a2b3c4d.txt",
+                                      "mine.txt", "run.lock"}));
 }
 
-TEST(Records, AFurtherStartOfARunKeepsItsLedgers) {
-  SystemFiles files;
-  std::string folder = NewFolder("further");
-  ASSERT_TRUE(PrepareReportFolder(files, folder).ok());
-  for (const std::string& path :
-       {WorkerEventsPath(folder, kProcess), LedgerPath(folder, kProcess)}) {
-    ASSERT_TRUE(files.CreateExclusively(path, "x").ok());
+// What a start of this lineage finds of the one before, and leaves there.
+bool LedgerStays(Files& files, const std::string& folder, const Incarnation& lineage,
+                 bool keep_ledgers) {
+  auto prepared = PrepareReportFolder(files, folder);
+  EXPECT_TRUE(prepared.ok()) << prepared.status();
+  EXPECT_TRUE(
+      SettleEarlierLedgers(files, folder, prepared->earlier_ledgers, lineage, keep_ledgers).ok());
+  const bool stays = files.Read(LedgerPath(folder, kProcess)).ok();
+  if (!stays) {
+    EXPECT_TRUE(files.CreateExclusively(LedgerPath(folder, kProcess), "x").ok());
   }
-  ASSERT_TRUE(PrepareReportFolder(files, folder, /*keep_ledgers=*/true).ok());
-  EXPECT_TRUE(files.Read(LedgerPath(folder, kProcess)).ok());
-  EXPECT_FALSE(files.Read(WorkerEventsPath(folder, kProcess)).ok());
+  return stays;
+}
+
+TEST(Records, LedgersStayForWhoJoinsTheirRunAgainOrIsToldThatItIsAFurtherStart) {
+  SystemFiles files;
+  const std::string folder = NewFolder("further");
+  EXPECT_FALSE(LedgerStays(files, folder, {1, 1}, false));
+  EXPECT_TRUE(LedgerStays(files, folder, {1, 1}, false));
+  EXPECT_TRUE(LedgerStays(files, folder, {2, 2}, true));
+  EXPECT_TRUE(LedgerStays(files, folder, {2, 2}, false));
+  EXPECT_FALSE(LedgerStays(files, folder, {3, 3}, false));
 }
 
 TEST(Records, AFolderThatHeldNoRunKeepsItsReports) {
@@ -103,7 +115,7 @@ TEST(Records, WhatALiveRunWritesIsntRemoved) {
   ASSERT_TRUE(files.CreateExclusively(SupervisorEventsPath(folder), "x").ok());
   EXPECT_EQ(PrepareReportFolder(files, folder).status().code(), StatusCode::kAborted);
   EXPECT_TRUE(files.Read(SupervisorEventsPath(folder)).ok());
-  first->Reset();
+  first->lock.Reset();
   EXPECT_TRUE(PrepareReportFolder(files, folder).ok());
   EXPECT_FALSE(files.Read(SupervisorEventsPath(folder)).ok());
 }

@@ -143,8 +143,9 @@ MemberProcess SyntheticProcess(int index) {
 }
 
 void WriteSyntheticRun(Files& files, const std::string& folder, const SyntheticOptions& options) {
-  Status prepared = PrepareReportFolder(files, folder).status();
-  CHECK(prepared.ok()) << prepared;
+  auto prepared = PrepareReportFolder(files, folder);
+  CHECK(prepared.ok()) << prepared.status();
+  for (const std::string& ledger : prepared->earlier_ledgers) CHECK(files.Remove(ledger).ok());
   Writer writer(files, folder, options);
   writer.WriteSupervisor();
   for (int index = 0; index < 4; ++index) {

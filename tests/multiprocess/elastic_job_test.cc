@@ -366,6 +366,7 @@ TEST(ElasticJob, ACheckpointSignalIsForTheWorkersThatHandleIt) {
   barrier.Open();
   EXPECT_EQ(job.Wait(), 0) << job.output();
   EXPECT_EQ(CountLines(job.output(), "SIGUSR1 isn't passed on to member"), 2) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "if it is given --checkpoint-folder"), 2) << job.output();
   EXPECT_EQ(testing_job::Worlds(folder), 1) << job.output();
   EXPECT_EQ(ExpectTrained(folder, 3), Undisturbed()) << job.output();
   ExpectNoProcessLeft(folder);

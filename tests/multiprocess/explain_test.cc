@@ -17,13 +17,16 @@ namespace {
 using testing_job::Barrier;
 using testing_job::CountLines;
 using testing_job::ExpectNoProcessLeft;
+using testing_job::Hosts;
 using testing_job::JobProcess;
 using testing_job::ReportFolder;
 using testing_job::RunFlags;
 
-// What the command says of the supervisor's folder.
-std::string Explain(const ReportFolder& folder) {
-  const std::string command = "cli/closeranks explain " + folder.OfSupervisor() + " 2>&1";
+// What the command says of the supervisors' folders.
+std::string Explain(const ReportFolder& folder, int supervisors = 1) {
+  std::string command = "cli/closeranks explain";
+  for (int index = 0; index < supervisors; ++index) command += " " + folder.OfSupervisor(index);
+  command += " 2>&1";
   const std::unique_ptr<FILE, int (*)(FILE*)> pipe(popen(command.c_str(), "r"), pclose);
   std::string text;
   std::array<char, 4096> buffer;
@@ -95,6 +98,34 @@ TEST(Explain, OfARankThatWasLostThereIsARecord) {
     const std::string text = Explain(folder);
     EXPECT_NE(text.find("it computes, in step 5"), std::string::npos) << text;
     EXPECT_NE(text.find("rank 1 (member 1)"), std::string::npos) << text;
+  }
+}
+
+// The rest wait for a rank whose host is lost, or stands still.
+TEST(Explain, OfAHostThatIsLostThereIsWhoWaitedForIt) {
+  for (int signal : {SIGKILL, SIGSTOP}) {
+    ReportFolder folder;
+    Hosts hosts(folder, 3, 1);
+    Barrier never(folder);
+    std::vector<std::unique_ptr<JobProcess>> jobs;
+    for (int host = 0; host < 3; ++host) {
+      testing_job::Words worker = {"--tcp"};
+      if (host == 2) worker.insert(worker.end(), {"--pause_step=5", "--pause_at=" + never.path()});
+      jobs.push_back(std::make_unique<JobProcess>(hosts.Flags(host, {}, worker)));
+    }
+    ASSERT_TRUE(jobs[2]->WaitForOutput("pauses"));
+    const pid_t worker = testing_job::WorkerPid(folder, 2, 2);
+    jobs[2]->Signal(signal);
+    if (signal == SIGSTOP) kill(worker, SIGSTOP);
+    for (int host : {0, 1}) EXPECT_EQ(jobs[host]->Wait(), 0) << jobs[host]->output();
+    const std::string text = Explain(folder, 2);
+    EXPECT_NE(text.find("rank 2 (member 2), of which there is no record"), std::string::npos)
+        << text << jobs[0]->output();
+    for (int host : {0, 1}) {
+      EXPECT_EQ(CountLines(jobs[host]->output(), "flight records are written"), 1)
+          << jobs[host]->output();
+    }
+    kill(worker, SIGKILL);
   }
 }
 

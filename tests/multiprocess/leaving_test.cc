@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <utility>
@@ -238,6 +239,33 @@ TEST(Leaving, AHostThatIsToldToEndHandsOver) {
     EXPECT_EQ(ExpectTrained(folder, 4), Undisturbed());
     ExpectNoProcessLeft(folder, 3);
   }
+}
+
+// Host 1 alone has no quorum of the two.
+TEST(Leaving, AHostWhoseNewWorkerIsNotInYetTakesNoVoteWithIt) {
+  ReportFolder folder;
+  Hosts hosts(folder, 2, 1);
+  Barrier barrier(folder);
+  const std::string has_struck = folder.Write("fault.0", "");
+  Jobs jobs;
+  for (int host = 0; host < 2; ++host) {
+    jobs.push_back(std::make_unique<JobProcess>(hosts.Flags(
+        host, {"--grace=3600"},
+        {"--faults=0:start:hang:0", "--pause_step=7", "--pause_at=" + barrier.path()})));
+  }
+  for (auto& job : jobs) ASSERT_TRUE(job->WaitForOutput("pauses"));
+  std::filesystem::remove(has_struck);
+  kill(testing_job::WorkerPid(folder, 0), SIGKILL);
+  ASSERT_TRUE(jobs[0]->WaitForOutput("hangs"));
+  jobs[0]->Signal(SIGTERM);
+  // However long the worker takes to end.
+  ASSERT_TRUE(jobs[0]->WaitForOutput("member 0 has left the job"));
+  jobs[0]->Signal(SIGINT);
+  EXPECT_EQ(jobs[0]->Wait(), kLeft) << jobs[0]->output();
+  barrier.Open();
+  EXPECT_EQ(jobs[1]->Wait(), 0) << jobs[1]->output();
+  EXPECT_EQ(ExpectTrained(folder, 1), Undisturbed());
+  ExpectNoProcessLeft(folder, 2);
 }
 
 TEST(Leaving, AStepThatIsLongerThanTheGracePeriodIsLeftToTheOthers) {

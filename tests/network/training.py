@@ -29,7 +29,8 @@ class Training:
         (folder / "key").write_text("0123456789abcdef" * 2)
         self._network = namespaces.Namespaces(hosts)
         self._supervisors = [None] * hosts
-        self._reports = [[] for _ in range(hosts)]  # of each host, one for each supervisor
+        self._reports = [folder / f"report.{host}" for host in range(hosts)]
+        self._logs = [[] for _ in range(hosts)]  # of each host, one for each supervisor
         self._commits = {}  # by the path of a worker's events: (bytes read, its newest commit)
         for host in range(hosts):
             self.start(host)
@@ -51,15 +52,15 @@ class Training:
         return end
 
     def start(self, host):
-        """A supervisor, the first of this host or a successor."""
-        report = self.folder / f"report.{host}.{len(self._reports[host])}"
-        self._reports[host].append(report)
+        """A supervisor, the first of this host or a successor, by the same command."""
+        report = self._reports[host]
+        self._logs[host].append(self.folder / f"{report.name}.{len(self._logs[host])}.log")
         addresses = [f"[{self._network.address(other)}]:29400" for other in range(self.hosts)]
         command = [*self._network.enter(host), CLOSERANKS, "run", "--hosts=" + ",".join(addresses),
                    f"--host_index={host}", f"--key_file={self.folder / 'key'}",
                    "--max_restarts=100000", "--quorum_timeout=600", f"--report={report}", "--",
                    *self.worker_flags(report), f"--gate={self._gate}"]
-        with open(f"{report}.log", "wb") as log:
+        with open(self._logs[host][-1], "wb") as log:
             self._supervisors[host] = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True, preexec_fn=namespaces.end_with_parent)
@@ -69,8 +70,7 @@ class Training:
 
     def worker(self, host):
         """The pid of the host's newest worker."""
-        started = [event for event in self._events(self._reports[host][-1]
-                                                   / "events.supervisor.jsonl")
+        started = [event for event in self._events(self._reports[host] / "events.supervisor.jsonl")
                    if event["event"] == "worker_started"]
         return started[-1]["pid"]
 
@@ -101,7 +101,7 @@ class Training:
         """By host, what its newest supervisor's workers committed last: {step, gen, size}."""
         newest = {}
         for host in range(self.hosts):
-            for path in self._reports[host][-1].glob("events.[0-9]*.jsonl"):
+            for path in self._reports[host].glob("events.[0-9]*.jsonl"):
                 commit = self._read_on(path)
                 if commit and (host not in newest or commit["t"] > newest[host]["t"]):
                     newest[host] = commit
@@ -109,9 +109,12 @@ class Training:
 
     def _read_on(self, path):
         offset, commit = self._commits.get(path, (0, None))
-        with open(path, "rb") as events:
-            events.seek(offset)
-            fresh = events.read()
+        try:
+            with open(path, "rb") as events:
+                events.seek(offset)
+                fresh = events.read()
+        except FileNotFoundError:  # a successor of its supervisor has just removed it
+            return None
         whole = fresh[:fresh.rfind(b"\n") + 1]
         for line in whole.split(b"\n")[:-1]:
             if b'"event":"commit"' in line:
@@ -131,20 +134,18 @@ class Training:
 
     def ends(self):
         """The hashes of the weights of all who came to the end."""
-        return [end for reports in self._reports for report in reports
-                for end in self._ends(report)]
+        return [end for report in self._reports for end in self._ends(report)]
 
     def count_samples(self):
         """What `closeranks verify-epoch` says of all hosts' reports: (exit code, its JSON)."""
-        reports = [report for reports in self._reports for report in reports
-                   if list(report.glob("ledger.*.txt"))]
+        reports = [report for report in self._reports if list(report.glob("ledger.*.txt"))]
         done = subprocess.run([CLOSERANKS, "verify-epoch", f"--samples={SAMPLES}",
                                f"--epochs={self._epochs}", "--json", *reports],
                               stdout=subprocess.PIPE, check=False)
         return done.returncode, json.loads(done.stdout)
 
     def last_words(self):
-        logs = [self.folder / f"{reports[-1].name}.log" for reports in self._reports]
+        logs = [logs[-1] for logs in self._logs]
         return "\n".join(f"{log.name}: " + " | ".join(
             log.read_text(errors="replace").splitlines()[-6:]) for log in logs)
 
