@@ -93,6 +93,13 @@ Result<std::unique_ptr<AppendFile>> SystemFiles::OpenForAppend(const std::string
   return std::unique_ptr<AppendFile>(std::make_unique<SystemAppendFile>(std::move(fd), path));
 }
 
+Result<std::unique_ptr<AppendFile>> SystemFiles::Create(const std::string& path) {
+  UniqueFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+  if (!fd && errno == EEXIST) return Aborted(path + " is there already");
+  if (!fd) return ErrnoStatus(errno, "creating " + path);
+  return std::unique_ptr<AppendFile>(std::make_unique<SystemAppendFile>(std::move(fd), path));
+}
+
 Status SystemFiles::Replace(const std::string& path, std::string_view bytes) {
   std::string temporary = TemporaryBeside(path);
   Status written = WriteSynced(temporary, bytes);

@@ -37,6 +37,8 @@ class Files {
   virtual Result<std::string> ReadPart(const std::string& path, uint64_t offset, size_t bytes) = 0;
   // Opens `path` for appending, and makes it where it isn't there.
   virtual Result<std::unique_ptr<AppendFile>> OpenForAppend(const std::string& path) = 0;
+  // The same of a file that is made here. kAborted when it is there already.
+  virtual Result<std::unique_ptr<AppendFile>> Create(const std::string& path) = 0;
   // After a crash at any moment `path` holds the old bytes or the new ones, synced, never a
   // mixture.
   virtual Status Replace(const std::string& path, std::string_view bytes) = 0;
@@ -64,6 +66,7 @@ class SystemFiles final : public Files {
   Result<std::string> Read(const std::string& path) override;
   Result<std::string> ReadPart(const std::string& path, uint64_t offset, size_t bytes) override;
   Result<std::unique_ptr<AppendFile>> OpenForAppend(const std::string& path) override;
+  Result<std::unique_ptr<AppendFile>> Create(const std::string& path) override;
   Status Replace(const std::string& path, std::string_view bytes) override;
   Status CreateExclusively(const std::string& path, std::string_view bytes) override;
   Status MakeFolder(const std::string& path) override;

@@ -56,6 +56,13 @@ TEST_F(FilesTest, AppendGoesToTheEnd) {
   EXPECT_EQ(*files_.Read(path), "one two");
 }
 
+TEST_F(FilesTest, WhatIsThereIsntCreated) {
+  std::string path = folder_ + "/f";
+  EXPECT_TRUE(files_.Create(path).value()->Append("first").ok());
+  EXPECT_EQ(files_.Create(path).status().code(), StatusCode::kAborted);
+  EXPECT_EQ(*files_.Read(path), "first");
+}
+
 TEST_F(FilesTest, APartIsReadWithoutTheRest) {
   std::string path = folder_ + "/d";
   EXPECT_TRUE(files_.Replace(path, "0123456789").ok());

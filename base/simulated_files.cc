@@ -187,6 +187,13 @@ Result<std::unique_ptr<AppendFile>> SimulatedFiles::OpenForAppend(const std::str
   return std::unique_ptr<AppendFile>(std::make_unique<File>(*this, std::move(node)));
 }
 
+Result<std::unique_ptr<AppendFile>> SimulatedFiles::Create(const std::string& path) {
+  std::lock_guard lock(mutex_);
+  if (names_.contains(path)) return Aborted(path + " is there already");
+  ASSIGN_OR_RETURN(NodeRef node, Make(path));
+  return std::unique_ptr<AppendFile>(std::make_unique<File>(*this, std::move(node)));
+}
+
 Result<std::string> SimulatedFiles::WriteBeside(const std::string& path, std::string_view bytes) {
   std::string temporary = path + ".tmp." + std::to_string(operations_);
   auto write = [&]() -> Status {

@@ -43,6 +43,7 @@ class SimulatedFiles final : public Files {
   Result<std::string> Read(const std::string& path) override;
   Result<std::string> ReadPart(const std::string& path, uint64_t offset, size_t bytes) override;
   Result<std::unique_ptr<AppendFile>> OpenForAppend(const std::string& path) override;
+  Result<std::unique_ptr<AppendFile>> Create(const std::string& path) override;
   Status Replace(const std::string& path, std::string_view bytes) override;
   Status CreateExclusively(const std::string& path, std::string_view bytes) override;
   Status MakeFolder(const std::string& path) override;

@@ -79,6 +79,8 @@ TEST(SimulatedFiles, FailsAsToldAndFillsUp) {
   EXPECT_EQ(files.OpenForAppend("/a/y").value()->Append("123").code(),
             StatusCode::kResourceExhausted);
   EXPECT_EQ(*files.Read("/a/y"), "12");
+  EXPECT_EQ(files.Create("/a/y").status().code(), StatusCode::kAborted);
+  EXPECT_TRUE(files.Create("/a/z").ok());
 }
 
 }  // namespace

@@ -108,7 +108,6 @@ void Checkpointer::OnWorld(Generation generation, int rank, int size) {
   wished_ |= due_ || attempt_ != nullptr;
   due_ = false;
   attempt_.reset();
-  newest_attempt_ = 0;
   generation_ = generation;
   rank_ = rank;
   size_ = size;
@@ -118,7 +117,10 @@ CheckpointWord Checkpointer::Word(StepNumber step, bool at_end) {
   if (options_.asked && options_.asked()) wished_ = true;
   CheckpointWord word;
   const bool is_periodic = options_.every > 0 && step % options_.every == 0;
-  word.wanted = wished_ || (at_end ? newest_attempt_ != step : is_periodic) ? 1 : 0;
+  // At the end no step comes any more, so whoever asked meant this one, and once is enough.
+  const bool is_begun = attempt_ != nullptr && attempt_->manifest.step == step;
+  const bool is_wanted = at_end ? !is_begun && settled_ != step : wished_ || is_periodic;
+  word.wanted = is_wanted ? 1 : 0;
   if (attempt_ == nullptr) return word;
   word.written = attempt_->written ? 1 : 0;
   word.failed = attempt_->failed ? 1 : 0;
@@ -136,6 +138,7 @@ Status Checkpointer::Heard(const CheckpointWord& sum, StepNumber step, int epoch
                              store_.folder() + ", so what this one trains is void");
     }
     if (sum.committed > 0 || sum.failed > 0) {
+      settled_ = attempt_->manifest.step;
       attempt_.reset();
     } else if (sum.written == size_ && rank_ == 0 && !attempt_->commit_begun) {
       StartCommit();
@@ -151,7 +154,6 @@ Status Checkpointer::Heard(const CheckpointWord& sum, StepNumber step, int epoch
 
 void Checkpointer::Start(StepNumber step, int epoch, StateOwner& state) {
   due_ = false;
-  newest_attempt_ = step;
   attempt_ = std::make_shared<Attempt>();
   Manifest& manifest = attempt_->manifest;
   manifest.lineage = lineage_;

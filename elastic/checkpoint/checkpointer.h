@@ -116,9 +116,9 @@ class Checkpointer {
   int rank_ = -1;
   int size_ = 0;
   AttemptRef attempt_;
-  StepNumber newest_attempt_ = 0;  // in this generation
-  bool wished_ = false;            // by this rank
-  bool due_ = false;               // as all ranks know
+  StepNumber settled_ = 0;  // the newest step whose checkpoint was committed or given up
+  bool wished_ = false;     // by this rank
+  bool due_ = false;        // as all ranks know
 };
 
 }  // namespace closeranks::elastic

@@ -87,6 +87,24 @@ TEST_F(CheckpointerTest, WhoeverAsksGetsOneOfTheNextStep) {
   EXPECT_EQ(Steps(), (std::vector<StepNumber>{3}));
 }
 
+TEST_F(CheckpointerTest, WhoeverAsksWhileTheLastOneIsTakenGetsThatOne) {
+  for (int when = 0; when < 8; ++when) {
+    SimulatedFiles files;
+    int calls = 0;
+    bool is_end = false;
+    CheckpointWorld world(files, kFolder, {.asked = [&] { return is_end && calls++ == when; }});
+    ASSERT_TRUE(world.Begin(2).ok());
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(world.Step().ok());
+    is_end = true;
+    ASSERT_TRUE(world.Finish().ok());
+    CheckpointStore store(files, kFolder);
+    const CheckpointName last{1, 3, 1};
+    EXPECT_EQ(*store.Whole(), std::vector<CheckpointName>{last});
+    auto stored = store.Read(last);
+    EXPECT_TRUE(stored.ok() && IsStateOfItsStep(*stored)) << when << " " << stored.status();
+  }
+}
+
 TEST_F(CheckpointerTest, ALostRankCostsTheCheckpointAndTheNextStepHasAnother) {
   for (int joiners : {0, 1}) {
     for (int done : {0, 1, 2}) {

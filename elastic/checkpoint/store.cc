@@ -204,7 +204,7 @@ Status CheckpointStore::WriteShard(const CheckpointName& name, int shard, int sh
   Metadata metadata = {{"format", "pt"}};  // some readers want to hear it
   for (const Piece& piece : pieces) metadata[kChecksumOf + piece.name] = Checksum(piece.bytes);
   ASSIGN_OR_RETURN(std::unique_ptr<AppendFile> file,
-                   files_.OpenForAppend(path + "/" + ShardFile(shard, shards)));
+                   files_.Create(path + "/" + ShardFile(shard, shards)));
   RETURN_IF_ERROR(file->Append(SafetensorsHead(pieces, metadata)));
   for (const Piece& piece : pieces) RETURN_IF_ERROR(file->Append(piece.bytes));
   RETURN_IF_ERROR(file->Sync());

@@ -67,7 +67,8 @@ class CheckpointStore {
   // Makes the next lineage's record. Of several at once each gets a number of its own.
   Result<Lineage> BeginLineage(int64_t parent, StepNumber step) const;
 
-  // Writes and syncs one rank's part, with its folders; `shard` from 0.
+  // Writes and syncs one rank's part, with its folders; `shard` from 0. kAborted when it is there
+  // already: it may be a whole checkpoint's.
   Status WriteShard(const CheckpointName& name, int shard, int shards,
                     std::span<const Piece> pieces) const;
   // Once every shard is synced: makes the manifest of what is in them and commits it. `manifest`

@@ -130,6 +130,13 @@ TEST_F(StoreTest, AShardThatIsMissingOrHasTooLittleIsntCommitted) {
   EXPECT_TRUE(store_.Commit(manifest, names).ok());
 }
 
+TEST_F(StoreTest, NothingIsWrittenOverAShard) {
+  const Lineage lineage = Begin();
+  ASSERT_TRUE(Write(lineage, 10).ok());
+  EXPECT_EQ(Write(lineage, 10).code(), StatusCode::kAborted);
+  EXPECT_TRUE(IsStateOfItsStep(*store_.Read({lineage.number, 10, 1})));
+}
+
 TEST_F(StoreTest, OldOnesGoAndTheNewestStay) {
   const Lineage other = Begin();
   ASSERT_TRUE(Write(other, 1).ok());

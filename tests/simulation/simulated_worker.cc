@@ -61,6 +61,11 @@ class ProcessFiles final : public Files {
     ASSIGN_OR_RETURN(auto file, disk_.OpenForAppend(path));
     return std::unique_ptr<AppendFile>(std::make_unique<File>(*this, std::move(file)));
   }
+  Result<std::unique_ptr<AppendFile>> Create(const std::string& path) override {
+    if (IsDead()) return Gone();
+    ASSIGN_OR_RETURN(auto file, disk_.Create(path));
+    return std::unique_ptr<AppendFile>(std::make_unique<File>(*this, std::move(file)));
+  }
   Status Replace(const std::string& path, std::string_view bytes) override {
     return IsDead() ? Gone() : disk_.Replace(path, bytes);
   }
