@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -64,6 +65,13 @@ class SystemAppendFile final : public AppendFile {
 };
 
 }  // namespace
+
+Result<bool> SystemFiles::Exists(const std::string& path) {
+  struct stat found;
+  if (stat(path.c_str(), &found) == 0) return true;
+  if (errno == ENOENT) return false;
+  return ErrnoStatus(errno, "looking for " + path);
+}
 
 Result<std::string> SystemFiles::Read(const std::string& path) {
   return ReadPart(path, 0, std::numeric_limits<size_t>::max());

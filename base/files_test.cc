@@ -89,6 +89,15 @@ TEST_F(FilesTest, AMissingFileIsNamed) {
   EXPECT_TRUE(files_.Remove(folder_ + "/none").ok());
 }
 
+TEST_F(FilesTest, WhatCantBeLookedForIsntMissing) {
+  EXPECT_FALSE(*files_.Exists(folder_ + "/none"));
+  EXPECT_FALSE(*files_.Exists(folder_ + "/none/none"));
+  EXPECT_TRUE(*files_.Exists(folder_));
+  EXPECT_TRUE(files_.Replace(folder_ + "/file", "").ok());
+  EXPECT_TRUE(*files_.Exists(folder_ + "/file"));
+  EXPECT_FALSE(files_.Exists(folder_ + "/file/below").ok());
+}
+
 TEST_F(FilesTest, AFullDiskIsSaidSo) {
   EXPECT_EQ(files_.OpenForAppend("/dev/full").value()->Append("x").code(),
             StatusCode::kResourceExhausted);

@@ -161,16 +161,21 @@ Status StepLoop::BeginRun() {
   Checkpointer* checkpointer = options_.checkpointer;
   // It was begun in an earlier world.
   if (checkpointer == nullptr || checkpointer->lineage().number != 0) return OkStatus();
-  ASSIGN_OR_RETURN(Checkpointer::Beginning beginning, checkpointer->Begin());
-  if (!beginning.state.has_value()) {
-    SetLineage(beginning.lineage);
+  auto beginning = checkpointer->Begin();
+  if (!beginning.ok()) {
+    // A folder that can't be read is nothing that another world makes good.
+    const Status& why = beginning.status();
+    return WorldIsChanging(why) ? InvalidArgument(why.message()) : why;
+  }
+  if (!beginning->state.has_value()) {
+    SetLineage(beginning->lineage);
     return OkStatus();
   }
   // For the agreement it is as if this generation had reduced all the steps before.
-  const StoredState& stored = *beginning.state;
+  const StoredState& stored = *beginning->state;
   const rendezvous::WorkerState state = {stored.manifest.step, world_->world.generation,
                                          std::stoull(stored.id.substr(0, 16), nullptr, 16)};
-  return TakeState(stored.pieces, state, beginning.lineage);
+  return TakeState(stored.pieces, state, beginning->lineage);
 }
 
 Status StepLoop::TakeState(std::span<const Piece> pieces, const rendezvous::WorkerState& state,

@@ -207,6 +207,32 @@ TEST_F(CheckpointerTest, ABeginningThatCantBeAsWantedIsRefused) {
   EXPECT_EQ(anew.step(), 0u);
 }
 
+// Else the run would begin from nothing, and all that it has would be void.
+TEST_F(CheckpointerTest, AFolderThatCantBeReadForAWhileIsntEmpty) {
+  {
+    CheckpointWorld world = World({.every = 5});
+    ASSERT_TRUE(world.Begin(2).ok());
+    for (int i = 0; i < 7; ++i) {
+      ASSERT_TRUE(world.Step().ok());
+      world.DoWork();
+    }
+  }
+  const std::string folder = kFolder;
+  for (const std::string& fails :
+       {folder, folder + "/lineage-000001", folder + "/lineage-000001/lineage.json"}) {
+    files_.OnRead([&](const std::string& path) {
+      return path == fails ? Unavailable(path + ": Stale file handle") : OkStatus();
+    });
+    Status refused = World({}).Begin(2);
+    EXPECT_NE(refused.message().find("Stale"), std::string::npos) << fails << ": " << refused;
+    files_.OnRead(nullptr);
+    EXPECT_EQ(store_.Lineages()->size(), 1u);
+  }
+  CheckpointWorld world = World({});
+  ASSERT_TRUE(world.Begin(2).ok());
+  EXPECT_EQ(world.step(), 5u);
+}
+
 TEST_F(CheckpointerTest, ARunWhoseCheckpointsAnotherTookOverEnds) {
   CheckpointWorld world = World({.every = 5});
   ASSERT_TRUE(world.Begin(2).ok());

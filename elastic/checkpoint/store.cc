@@ -53,13 +53,6 @@ bool Contains(const std::vector<std::string>& names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-// Where there is no folder there is nothing in it.
-Result<std::vector<std::string>> ListOrNothing(Files& files, const std::string& folder) {
-  auto names = files.List(folder);
-  if (names.status().code() == StatusCode::kUnavailable) return std::vector<std::string>();
-  return names;
-}
-
 }  // namespace
 
 std::string CheckpointName::ToString() const {
@@ -73,19 +66,22 @@ std::string CheckpointStore::PathOf(const CheckpointName& name) const {
 
 Result<std::vector<Lineage>> CheckpointStore::Lineages() const {
   std::vector<Lineage> lineages;
-  ASSIGN_OR_RETURN(std::vector<std::string> names, ListOrNothing(files_, folder_));
+  // Only what isn't there may be passed over: what can't be read for a while still counts.
+  ASSIGN_OR_RETURN(bool is_there, files_.Exists(folder_));
+  if (!is_there) return lineages;
+  ASSIGN_OR_RETURN(std::vector<std::string> names, files_.List(folder_));
   for (const std::string& name : names) {
     std::string_view rest = name;
     int64_t number = 0;
     if (!ParseName(rest, "lineage-", number) || !rest.empty()) continue;
-    auto text = files_.Read(folder_ + "/" + name + "/" + kLineage);
+    const std::string record = folder_ + "/" + name + "/" + kLineage;
+    ASSIGN_OR_RETURN(bool has_record, files_.Exists(record));
     // A start was lost between making the folder and the record.
-    if (text.status().code() == StatusCode::kUnavailable) continue;
-    if (!text.ok()) return text.status();
-    auto lineage = DecodeLineage(*text);
+    if (!has_record) continue;
+    ASSIGN_OR_RETURN(std::string text, files_.Read(record));
+    auto lineage = DecodeLineage(text);
     if (!lineage.ok() || lineage->number != number) {
-      return InvalidArgument(folder_ + "/" + name + "/" + kLineage +
-                             " isn't the record of that lineage");
+      return InvalidArgument(record + " isn't the record of that lineage");
     }
     lineages.push_back(*lineage);
   }

@@ -45,7 +45,7 @@ struct StoredState {
 
 // Has no state but the names. Calls block on the disk, and may come from any thread. `files`
 // outlives it. Errors name the file: kResourceExhausted for a full disk, kUnavailable for what
-// isn't there, kInvalidArgument for what isn't as it was written.
+// isn't there or can't be read, kInvalidArgument for what isn't as it was written.
 class CheckpointStore {
  public:
   CheckpointStore(Files& files, std::string folder) : files_(files), folder_(std::move(folder)) {}

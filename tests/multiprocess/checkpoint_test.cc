@@ -181,6 +181,20 @@ TEST_F(CheckpointedJob, BesideASecondStartTheFirstRecordsNothingMoreAndEnds) {
   }
 }
 
+TEST_F(CheckpointedJob, ARecordThatCantBeReadRefusesTheStartForAll) {
+  TrainUntilKilledIn(6, 2, {"--checkpoint_every=2"});
+  const std::string record = checkpoints_ + "/lineage-000001/lineage.json";
+  std::filesystem::rename(record, record + ".away");
+  std::filesystem::create_directory(record);  // reading it fails with another error than ENOENT
+  JobProcess job(Flags(3, {"--checkpoint_every=2"}));
+  EXPECT_EQ(job.Wait(), 2) << job.output();
+  EXPECT_GE(CountLines(job.output(), "lineage.json: Is a directory"), 3) << job.output();
+  std::filesystem::remove(record);
+  std::filesystem::rename(record + ".away", record);
+  TrainToTheEnd(2, {"--checkpoint_every=2"});
+  EXPECT_EQ(CountLines(output_, "goes on from step 4"), 1) << output_;
+}
+
 TEST_F(CheckpointedJob, AFinishedRunIsFinished) {
   const std::string hash = TrainToTheEnd(2, {});
   EXPECT_EQ(Steps(), (CheckpointSteps{kLast}));

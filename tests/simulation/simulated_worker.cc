@@ -52,6 +52,7 @@ class ProcessFiles final : public Files {
   ProcessFiles(SimulatedFiles& disk, const net::SimulatedProcess& process)
       : disk_(disk), process_(process) {}
 
+  Result<bool> Exists(const std::string& path) override { return disk_.Exists(path); }
   Result<std::string> Read(const std::string& path) override { return disk_.Read(path); }
   Result<std::string> ReadPart(const std::string& path, uint64_t offset, size_t bytes) override {
     return disk_.ReadPart(path, offset, bytes);
