@@ -53,6 +53,8 @@ bool Contains(const std::vector<std::string>& names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
+bool IsStep(const std::string& name) { return name.starts_with("step-"); }
+
 }  // namespace
 
 std::string CheckpointName::ToString() const {
@@ -76,8 +78,14 @@ Result<std::vector<Lineage>> CheckpointStore::Lineages() const {
     if (!ParseName(rest, "lineage-", number) || !rest.empty()) continue;
     const std::string record = folder_ + "/" + name + "/" + kLineage;
     ASSIGN_OR_RETURN(bool has_record, files_.Exists(record));
-    // A start was lost between making the folder and the record.
-    if (!has_record) continue;
+    if (!has_record) {
+      // A start was lost between making the folder and the record, unless it has written more.
+      ASSIGN_OR_RETURN(std::vector<std::string> inside, files_.List(folder_ + "/" + name));
+      if (std::none_of(inside.begin(), inside.end(), IsStep)) continue;
+      return InvalidArgument(folder_ + "/" + name + " has checkpoints, but their " + kLineage +
+                             " is gone, so what they are worth isn't known: put it back, or move "
+                             "the folder away");
+    }
     ASSIGN_OR_RETURN(std::string text, files_.Read(record));
     auto lineage = DecodeLineage(text);
     if (!lineage.ok() || lineage->number != number) {

@@ -51,7 +51,8 @@ class CheckpointStore {
   CheckpointStore(Files& files, std::string folder) : files_(files), folder_(std::move(folder)) {}
   const std::string& folder() const { return folder_; }
 
-  // Of all lineages, ascending. None where there is no folder.
+  // Of all lineages, ascending. None where there is no folder. kInvalidArgument where checkpoints
+  // have lost the record of their lineage.
   Result<std::vector<Lineage>> Lineages() const;
   // Of all lineages, ascending: those with a manifest, and those without.
   Result<std::vector<CheckpointName>> Whole() const;
