@@ -147,6 +147,11 @@ void Supervisor::CheckStart() {
 
 int Supervisor::FinalCode(const Slot& slot, const ExitResult& result, bool early) const {
   if (slot.ending.has_value()) {
+    // Where another start of the run has taken over, all workers end, and that none is left says
+    // nothing more.
+    const bool is_replaced =
+        result.signal == 0 && result.code == static_cast<int>(ExitCode::kReplaced);
+    if (is_replaced && slot.ending == ExitCode::kQuorumLost) return result.code;
     // The worker needn't have heard of it, or not of all of it; and what it found may be worse.
     const int ending = static_cast<int>(*slot.ending);
     return result.signal == 0 ? Worse(ending, result.code) : ending;
