@@ -69,7 +69,8 @@ class Checkpointer {
 
   // On one rank, which gives the result to all others: finds the newest checkpoint that verifies,
   // saying why those before it don't, and begins a lineage there. kInvalidArgument when there is
-  // none that can be used, but some that should be.
+  // none that can be used, but some that should be. Another start of the run that still lives may
+  // remove what is just being read: then it chooses again, and kUnavailable when that goes on.
   Result<Beginning> Begin() const;
   // Before the first step; number 0 until then.
   void SetLineage(const Lineage& lineage) { lineage_ = lineage; }
@@ -104,6 +105,10 @@ class Checkpointer {
   };
   using AttemptRef = std::shared_ptr<Attempt>;
 
+  // Nothing: what it had chosen was removed meanwhile. `before`: as in Candidates().
+  Result<std::optional<Beginning>> TryToBegin(int64_t* before) const;
+  // Ok when a run may begin from nothing.
+  Status MayBeginFromNothing() const;
   void Start(StepNumber step, int epoch, StateOwner& state);
   void StartCommit();
 

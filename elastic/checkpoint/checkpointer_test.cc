@@ -233,6 +233,70 @@ TEST_F(CheckpointerTest, AFolderThatCantBeReadForAWhileIsntEmpty) {
   EXPECT_EQ(world.step(), 5u);
 }
 
+// While it reads the state, and after it has read it: the start before goes on and removes that.
+TEST_F(CheckpointerTest, WhatAStartGoesOnFromIsThereAndStays) {
+  for (const char* when : {"/manifest.json", "/shard-00001-of-00002.safetensors", ""}) {
+    for (int keep : {1, 2}) {
+      SCOPED_TRACE(std::string(when) + " " + std::to_string(keep));
+      SimulatedFiles files;
+      CheckpointWorld first(files, kFolder, {.every = 5, .keep = keep});
+      ASSERT_TRUE(first.Begin(2).ok());
+      auto train = [&](int steps) {
+        for (int i = 0; i < steps; ++i) {
+          (void)first.Step();
+          first.DoWork();
+        }
+      };
+      train(12);
+      const std::string chosen = std::string(kFolder) + "/lineage-000001/step-0000000010.g1";
+      bool is_read = false;
+      files.OnRead([&](const std::string& path) {
+        if (path == chosen + (*when == '\0' ? "/shard-00002-of-00002.safetensors" : when)) {
+          is_read = true;
+          if (*when == '\0') return OkStatus();
+        }
+        const bool is_now = *when != '\0' || path == kFolder;
+        if (is_read && is_now) {
+          files.OnRead(nullptr);
+          train(12);
+        }
+        return OkStatus();
+      });
+      CheckpointWorld second(files, kFolder, {.every = 1000});
+      ASSERT_TRUE(second.Begin(2).ok());
+      ASSERT_TRUE(is_read);
+      EXPECT_EQ(second.step(), 20u);
+      train(20);
+      CheckpointStore store(files, kFolder);
+      EXPECT_EQ(store.Candidates()->front().step, 20u) << "as if the second were lost right away";
+    }
+  }
+}
+
+TEST_F(CheckpointerTest, FromNothingItBeginsOnlyWhereNothingElseWasMeant) {
+  {
+    CheckpointWorld world = World({.every = 5, .keep = 10});
+    ASSERT_TRUE(world.Begin(2).ok());
+    for (int i = 0; i < 12; ++i) {
+      ASSERT_TRUE(world.Step().ok());
+      world.DoWork();
+    }
+    ASSERT_TRUE(world.Begin(2).ok());
+    ASSERT_EQ(world.step(), 10u);
+  }
+  ASSERT_TRUE(store_.BeginLineage(1, 3).ok());
+  Status refused = World({}).Begin(2);
+  EXPECT_EQ(refused.code(), StatusCode::kInvalidArgument);
+  EXPECT_NE(refused.message().find("went on from step 3 of lineage 1, which isn't there any more"),
+            std::string::npos)
+      << refused;
+  CheckpointWorld anew = World({.resume = {Resume::Kind::kNothing}});
+  EXPECT_TRUE(anew.Begin(2).ok());
+  CheckpointWorld again = World({});
+  EXPECT_TRUE(again.Begin(2).ok()) << "the one before was told to begin from nothing";
+  EXPECT_EQ(again.step(), 0u);
+}
+
 TEST_F(CheckpointerTest, ARunWhoseCheckpointsAnotherTookOverEnds) {
   CheckpointWorld world = World({.every = 5});
   ASSERT_TRUE(world.Begin(2).ok());

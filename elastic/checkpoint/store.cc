@@ -119,8 +119,9 @@ Result<std::vector<CheckpointName>> CheckpointStore::Find(bool whole) const {
 Result<std::vector<CheckpointName>> CheckpointStore::Whole() const { return Find(true); }
 Result<std::vector<CheckpointName>> CheckpointStore::Torn() const { return Find(false); }
 
-Result<CheckpointStore::Line> CheckpointStore::NewestLine() const {
+Result<CheckpointStore::Line> CheckpointStore::NewestLine(int64_t before) const {
   ASSIGN_OR_RETURN(std::vector<Lineage> lineages, Lineages());
+  std::erase_if(lineages, [&](const Lineage& lineage) { return lineage.number >= before; });
   Line line;
   if (!lineages.empty()) line[lineages.back().number] = ~StepNumber{0};
   for (auto lineage = lineages.rbegin(); lineage != lineages.rend(); ++lineage) {
@@ -131,8 +132,12 @@ Result<CheckpointStore::Line> CheckpointStore::NewestLine() const {
   return line;
 }
 
-Result<std::vector<CheckpointName>> CheckpointStore::Candidates() const {
-  ASSIGN_OR_RETURN(Line line, NewestLine());
+Result<bool> CheckpointStore::IsWhole(const CheckpointName& name) const {
+  return files_.Exists(PathOf(name) + "/" + kManifest);
+}
+
+Result<std::vector<CheckpointName>> CheckpointStore::Candidates(int64_t before) const {
+  ASSIGN_OR_RETURN(Line line, NewestLine(before));
   ASSIGN_OR_RETURN(std::vector<CheckpointName> candidates, Whole());
   std::erase_if(candidates, [&](const CheckpointName& name) {
     auto counted = line.find(name.lineage);
@@ -282,6 +287,8 @@ Status CheckpointStore::RemoveOld(int keep) const {
   for (const CheckpointName& name : old) {
     const bool is_kept = std::find(kept.begin(), kept.end(), name) != kept.end();
     if (is_kept || !line.contains(name.lineage)) continue;
+    ASSIGN_OR_RETURN(Line line_now, NewestLine());
+    if (line_now != line) return result;
     Status removed = RemoveOne(name);
     if (result.ok()) result = removed;
   }
