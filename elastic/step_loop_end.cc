@@ -30,7 +30,7 @@ Status StepLoop::Finish() {
     if (passed.ok()) passed = TakeFinalCheckpoint();
     if (passed.ok()) {
       options_.report_done(gate_.state());
-    } else if (WorldIsChanging(passed) && !IsSuperseded()) {
+    } else if (WorldIsChanging(passed)) {
       options_.report_failure(world_->world.generation, passed);
     } else {
       return passed;

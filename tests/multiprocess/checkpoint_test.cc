@@ -180,6 +180,20 @@ TEST_F(CheckpointedJob, BesideASecondStartTheFirstRecordsNothingMoreAndEnds) {
   }
 }
 
+TEST_F(CheckpointedJob, ToldToLeaveAfterASecondStartTheFirstEndsAtOnceAndSaysWhy) {
+  testing_job::Barrier barrier(folder_);
+  JobProcess first(Flags(2, {"--pause_step=5", "--pause_at=" + barrier.path()}));
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(first.WaitForOutput("pauses"));
+  testing_job::ReportFolder other;
+  JobProcess second(RunFlags(other, 2, {}, {"--checkpoint_folder=" + checkpoints_, "--noresume"}));
+  EXPECT_EQ(second.Wait(), 0) << second.output();
+  first.Signal(SIGTERM);
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(first.WaitForOutput("told to leave"));
+  barrier.Open();
+  EXPECT_EQ(first.Wait(), 81) << first.output();
+  EXPECT_EQ(CountLines(first.output(), "nearly up"), 0) << first.output();
+}
+
 TEST_F(CheckpointedJob, ARecordThatCantBeReadRefusesTheStartForAll) {
   TrainUntilKilledIn(6, 2, {"--checkpoint_every=2"});
   const std::string record = checkpoints_ + "/lineage-000001/lineage.json";
