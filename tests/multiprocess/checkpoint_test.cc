@@ -180,6 +180,25 @@ TEST_F(CheckpointedJob, BesideASecondStartTheFirstRecordsNothingMoreAndEnds) {
   }
 }
 
+// The last checkpoint costs a rank, which takes what it had begun with it.
+TEST_F(CheckpointedJob, ToldToLeaveAllTakeACheckpointWhoeverIsLostMeanwhile) {
+  for (const char* lost : {"1:save:kill:0", "1:commit:kill:5"}) {
+    SCOPED_TRACE(lost);
+    std::filesystem::remove_all(checkpoints_);
+    testing_job::ReportFolder folder;
+    testing_job::Barrier barrier(folder);
+    JobProcess job(RunFlags(folder, 3, {},
+                            {"--checkpoint_folder=" + checkpoints_, "--pause_step=5",
+                             "--pause_at=" + barrier.path(), std::string("--faults=") + lost}));
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(job.WaitForOutput("pauses"));
+    job.Signal(SIGTERM);
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(job.WaitForOutput("told to leave"));
+    barrier.Open();
+    EXPECT_EQ(job.Wait(), 80) << job.output();
+    EXPECT_EQ(Steps(), (CheckpointSteps{5})) << job.output();
+  }
+}
+
 TEST_F(CheckpointedJob, ToldToLeaveAfterASecondStartTheFirstEndsAtOnceAndSaysWhy) {
   testing_job::Barrier barrier(folder_);
   JobProcess first(Flags(2, {"--pause_step=5", "--pause_at=" + barrier.path()}));
