@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -65,6 +66,13 @@ class SystemAppendFile final : public AppendFile {
 
 }  // namespace
 
+Result<bool> SystemFiles::Exists(const std::string& path) {
+  struct stat found;
+  if (stat(path.c_str(), &found) == 0) return true;
+  if (errno == ENOENT) return false;
+  return ErrnoStatus(errno, "looking for " + path);
+}
+
 Result<std::string> SystemFiles::Read(const std::string& path) {
   return ReadPart(path, 0, std::numeric_limits<size_t>::max());
 }
@@ -90,6 +98,13 @@ Result<std::string> SystemFiles::ReadPart(const std::string& path, uint64_t offs
 Result<std::unique_ptr<AppendFile>> SystemFiles::OpenForAppend(const std::string& path) {
   UniqueFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
   if (!fd) return ErrnoStatus(errno, "opening " + path);
+  return std::unique_ptr<AppendFile>(std::make_unique<SystemAppendFile>(std::move(fd), path));
+}
+
+Result<std::unique_ptr<AppendFile>> SystemFiles::Create(const std::string& path) {
+  UniqueFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+  if (!fd && errno == EEXIST) return Aborted(path + " is there already");
+  if (!fd) return ErrnoStatus(errno, "creating " + path);
   return std::unique_ptr<AppendFile>(std::make_unique<SystemAppendFile>(std::move(fd), path));
 }
 

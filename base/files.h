@@ -31,12 +31,16 @@ class Files {
  public:
   virtual ~Files() = default;
 
-  // The whole file. kUnavailable when there is none.
+  // Whether there is a file or folder of that name. An error where the disk doesn't say.
+  virtual Result<bool> Exists(const std::string& path) = 0;
+  // The whole file. kUnavailable when there is none, and for what may pass: see Exists.
   virtual Result<std::string> Read(const std::string& path) = 0;
   // At most `bytes` bytes from `offset` on: less where the file ends. Errors as those of Read.
   virtual Result<std::string> ReadPart(const std::string& path, uint64_t offset, size_t bytes) = 0;
   // Opens `path` for appending, and makes it where it isn't there.
   virtual Result<std::unique_ptr<AppendFile>> OpenForAppend(const std::string& path) = 0;
+  // The same of a file that is made here. kAborted when it is there already.
+  virtual Result<std::unique_ptr<AppendFile>> Create(const std::string& path) = 0;
   // After a crash at any moment `path` holds the old bytes or the new ones, synced, never a
   // mixture.
   virtual Status Replace(const std::string& path, std::string_view bytes) = 0;
@@ -61,9 +65,11 @@ class Files {
 // The real disk. Has no state.
 class SystemFiles final : public Files {
  public:
+  Result<bool> Exists(const std::string& path) override;
   Result<std::string> Read(const std::string& path) override;
   Result<std::string> ReadPart(const std::string& path, uint64_t offset, size_t bytes) override;
   Result<std::unique_ptr<AppendFile>> OpenForAppend(const std::string& path) override;
+  Result<std::unique_ptr<AppendFile>> Create(const std::string& path) override;
   Status Replace(const std::string& path, std::string_view bytes) override;
   Status CreateExclusively(const std::string& path, std::string_view bytes) override;
   Status MakeFolder(const std::string& path) override;

@@ -56,6 +56,13 @@ TEST_F(FilesTest, AppendGoesToTheEnd) {
   EXPECT_EQ(*files_.Read(path), "one two");
 }
 
+TEST_F(FilesTest, WhatIsThereIsntCreated) {
+  std::string path = folder_ + "/f";
+  EXPECT_TRUE(files_.Create(path).value()->Append("first").ok());
+  EXPECT_EQ(files_.Create(path).status().code(), StatusCode::kAborted);
+  EXPECT_EQ(*files_.Read(path), "first");
+}
+
 TEST_F(FilesTest, APartIsReadWithoutTheRest) {
   std::string path = folder_ + "/d";
   EXPECT_TRUE(files_.Replace(path, "0123456789").ok());
@@ -80,6 +87,15 @@ TEST_F(FilesTest, AMissingFileIsNamed) {
   EXPECT_EQ(content.status().code(), StatusCode::kUnavailable);
   EXPECT_NE(content.status().message().find("/none"), std::string::npos);
   EXPECT_TRUE(files_.Remove(folder_ + "/none").ok());
+}
+
+TEST_F(FilesTest, WhatCantBeLookedForIsntMissing) {
+  EXPECT_FALSE(*files_.Exists(folder_ + "/none"));
+  EXPECT_FALSE(*files_.Exists(folder_ + "/none/none"));
+  EXPECT_TRUE(*files_.Exists(folder_));
+  EXPECT_TRUE(files_.Replace(folder_ + "/file", "").ok());
+  EXPECT_TRUE(*files_.Exists(folder_ + "/file"));
+  EXPECT_FALSE(files_.Exists(folder_ + "/file/below").ok());
 }
 
 TEST_F(FilesTest, AFullDiskIsSaidSo) {

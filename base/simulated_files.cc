@@ -58,6 +58,11 @@ void SimulatedFiles::SetRoom(size_t bytes) {
   room_ = bytes;
 }
 
+void SimulatedFiles::OnRead(std::function<Status(const std::string& path)> on_read) {
+  std::lock_guard lock(mutex_);
+  on_read_ = std::move(on_read);
+}
+
 void SimulatedFiles::FlipBit(const std::string& path, size_t byte) {
   std::lock_guard lock(mutex_);
   names_.at(path)->bytes.at(byte) ^= 1;
@@ -162,14 +167,30 @@ Status SimulatedFiles::SyncNames(const std::string& folder) {
   return OkStatus();
 }
 
+Status SimulatedFiles::BeginReading(const std::string& path) {
+  std::function<Status(const std::string&)> on_read;
+  {
+    std::lock_guard lock(mutex_);
+    if (is_down_) return Down();
+    on_read = on_read_;
+  }
+  return on_read ? on_read(path) : OkStatus();
+}
+
+Result<bool> SimulatedFiles::Exists(const std::string& path) {
+  RETURN_IF_ERROR(BeginReading(path));
+  std::lock_guard lock(mutex_);
+  return names_.contains(path);
+}
+
 Result<std::string> SimulatedFiles::Read(const std::string& path) {
   return ReadPart(path, 0, std::string::npos);
 }
 
 Result<std::string> SimulatedFiles::ReadPart(const std::string& path, uint64_t offset,
                                              size_t bytes) {
+  RETURN_IF_ERROR(BeginReading(path));
   std::lock_guard lock(mutex_);
-  if (is_down_) return Down();
   auto found = names_.find(path);
   if (found == names_.end() || found->second->is_folder) return Unavailable("there is no " + path);
   const std::string& content = found->second->bytes;
@@ -183,6 +204,13 @@ Result<std::unique_ptr<AppendFile>> SimulatedFiles::OpenForAppend(const std::str
     if (is_down_) return Down();
     return std::unique_ptr<AppendFile>(std::make_unique<File>(*this, found->second));
   }
+  ASSIGN_OR_RETURN(NodeRef node, Make(path));
+  return std::unique_ptr<AppendFile>(std::make_unique<File>(*this, std::move(node)));
+}
+
+Result<std::unique_ptr<AppendFile>> SimulatedFiles::Create(const std::string& path) {
+  std::lock_guard lock(mutex_);
+  if (names_.contains(path)) return Aborted(path + " is there already");
   ASSIGN_OR_RETURN(NodeRef node, Make(path));
   return std::unique_ptr<AppendFile>(std::make_unique<File>(*this, std::move(node)));
 }
@@ -245,8 +273,8 @@ Status SimulatedFiles::SyncFolder(const std::string& path) {
 }
 
 Result<std::vector<std::string>> SimulatedFiles::List(const std::string& folder) {
+  RETURN_IF_ERROR(BeginReading(folder));
   std::lock_guard lock(mutex_);
-  if (is_down_) return Down();
   RETURN_IF_ERROR(NeedsFolderOf(folder + "/"));
   std::vector<std::string> listed;
   for (const auto& [path, node] : names_) {

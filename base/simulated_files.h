@@ -3,6 +3,7 @@
 #define CLOSERANKS_BASE_SIMULATED_FILES_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -21,7 +22,7 @@ namespace closeranks {
 // files.
 //
 // Whatever changes or syncs something is an operation, and operations are counted; a Replace
-// is five (make, write, sync, rename, sync the folder). Reading never fails for a fault.
+// is five (make, write, sync, rename, sync the folder). Reading fails only as OnRead says.
 class SimulatedFiles final : public Files {
  public:
   // Operations so far.
@@ -37,12 +38,17 @@ class SimulatedFiles final : public Files {
   void Restart(Random& random);
   // No more than so many bytes fit in all files together; of a write that doesn't fit, a part does.
   void SetRoom(size_t bytes);
+  // Is asked before `path` is looked for, listed or read: an error is the answer. It may use the
+  // disk itself.
+  void OnRead(std::function<Status(const std::string& path)> on_read);
   // Flips a bit of the file, on the disk too. There must be such a byte.
   void FlipBit(const std::string& path, size_t byte);
 
+  Result<bool> Exists(const std::string& path) override;
   Result<std::string> Read(const std::string& path) override;
   Result<std::string> ReadPart(const std::string& path, uint64_t offset, size_t bytes) override;
   Result<std::unique_ptr<AppendFile>> OpenForAppend(const std::string& path) override;
+  Result<std::unique_ptr<AppendFile>> Create(const std::string& path) override;
   Status Replace(const std::string& path, std::string_view bytes) override;
   Status CreateExclusively(const std::string& path, std::string_view bytes) override;
   Status MakeFolder(const std::string& path) override;
@@ -71,6 +77,9 @@ class SimulatedFiles final : public Files {
   Status NeedsFolderOf(const std::string& path) const;
   Result<std::string> WriteBeside(const std::string& path, std::string_view bytes);
 
+  // Without the lock.
+  Status BeginReading(const std::string& path);
+
   mutable std::mutex mutex_;
   std::map<std::string, NodeRef> names_;
   std::map<std::string, NodeRef> safe_names_;
@@ -82,6 +91,7 @@ class SimulatedFiles final : public Files {
   bool is_down_ = false;
   int starts_ = 0;  // an open file of an earlier one is useless
   std::optional<size_t> room_;
+  std::function<Status(const std::string&)> on_read_;
 };
 
 }  // namespace closeranks

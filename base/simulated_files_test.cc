@@ -79,6 +79,22 @@ TEST(SimulatedFiles, FailsAsToldAndFillsUp) {
   EXPECT_EQ(files.OpenForAppend("/a/y").value()->Append("123").code(),
             StatusCode::kResourceExhausted);
   EXPECT_EQ(*files.Read("/a/y"), "12");
+  EXPECT_EQ(files.Create("/a/y").status().code(), StatusCode::kAborted);
+  EXPECT_TRUE(files.Create("/a/z").ok());
+}
+
+TEST(SimulatedFiles, ReadingFailsAsTold) {
+  SimulatedFiles files;
+  ASSERT_TRUE(files.MakeFolder("/a").ok());
+  ASSERT_TRUE(files.Replace("/a/x", "1").ok());
+  files.OnRead(
+      [](const std::string& path) { return path == "/a/x" ? Unavailable("not now") : OkStatus(); });
+  EXPECT_FALSE(files.Read("/a/x").ok());
+  EXPECT_FALSE(files.Exists("/a/x").ok());
+  EXPECT_EQ(files.List("/a")->size(), 1u);
+  files.OnRead(nullptr);
+  EXPECT_TRUE(*files.Exists("/a/x"));
+  EXPECT_FALSE(*files.Exists("/a/y"));
 }
 
 }  // namespace

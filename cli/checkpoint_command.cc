@@ -26,9 +26,9 @@ constexpr char kHelp[] =
     "last;\n"
     "'void' were left behind when a start went on from an earlier one; 'torn' were never "
     "finished.\n"
-    "verify reads all of them and checks every tensor's checksum. show lists the tensors of one, "
-    "the\n"
-    "newest usable by default.\n\n"
+    "verify reads all of them and checks every tensor's checksum; torn ones it only names. show "
+    "lists\n"
+    "the tensors of one, the newest usable by default.\n\n"
     "Ends with 0, 1 when verify found one that isn't as it was written, 2 when there is none.\n";
 
 bool Contains(const std::vector<CheckpointName>& names, const CheckpointName& name) {
@@ -94,12 +94,16 @@ Status List(const CheckpointStore& store, std::ostream& out) {
 
 Status Verify(const CheckpointStore& store, std::ostream& out, bool& all_verify) {
   ASSIGN_OR_RETURN(std::vector<CheckpointName> whole, store.Whole());
-  if (whole.empty()) return Unavailable("no checkpoint in " + store.folder());
+  ASSIGN_OR_RETURN(std::vector<CheckpointName> torn, store.Torn());
   for (const CheckpointName& name : whole) {
     auto stored = store.Read(name);
     all_verify &= stored.ok();
     out << name.ToString() << ": " << (stored.ok() ? "ok" : stored.status().message()) << "\n";
   }
+  for (const CheckpointName& name : torn) {
+    out << name.ToString() << ": torn, it was never finished\n";
+  }
+  if (whole.empty()) return Unavailable("no checkpoint in " + store.folder());
   return OkStatus();
 }
 

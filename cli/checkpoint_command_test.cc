@@ -57,6 +57,7 @@ TEST_F(CheckpointCommandTest, LsTellsWhatTheNextStartMayGoOnFrom) {
 TEST_F(CheckpointCommandTest, VerifyFindsOneWrongBit) {
   EXPECT_EQ(Run({"verify", kFolder}), ExitCode::kOk) << out_.str();
   EXPECT_TRUE(Said("step-0000000006.g1: ok\n"));
+  EXPECT_TRUE(Said("lineage-000002/step-0000000007.g1: torn, it was never finished\n"));
   const std::string shard =
       std::string(kFolder) + "/lineage-000002/step-0000000006.g1/shard-00001-of-00002.safetensors";
   files_.FlipBit(shard, files_.Read(shard)->size() - 1);

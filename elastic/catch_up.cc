@@ -17,6 +17,7 @@ std::string EncodeRecord(const RankRecord& record) {
   writer.Put(record.state.hash);
   writer.PutString(EncodeParts(record.held));
   writer.Put(static_cast<uint8_t>(record.keeps_step));
+  writer.Put(static_cast<uint8_t>(record.leaves));
   return std::move(writer).bytes();
 }
 
@@ -28,6 +29,7 @@ Result<RankRecord> DecodeRecord(std::string_view bytes) {
   record.state.hash = reader.Get<uint64_t>();
   std::string parts = reader.GetString();
   record.keeps_step = reader.Get<uint8_t>() != 0;
+  record.leaves = reader.Get<uint8_t>() != 0;
   if (reader.failed()) return Internal("a malformed record of a rank");
   ASSIGN_OR_RETURN(record.held, DecodeParts(parts));
   return record;

@@ -21,6 +21,7 @@ struct RankRecord {
   // The reduced gradients of step state.applied are kept here: who received its state whole has
   // none.
   bool keeps_step = false;
+  bool leaves = false;  // after this step at the latest
 };
 
 // What becomes of `state` by one more step, which `generation` reduced.

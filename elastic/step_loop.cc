@@ -192,6 +192,7 @@ Result<StepLoop::Outcome> StepLoop::OrWorldChanged(const Status& failed) {
 }
 
 bool StepLoop::WorldIsChanging(const Status& status) const {
+  if (IsSuperseded()) return false;
   switch (status.code()) {
     case StatusCode::kPeerLost:
     case StatusCode::kStaleGeneration:

@@ -195,6 +195,8 @@ class StepLoop {
   // Some rank leaves after the step that was just applied, and maybe this one. Where all leave,
   // they take a checkpoint before.
   Status HandOver(bool is_leaver, bool all_leave);
+  // The same where this rank leaves and has just come into a world.
+  Status GoBeforeTheStep(const CatchUpPlan& plan, bool all_leave);
   bool Leaves() const;
   // Computes nothing any more.
   void Go();

@@ -4,6 +4,7 @@
 
 #include "elastic/audit.h"
 #include "elastic/step_loop.h"
+#include "glog/logging.h"
 
 namespace closeranks::elastic {
 namespace {
@@ -30,7 +31,7 @@ Status StepLoop::Finish() {
     if (passed.ok()) passed = TakeFinalCheckpoint();
     if (passed.ok()) {
       options_.report_done(gate_.state());
-    } else if (WorldIsChanging(passed) && !IsSuperseded()) {
+    } else if (WorldIsChanging(passed)) {
       options_.report_failure(world_->world.generation, passed);
     } else {
       return passed;
@@ -62,15 +63,26 @@ Status StepLoop::TakeFinalCheckpoint() {
   Checkpointer* checkpointer = options_.checkpointer;
   if (checkpointer == nullptr) return OkStatus();
   const StepNumber step = gate_.state().applied;
+  // What it has of the samples is in the ledgers before it is committed.
+  RETURN_IF_ERROR(ledger_.Stable(step));
   do {
     checkpointer->AwaitDisk();
     CheckpointWord word = checkpointer->Word(step, /*at_end=*/true);
-    RETURN_IF_ERROR(world_->communicator
-                        ->AllReduce(&word, &word, sizeof(word) / sizeof(double), DataType::kFloat64,
-                                    Reduction::kSum)
-                        .Wait());
+    const Status told = world_->communicator
+                            ->AllReduce(&word, &word, sizeof(word) / sizeof(double),
+                                        DataType::kFloat64, Reduction::kSum)
+                            .Wait();
+    if (!told.ok()) {
+      LOG(WARNING) << "the last checkpoint, of step " << step
+                   << ", isn't committed yet: " << told.message()
+                   << "; those who are left, if any, take it again";
+      return told;
+    }
     RETURN_IF_ERROR(checkpointer->Heard(word, step, batches_.Get(step).epoch, &run_state_));
   } while (checkpointer->busy());
+  // Nobody goes before the others know it too: they would take it again without the one that left.
+  // Who doesn't come through the barrier knows it.
+  (void)world_->communicator->Barrier().Wait();
   return OkStatus();
 }
 

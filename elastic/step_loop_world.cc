@@ -52,8 +52,9 @@ Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoi
   }
   StepObserver::Entry entry{.asked = asked};
   rendezvous::WorkerState state = gate_.state();
-  RankRecord mine{state, step_ == state.applied + 1 ? held_ : Parts{}, kept_step_ == state.applied};
   const bool leaves = handed_over_ || Leaves();
+  RankRecord mine{state, step_ == state.applied + 1 ? held_ : Parts{}, kept_step_ == state.applied,
+                  leaves};
   ASSIGN_OR_RETURN(std::vector<RankRecord> records, ExchangeRecords(*world_->communicator, mine));
   ASSIGN_OR_RETURN(CatchUpPlan plan, PlanCatchUp(*world_->decision, records));
   if (plan.AnyoneIs(Standing::kOneBehind)) RETURN_IF_ERROR(SendReducedStep(plan));
@@ -91,11 +92,24 @@ Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoi
   entry.resumed_from = gate_.state().applied;
   entry.entered = clock_.Now();
   observer_.OnWorld(*world_, entry);
-  // Nothing of the step is computed here yet, and who was current has the one before.
-  if (step_ == gate_.state().applied + 1 && held_.empty() && !plan.AnyoneIs(Standing::kOneBehind) &&
-      leaves) {
-    Go();
+  const bool all_leave = std::all_of(records.begin(), records.end(),
+                                     [](const RankRecord& record) { return record.leaves; });
+  return leaves ? GoBeforeTheStep(plan, all_leave) : OkStatus();
+}
+
+Status StepLoop::GoBeforeTheStep(const CatchUpPlan& plan, bool all_leave) {
+  // Where it is behind or begun here, the step is made first.
+  const bool may_go =
+      step_ == gate_.state().applied + 1 && held_.empty() && !plan.AnyoneIs(Standing::kOneBehind);
+  if (all_leave && world_->decision->resume.applied > 0) {
+    const bool is_begun = std::any_of(plan.held.begin(), plan.held.end(),
+                                      [](const Parts& held) { return !held.empty(); });
+    // Then they make the step together, who had handed over too, and go as HandOver says.
+    if (is_begun) handed_over_ = false;
+    if (is_begun || !may_go) return OkStatus();
+    RETURN_IF_ERROR(TakeFinalCheckpoint());
   }
+  if (may_go) Go();
   return OkStatus();
 }
 

@@ -9,6 +9,9 @@
 namespace closeranks::elastic {
 namespace {
 
+// Each finds that what it had chosen is gone.
+constexpr int kTriesToBegin = 5;
+
 // A piece of the state as it was.
 struct Copy {
   Piece piece;  // its bytes are those below
@@ -63,10 +66,37 @@ Checkpointer::Checkpointer(CheckpointStore store, Background& background, Option
     : store_(std::move(store)), background_(background), options_(std::move(options)) {}
 
 Result<Checkpointer::Beginning> Checkpointer::Begin() const {
+  int64_t before = CheckpointStore::kNoLineage;
+  for (int i = 0; i < kTriesToBegin; ++i) {
+    ASSIGN_OR_RETURN(std::optional<Beginning> beginning, TryToBegin(&before));
+    if (beginning.has_value()) return *std::move(beginning);
+  }
+  return Unavailable("the checkpoints in " + store_.folder() +
+                     " are removed while they are read: does another start of this run go on?");
+}
+
+Status Checkpointer::MayBeginFromNothing() const {
+  if (options_.resume.kind == Resume::Kind::kNothing) return OkStatus();
+  ASSIGN_OR_RETURN(std::vector<CheckpointName> whole, store_.Whole());
+  if (whole.empty()) return OkStatus();
+  ASSIGN_OR_RETURN(std::vector<Lineage> lineages, store_.Lineages());
+  const Lineage& newest = lineages.back();
+  const std::string found = "the " + std::to_string(whole.size()) + " checkpoints in " +
+                            store_.folder() + " are void, as the newest start of this run went on ";
+  if (newest.parent != 0) {
+    return InvalidArgument(found + "from step " + std::to_string(newest.step) + " of lineage " +
+                           std::to_string(newest.parent) +
+                           ", which isn't there any more; --resume=never begins from nothing");
+  }
+  LOG(WARNING) << found << "from nothing: so does this one";
+  return OkStatus();
+}
+
+Result<std::optional<Checkpointer::Beginning>> Checkpointer::TryToBegin(int64_t* before) const {
   const Resume& resume = options_.resume;
   std::vector<CheckpointName> candidates;
   if (resume.kind != Resume::Kind::kNothing) {
-    ASSIGN_OR_RETURN(candidates, store_.Candidates());
+    ASSIGN_OR_RETURN(candidates, store_.Candidates(*before));
   }
   if (resume.kind == Resume::Kind::kStep) {
     std::erase_if(candidates, [&](const CheckpointName& name) { return name.step != resume.step; });
@@ -79,6 +109,8 @@ Result<Checkpointer::Beginning> Checkpointer::Begin() const {
   for (const CheckpointName& name : candidates) {
     auto stored = store_.Read(name);
     if (!stored.ok()) {
+      ASSIGN_OR_RETURN(bool is_whole, store_.IsWhole(name));
+      if (!is_whole) return std::optional<Beginning>();
       why = stored.status();
       LOG(WARNING) << "the checkpoint " << name.ToString()
                    << " can't be used, so the one before it is tried: " << why.message();
@@ -92,23 +124,30 @@ Result<Checkpointer::Beginning> Checkpointer::Begin() const {
                              "follows from the number of workers), or with --resume=never");
     }
     ASSIGN_OR_RETURN(Lineage lineage, store_.BeginLineage(name.lineage, name.step));
+    // From now on the start before commits nothing more, and removes nothing that this one needs;
+    // but it may have done so since the state was read.
+    ASSIGN_OR_RETURN(bool is_whole, store_.IsWhole(name));
+    if (!is_whole) {
+      *before = std::min(*before, lineage.number);
+      return std::optional<Beginning>();
+    }
     LOG(INFO) << "goes on from step " << name.step << ", the checkpoint " << name.ToString();
-    return Beginning{lineage, *std::move(stored)};
+    return std::optional(Beginning{lineage, *std::move(stored)});
   }
   if (!candidates.empty()) {
     return InvalidArgument("none of the " + std::to_string(candidates.size()) + " checkpoints in " +
                            store_.folder() + " can be used (" + why.message() +
                            "); --resume=never begins from nothing");
   }
+  RETURN_IF_ERROR(MayBeginFromNothing());
   ASSIGN_OR_RETURN(Lineage lineage, store_.BeginLineage(0, 0));
-  return Beginning{lineage, std::nullopt};
+  return std::optional(Beginning{lineage, std::nullopt});
 }
 
 void Checkpointer::OnWorld(Generation generation, int rank, int size) {
   wished_ |= due_ || attempt_ != nullptr;
   due_ = false;
   attempt_.reset();
-  newest_attempt_ = 0;
   generation_ = generation;
   rank_ = rank;
   size_ = size;
@@ -118,7 +157,10 @@ CheckpointWord Checkpointer::Word(StepNumber step, bool at_end) {
   if (options_.asked && options_.asked()) wished_ = true;
   CheckpointWord word;
   const bool is_periodic = options_.every > 0 && step % options_.every == 0;
-  word.wanted = wished_ || (at_end ? newest_attempt_ != step : is_periodic) ? 1 : 0;
+  // At the end no step comes any more, so whoever asked meant this one, and once is enough.
+  const bool is_begun = attempt_ != nullptr && attempt_->manifest.step == step;
+  const bool is_wanted = at_end ? !is_begun && settled_ != step : wished_ || is_periodic;
+  word.wanted = is_wanted ? 1 : 0;
   if (attempt_ == nullptr) return word;
   word.written = attempt_->written ? 1 : 0;
   word.failed = attempt_->failed ? 1 : 0;
@@ -136,6 +178,7 @@ Status Checkpointer::Heard(const CheckpointWord& sum, StepNumber step, int epoch
                              store_.folder() + ", so what this one trains is void");
     }
     if (sum.committed > 0 || sum.failed > 0) {
+      settled_ = attempt_->manifest.step;
       attempt_.reset();
     } else if (sum.written == size_ && rank_ == 0 && !attempt_->commit_begun) {
       StartCommit();
@@ -151,7 +194,6 @@ Status Checkpointer::Heard(const CheckpointWord& sum, StepNumber step, int epoch
 
 void Checkpointer::Start(StepNumber step, int epoch, StateOwner& state) {
   due_ = false;
-  newest_attempt_ = step;
   attempt_ = std::make_shared<Attempt>();
   Manifest& manifest = attempt_->manifest;
   manifest.lineage = lineage_;

@@ -69,7 +69,8 @@ class Checkpointer {
 
   // On one rank, which gives the result to all others: finds the newest checkpoint that verifies,
   // saying why those before it don't, and begins a lineage there. kInvalidArgument when there is
-  // none that can be used, but some that should be.
+  // none that can be used, but some that should be. Another start of the run that still lives may
+  // remove what is just being read: then it chooses again, and kUnavailable when that goes on.
   Result<Beginning> Begin() const;
   // Before the first step; number 0 until then.
   void SetLineage(const Lineage& lineage) { lineage_ = lineage; }
@@ -104,6 +105,10 @@ class Checkpointer {
   };
   using AttemptRef = std::shared_ptr<Attempt>;
 
+  // Nothing: what it had chosen was removed meanwhile. `before`: as in Candidates().
+  Result<std::optional<Beginning>> TryToBegin(int64_t* before) const;
+  // Ok when a run may begin from nothing.
+  Status MayBeginFromNothing() const;
   void Start(StepNumber step, int epoch, StateOwner& state);
   void StartCommit();
 
@@ -116,9 +121,9 @@ class Checkpointer {
   int rank_ = -1;
   int size_ = 0;
   AttemptRef attempt_;
-  StepNumber newest_attempt_ = 0;  // in this generation
-  bool wished_ = false;            // by this rank
-  bool due_ = false;               // as all ranks know
+  StepNumber settled_ = 0;  // the newest step whose checkpoint was committed or given up
+  bool wished_ = false;     // by this rank
+  bool due_ = false;        // as all ranks know
 };
 
 }  // namespace closeranks::elastic

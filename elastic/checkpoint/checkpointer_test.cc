@@ -87,6 +87,24 @@ TEST_F(CheckpointerTest, WhoeverAsksGetsOneOfTheNextStep) {
   EXPECT_EQ(Steps(), (std::vector<StepNumber>{3}));
 }
 
+TEST_F(CheckpointerTest, WhoeverAsksWhileTheLastOneIsTakenGetsThatOne) {
+  for (int when = 0; when < 8; ++when) {
+    SimulatedFiles files;
+    int calls = 0;
+    bool is_end = false;
+    CheckpointWorld world(files, kFolder, {.asked = [&] { return is_end && calls++ == when; }});
+    ASSERT_TRUE(world.Begin(2).ok());
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(world.Step().ok());
+    is_end = true;
+    ASSERT_TRUE(world.Finish().ok());
+    CheckpointStore store(files, kFolder);
+    const CheckpointName last{1, 3, 1};
+    EXPECT_EQ(*store.Whole(), std::vector<CheckpointName>{last});
+    auto stored = store.Read(last);
+    EXPECT_TRUE(stored.ok() && IsStateOfItsStep(*stored)) << when << " " << stored.status();
+  }
+}
+
 TEST_F(CheckpointerTest, ALostRankCostsTheCheckpointAndTheNextStepHasAnother) {
   for (int joiners : {0, 1}) {
     for (int done : {0, 1, 2}) {
@@ -187,6 +205,96 @@ TEST_F(CheckpointerTest, ABeginningThatCantBeAsWantedIsRefused) {
   CheckpointWorld anew = World({.resume = {Resume::Kind::kNothing}, .run = "seed=1"});
   ASSERT_TRUE(anew.Begin(2).ok());
   EXPECT_EQ(anew.step(), 0u);
+}
+
+// Else the run would begin from nothing, and all that it has would be void.
+TEST_F(CheckpointerTest, AFolderThatCantBeReadForAWhileIsntEmpty) {
+  {
+    CheckpointWorld world = World({.every = 5});
+    ASSERT_TRUE(world.Begin(2).ok());
+    for (int i = 0; i < 7; ++i) {
+      ASSERT_TRUE(world.Step().ok());
+      world.DoWork();
+    }
+  }
+  const std::string folder = kFolder;
+  for (const std::string& fails :
+       {folder, folder + "/lineage-000001", folder + "/lineage-000001/lineage.json"}) {
+    files_.OnRead([&](const std::string& path) {
+      return path == fails ? Unavailable(path + ": Stale file handle") : OkStatus();
+    });
+    Status refused = World({}).Begin(2);
+    EXPECT_NE(refused.message().find("Stale"), std::string::npos) << fails << ": " << refused;
+    files_.OnRead(nullptr);
+    EXPECT_EQ(store_.Lineages()->size(), 1u);
+  }
+  CheckpointWorld world = World({});
+  ASSERT_TRUE(world.Begin(2).ok());
+  EXPECT_EQ(world.step(), 5u);
+}
+
+// While it reads the state, and after it has read it: the start before goes on and removes that.
+TEST_F(CheckpointerTest, WhatAStartGoesOnFromIsThereAndStays) {
+  for (const char* when : {"/manifest.json", "/shard-00001-of-00002.safetensors", ""}) {
+    for (int keep : {1, 2}) {
+      SCOPED_TRACE(std::string(when) + " " + std::to_string(keep));
+      SimulatedFiles files;
+      CheckpointWorld first(files, kFolder, {.every = 5, .keep = keep});
+      ASSERT_TRUE(first.Begin(2).ok());
+      auto train = [&](int steps) {
+        for (int i = 0; i < steps; ++i) {
+          (void)first.Step();
+          first.DoWork();
+        }
+      };
+      train(12);
+      const std::string chosen = std::string(kFolder) + "/lineage-000001/step-0000000010.g1";
+      bool is_read = false;
+      files.OnRead([&](const std::string& path) {
+        if (path == chosen + (*when == '\0' ? "/shard-00002-of-00002.safetensors" : when)) {
+          is_read = true;
+          if (*when == '\0') return OkStatus();
+        }
+        const bool is_now = *when != '\0' || path == kFolder;
+        if (is_read && is_now) {
+          files.OnRead(nullptr);
+          train(12);
+        }
+        return OkStatus();
+      });
+      CheckpointWorld second(files, kFolder, {.every = 1000});
+      ASSERT_TRUE(second.Begin(2).ok());
+      ASSERT_TRUE(is_read);
+      EXPECT_EQ(second.step(), 20u);
+      train(20);
+      CheckpointStore store(files, kFolder);
+      EXPECT_EQ(store.Candidates()->front().step, 20u) << "as if the second were lost right away";
+    }
+  }
+}
+
+TEST_F(CheckpointerTest, FromNothingItBeginsOnlyWhereNothingElseWasMeant) {
+  {
+    CheckpointWorld world = World({.every = 5, .keep = 10});
+    ASSERT_TRUE(world.Begin(2).ok());
+    for (int i = 0; i < 12; ++i) {
+      ASSERT_TRUE(world.Step().ok());
+      world.DoWork();
+    }
+    ASSERT_TRUE(world.Begin(2).ok());
+    ASSERT_EQ(world.step(), 10u);
+  }
+  ASSERT_TRUE(store_.BeginLineage(1, 3).ok());
+  Status refused = World({}).Begin(2);
+  EXPECT_EQ(refused.code(), StatusCode::kInvalidArgument);
+  EXPECT_NE(refused.message().find("went on from step 3 of lineage 1, which isn't there any more"),
+            std::string::npos)
+      << refused;
+  CheckpointWorld anew = World({.resume = {Resume::Kind::kNothing}});
+  EXPECT_TRUE(anew.Begin(2).ok());
+  CheckpointWorld again = World({});
+  EXPECT_TRUE(again.Begin(2).ok()) << "the one before was told to begin from nothing";
+  EXPECT_EQ(again.step(), 0u);
 }
 
 TEST_F(CheckpointerTest, ARunWhoseCheckpointsAnotherTookOverEnds) {

@@ -53,12 +53,7 @@ bool Contains(const std::vector<std::string>& names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-// Where there is no folder there is nothing in it.
-Result<std::vector<std::string>> ListOrNothing(Files& files, const std::string& folder) {
-  auto names = files.List(folder);
-  if (names.status().code() == StatusCode::kUnavailable) return std::vector<std::string>();
-  return names;
-}
+bool IsStep(const std::string& name) { return name.starts_with("step-"); }
 
 }  // namespace
 
@@ -73,19 +68,28 @@ std::string CheckpointStore::PathOf(const CheckpointName& name) const {
 
 Result<std::vector<Lineage>> CheckpointStore::Lineages() const {
   std::vector<Lineage> lineages;
-  ASSIGN_OR_RETURN(std::vector<std::string> names, ListOrNothing(files_, folder_));
+  // Only what isn't there may be passed over: what can't be read for a while still counts.
+  ASSIGN_OR_RETURN(bool is_there, files_.Exists(folder_));
+  if (!is_there) return lineages;
+  ASSIGN_OR_RETURN(std::vector<std::string> names, files_.List(folder_));
   for (const std::string& name : names) {
     std::string_view rest = name;
     int64_t number = 0;
     if (!ParseName(rest, "lineage-", number) || !rest.empty()) continue;
-    auto text = files_.Read(folder_ + "/" + name + "/" + kLineage);
-    // A start was lost between making the folder and the record.
-    if (text.status().code() == StatusCode::kUnavailable) continue;
-    if (!text.ok()) return text.status();
-    auto lineage = DecodeLineage(*text);
+    const std::string record = folder_ + "/" + name + "/" + kLineage;
+    ASSIGN_OR_RETURN(bool has_record, files_.Exists(record));
+    if (!has_record) {
+      // A start was lost between making the folder and the record, unless it has written more.
+      ASSIGN_OR_RETURN(std::vector<std::string> inside, files_.List(folder_ + "/" + name));
+      if (std::none_of(inside.begin(), inside.end(), IsStep)) continue;
+      return InvalidArgument(folder_ + "/" + name + " has checkpoints, but their " + kLineage +
+                             " is gone, so what they are worth isn't known: put it back, or move "
+                             "the folder away");
+    }
+    ASSIGN_OR_RETURN(std::string text, files_.Read(record));
+    auto lineage = DecodeLineage(text);
     if (!lineage.ok() || lineage->number != number) {
-      return InvalidArgument(folder_ + "/" + name + "/" + kLineage +
-                             " isn't the record of that lineage");
+      return InvalidArgument(record + " isn't the record of that lineage");
     }
     lineages.push_back(*lineage);
   }
@@ -115,8 +119,9 @@ Result<std::vector<CheckpointName>> CheckpointStore::Find(bool whole) const {
 Result<std::vector<CheckpointName>> CheckpointStore::Whole() const { return Find(true); }
 Result<std::vector<CheckpointName>> CheckpointStore::Torn() const { return Find(false); }
 
-Result<CheckpointStore::Line> CheckpointStore::NewestLine() const {
+Result<CheckpointStore::Line> CheckpointStore::NewestLine(int64_t before) const {
   ASSIGN_OR_RETURN(std::vector<Lineage> lineages, Lineages());
+  std::erase_if(lineages, [&](const Lineage& lineage) { return lineage.number >= before; });
   Line line;
   if (!lineages.empty()) line[lineages.back().number] = ~StepNumber{0};
   for (auto lineage = lineages.rbegin(); lineage != lineages.rend(); ++lineage) {
@@ -127,8 +132,12 @@ Result<CheckpointStore::Line> CheckpointStore::NewestLine() const {
   return line;
 }
 
-Result<std::vector<CheckpointName>> CheckpointStore::Candidates() const {
-  ASSIGN_OR_RETURN(Line line, NewestLine());
+Result<bool> CheckpointStore::IsWhole(const CheckpointName& name) const {
+  return files_.Exists(PathOf(name) + "/" + kManifest);
+}
+
+Result<std::vector<CheckpointName>> CheckpointStore::Candidates(int64_t before) const {
+  ASSIGN_OR_RETURN(Line line, NewestLine(before));
   ASSIGN_OR_RETURN(std::vector<CheckpointName> candidates, Whole());
   std::erase_if(candidates, [&](const CheckpointName& name) {
     auto counted = line.find(name.lineage);
@@ -204,7 +213,7 @@ Status CheckpointStore::WriteShard(const CheckpointName& name, int shard, int sh
   Metadata metadata = {{"format", "pt"}};  // some readers want to hear it
   for (const Piece& piece : pieces) metadata[kChecksumOf + piece.name] = Checksum(piece.bytes);
   ASSIGN_OR_RETURN(std::unique_ptr<AppendFile> file,
-                   files_.OpenForAppend(path + "/" + ShardFile(shard, shards)));
+                   files_.Create(path + "/" + ShardFile(shard, shards)));
   RETURN_IF_ERROR(file->Append(SafetensorsHead(pieces, metadata)));
   for (const Piece& piece : pieces) RETURN_IF_ERROR(file->Append(piece.bytes));
   RETURN_IF_ERROR(file->Sync());
@@ -278,6 +287,8 @@ Status CheckpointStore::RemoveOld(int keep) const {
   for (const CheckpointName& name : old) {
     const bool is_kept = std::find(kept.begin(), kept.end(), name) != kept.end();
     if (is_kept || !line.contains(name.lineage)) continue;
+    ASSIGN_OR_RETURN(Line line_now, NewestLine());
+    if (line_now != line) return result;
     Status removed = RemoveOne(name);
     if (result.ok()) result = removed;
   }

@@ -11,6 +11,7 @@
 #define CLOSERANKS_ELASTIC_CHECKPOINT_STORE_H_
 
 #include <compare>
+#include <limits>
 #include <map>
 #include <span>
 #include <string>
@@ -45,20 +46,24 @@ struct StoredState {
 
 // Has no state but the names. Calls block on the disk, and may come from any thread. `files`
 // outlives it. Errors name the file: kResourceExhausted for a full disk, kUnavailable for what
-// isn't there, kInvalidArgument for what isn't as it was written.
+// isn't there or can't be read, kInvalidArgument for what isn't as it was written.
 class CheckpointStore {
  public:
+  static constexpr int64_t kNoLineage = std::numeric_limits<int64_t>::max();
+
   CheckpointStore(Files& files, std::string folder) : files_(files), folder_(std::move(folder)) {}
   const std::string& folder() const { return folder_; }
 
-  // Of all lineages, ascending. None where there is no folder.
+  // Of all lineages, ascending. None where there is no folder. kInvalidArgument where checkpoints
+  // have lost the record of their lineage.
   Result<std::vector<Lineage>> Lineages() const;
   // Of all lineages, ascending: those with a manifest, and those without.
   Result<std::vector<CheckpointName>> Whole() const;
   Result<std::vector<CheckpointName>> Torn() const;
   // Those that the newest lineage may go on from, newest first: its own, its parent's up to where
-  // it began, and so on.
-  Result<std::vector<CheckpointName>> Candidates() const;
+  // it began, and so on. `before`: as it was before this lineage began.
+  Result<std::vector<CheckpointName>> Candidates(int64_t before = kNoLineage) const;
+  Result<bool> IsWhole(const CheckpointName& name) const;
 
   Result<Manifest> ReadManifest(const CheckpointName& name) const;
   // Reads everything, and checks every checksum.
@@ -67,7 +72,8 @@ class CheckpointStore {
   // Makes the next lineage's record. Of several at once each gets a number of its own.
   Result<Lineage> BeginLineage(int64_t parent, StepNumber step) const;
 
-  // Writes and syncs one rank's part, with its folders; `shard` from 0.
+  // Writes and syncs one rank's part, with its folders; `shard` from 0. kAborted when it is there
+  // already: it may be a whole checkpoint's.
   Status WriteShard(const CheckpointName& name, int shard, int shards,
                     std::span<const Piece> pieces) const;
   // Once every shard is synced: makes the manifest of what is in them and commits it. `manifest`
@@ -76,7 +82,8 @@ class CheckpointStore {
   Status Commit(Manifest manifest, const std::vector<std::string>& expected) const;
 
   // Of the newest lineage and those that it comes from, removes all but the newest `keep`
-  // candidates, and the torn ones before the newest. What can't be removed is left.
+  // candidates, and the torn ones before the newest. What can't be removed is left, and so is all
+  // that isn't removed yet when another lineage begins, which may go on from it.
   Status RemoveOld(int keep) const;
 
  private:
@@ -84,7 +91,7 @@ class CheckpointStore {
   Result<std::vector<CheckpointName>> Find(bool whole) const;
   // The newest lineage and those that it comes from, and up to which step each counts.
   using Line = std::map<int64_t, StepNumber>;
-  Result<Line> NewestLine() const;
+  Result<Line> NewestLine(int64_t before = kNoLineage) const;
   Status AddShard(const std::string& path, const std::string& file, Manifest& manifest) const;
   Status RemoveOne(const CheckpointName& name) const;
 

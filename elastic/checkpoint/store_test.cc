@@ -101,6 +101,27 @@ TEST_F(StoreTest, OnlyTheNewestLineageAndWhatItComesFromCount) {
   EXPECT_TRUE(CandidateSteps().empty()) << "it began from nothing";
 }
 
+TEST_F(StoreTest, CheckpointsWithoutARecordAreNamedAndTheirNumberIsntTakenAgain) {
+  const Lineage first = Begin();
+  ASSERT_TRUE(Write(first, 10).ok());
+  const std::string record = std::string(kFolder) + "/lineage-000001/lineage.json";
+  ASSERT_TRUE(files_.Remove(record).ok());
+  for (const Status& status : {store_.Lineages().status(), store_.Candidates().status(),
+                               store_.BeginLineage(0, 0).status()}) {
+    EXPECT_EQ(status.code(), StatusCode::kInvalidArgument) << status;
+    EXPECT_NE(status.message().find("/checkpoints/lineage-000001 has checkpoints"),
+              std::string::npos)
+        << status;
+  }
+  EXPECT_FALSE(*files_.Exists(record));
+}
+
+TEST_F(StoreTest, AFolderThatAStartMadeAndThenWasLostIsPassedOver) {
+  ASSERT_TRUE(files_.MakeFolder(std::string(kFolder) + "/lineage-000001").ok());
+  EXPECT_TRUE(store_.Lineages()->empty());
+  EXPECT_EQ(Begin().number, 1);
+}
+
 TEST_F(StoreTest, WhoIsSupersededCommitsNothing) {
   const Lineage first = Begin();
   ASSERT_TRUE(Write(first, 10).ok());
@@ -128,6 +149,13 @@ TEST_F(StoreTest, AShardThatIsMissingOrHasTooLittleIsntCommitted) {
   EXPECT_EQ(store_.Commit(manifest, names).code(), StatusCode::kInternal);
   names.pop_back();
   EXPECT_TRUE(store_.Commit(manifest, names).ok());
+}
+
+TEST_F(StoreTest, NothingIsWrittenOverAShard) {
+  const Lineage lineage = Begin();
+  ASSERT_TRUE(Write(lineage, 10).ok());
+  EXPECT_EQ(Write(lineage, 10).code(), StatusCode::kAborted);
+  EXPECT_TRUE(IsStateOfItsStep(*store_.Read({lineage.number, 10, 1})));
 }
 
 TEST_F(StoreTest, OldOnesGoAndTheNewestStay) {

@@ -182,6 +182,53 @@ TEST_F(CheckpointedJob, BesideASecondStartTheFirstRecordsNothingMoreAndEnds) {
   }
 }
 
+// The last checkpoint costs a rank, which takes what it had begun with it.
+TEST_F(CheckpointedJob, ToldToLeaveAllTakeACheckpointWhoeverIsLostMeanwhile) {
+  for (const char* lost : {"1:save:kill:0", "1:commit:kill:5"}) {
+    SCOPED_TRACE(lost);
+    std::filesystem::remove_all(checkpoints_);
+    testing_job::ReportFolder folder;
+    testing_job::Barrier barrier(folder);
+    JobProcess job(RunFlags(folder, 3, {},
+                            {"--checkpoint_folder=" + checkpoints_, "--pause_step=5",
+                             "--pause_at=" + barrier.path(), std::string("--faults=") + lost}));
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(job.WaitForOutput("pauses"));
+    job.Signal(SIGTERM);
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(job.WaitForOutput("told to leave"));
+    barrier.Open();
+    EXPECT_EQ(job.Wait(), 80) << job.output();
+    EXPECT_EQ(Steps(), (CheckpointSteps{5})) << job.output();
+  }
+}
+
+TEST_F(CheckpointedJob, ToldToLeaveAfterASecondStartTheFirstEndsAtOnceAndSaysWhy) {
+  testing_job::Barrier barrier(folder_);
+  JobProcess first(Flags(2, {"--pause_step=5", "--pause_at=" + barrier.path()}));
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(first.WaitForOutput("pauses"));
+  testing_job::ReportFolder other;
+  JobProcess second(RunFlags(other, 2, {}, {"--checkpoint_folder=" + checkpoints_, "--noresume"}));
+  EXPECT_EQ(second.Wait(), 0) << second.output();
+  first.Signal(SIGTERM);
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(first.WaitForOutput("told to leave"));
+  barrier.Open();
+  EXPECT_EQ(first.Wait(), 81) << first.output();
+  EXPECT_EQ(CountLines(first.output(), "nearly up"), 0) << first.output();
+}
+
+TEST_F(CheckpointedJob, ARecordThatCantBeReadRefusesTheStartForAll) {
+  TrainUntilKilledIn(6, 2, {"--checkpoint_every=2"});
+  const std::string record = checkpoints_ + "/lineage-000001/lineage.json";
+  std::filesystem::rename(record, record + ".away");
+  std::filesystem::create_directory(record);  // reading it fails with another error than ENOENT
+  JobProcess job(Flags(3, {"--checkpoint_every=2"}));
+  EXPECT_EQ(job.Wait(), 2) << job.output();
+  EXPECT_GE(CountLines(job.output(), "lineage.json: Is a directory"), 3) << job.output();
+  std::filesystem::remove(record);
+  std::filesystem::rename(record + ".away", record);
+  TrainToTheEnd(2, {"--checkpoint_every=2"});
+  EXPECT_EQ(CountLines(output_, "goes on from step 4"), 1) << output_;
+}
+
 TEST_F(CheckpointedJob, AFinishedRunIsFinished) {
   const std::string hash = TrainToTheEnd(2, {});
   EXPECT_EQ(Steps(), (CheckpointSteps{kLast}));

@@ -56,6 +56,7 @@ class ProcessFiles final : public Files {
   ProcessFiles(SimulatedFiles& disk, const net::SimulatedProcess& process)
       : disk_(disk), process_(process) {}
 
+  Result<bool> Exists(const std::string& path) override { return disk_.Exists(path); }
   Result<std::string> Read(const std::string& path) override { return disk_.Read(path); }
   Result<std::string> ReadPart(const std::string& path, uint64_t offset, size_t bytes) override {
     return disk_.ReadPart(path, offset, bytes);
@@ -63,6 +64,11 @@ class ProcessFiles final : public Files {
   Result<std::unique_ptr<AppendFile>> OpenForAppend(const std::string& path) override {
     if (IsDead()) return Gone();
     ASSIGN_OR_RETURN(auto file, disk_.OpenForAppend(path));
+    return std::unique_ptr<AppendFile>(std::make_unique<File>(*this, std::move(file)));
+  }
+  Result<std::unique_ptr<AppendFile>> Create(const std::string& path) override {
+    if (IsDead()) return Gone();
+    ASSIGN_OR_RETURN(auto file, disk_.Create(path));
     return std::unique_ptr<AppendFile>(std::make_unique<File>(*this, std::move(file)));
   }
   Status Replace(const std::string& path, std::string_view bytes) override {
