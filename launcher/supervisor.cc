@@ -210,12 +210,13 @@ void Supervisor::OnListed(const Incarnation& lineage) {
 }
 
 void Supervisor::OnHold(const std::string& why) {
-  if (std::exchange(hold_, why) == why) return;
+  const std::string before = std::exchange(hold_, why);
+  if (before == why) return;
   if (why.empty()) {
     LOG(INFO) << "the job goes on";
   } else {
     LOG(WARNING) << "the job " << why;
-    DumpFlights("the job holds");
+    if (before.empty()) DumpFlights("the job holds");
   }
 }
 

@@ -179,7 +179,10 @@ void Supervisor::OnEnding(MemberId member, const rendezvous::Agent::Ending& endi
     if (stopping_) return;  // it ends as it was told to
     const ExitCodeRow& row = FindExitCode(static_cast<int>(ending.exit_code));
     std::string text = std::string(rendezvous::OutcomeName(ending.outcome)) + ": " + ending.reason;
-    if (!row.remedy.empty()) text += "; " + std::string(row.remedy);
+    // What a worker that failed for good has said of it is to be mended, and no start mends that.
+    const bool is_told =
+        ending.outcome == rendezvous::Outcome::kStateLost && !failed_for_good_.empty();
+    if (!row.remedy.empty() && !is_told) text += "; " + std::string(row.remedy);
     // Members that end alike are told of once.
     if (told_endings_.insert(text).second) LOG(ERROR) << "member " << member << ": " << text;
     if (ending.outcome == rendezvous::Outcome::kQuorumLost) DumpFlights("the quorum is lost");

@@ -172,6 +172,8 @@ TEST_F(CheckpointedJob, BesideASecondStartTheFirstRecordsNothingMoreAndEnds) {
     EXPECT_EQ(first.Wait(), kReplaced) << first.output();
     EXPECT_GE(CountLines(first.output(), "another start of this run has taken over"), 2)
         << first.output();
+    // That would take over in turn.
+    EXPECT_EQ(CountLines(first.output(), "start the job again"), 0) << first.output();
     ExpectNoProcessLeft(folder_);
     auto whole = store_.Whole();
     ASSERT_TRUE(whole.ok()) << whole.status();

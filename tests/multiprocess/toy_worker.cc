@@ -354,6 +354,9 @@ Status Train(const Environment& environment, const elastic::LeaveSignal& leave_s
       ToRecord(telemetry::MetricEvent{"computed", static_cast<double>(replica.computed())}));
   // Somebody else holds the result.
   if (trained.code() == StatusCode::kAborted) return OkStatus();
+  if (trained.code() == StatusCode::kStaleGeneration && exit_code == ExitCode::kOk) {
+    worker->ReportFailing("failed: " + trained.message(), /*is_final=*/true);
+  }
   RETURN_IF_ERROR(trained);
   faults.At("end", 0);
   events->Write(ToRecord(telemetry::EndEvent{batches.steps(), replica.Hash(), 0.0}));
