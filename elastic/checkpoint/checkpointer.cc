@@ -90,7 +90,10 @@ Status Checkpointer::MayBeginFromNothing() const {
   if (newest.parent != 0) {
     return InvalidArgument(found + "from step " + std::to_string(newest.step) + " of lineage " +
                            std::to_string(newest.parent) +
-                           ", which isn't there any more; --resume=never begins from nothing");
+                           ", which isn't there any more; without the folder of lineage " +
+                           std::to_string(newest.number) +
+                           " a start goes on as that one could have, and --resume=never begins "
+                           "from nothing");
   }
   LOG(WARNING) << found << "from nothing: so does this one";
   return OkStatus();

@@ -323,6 +323,8 @@ TEST_F(CheckpointerTest, FromNothingItBeginsOnlyWhereNothingElseWasMeant) {
   EXPECT_NE(refused.message().find("went on from step 3 of lineage 1, which isn't there any more"),
             std::string::npos)
       << refused;
+  EXPECT_NE(refused.message().find("without the folder of lineage 3"), std::string::npos)
+      << refused;
   CheckpointWorld anew = World({.resume = {Resume::Kind::kNothing}});
   EXPECT_TRUE(anew.Begin(2).ok());
   CheckpointWorld again = World({});
