@@ -27,6 +27,9 @@ DEFINE_int64(checkpoint_every, 0,
              "steps from one checkpoint to the next; 0: only at the end of the run, and when "
              "SIGUSR1 asks for one");
 DEFINE_int32(keep_checkpoints, 2, "how many stay; older ones are removed");
+DEFINE_double(checkpoint_timeout, 600,
+              "seconds after which a checkpoint that the disk still holds up is given up, and the "
+              "run goes on, or ends, without it");
 DEFINE_string(resume, "auto",
               "what a start of the run goes on from: auto (the newest checkpoint that is whole, or "
               "nothing where there is none), never, or the checkpoint of a STEP");
@@ -56,7 +59,8 @@ Duration Seconds(double seconds) {
 Status ReadCheckpointFlags(JobOptions& options) {
   options.checkpoint_folder = FLAGS_checkpoint_folder;
   if (options.checkpoint_folder.empty()) {
-    for (const char* flag : {"checkpoint_every", "keep_checkpoints", "resume"}) {
+    for (const char* flag :
+         {"checkpoint_every", "keep_checkpoints", "checkpoint_timeout", "resume"}) {
       if (google::GetCommandLineFlagInfoOrDie(flag).is_default) continue;
       return InvalidArgument("--" + std::string(flag) + " needs --checkpoint-folder");
     }
@@ -69,6 +73,11 @@ Status ReadCheckpointFlags(JobOptions& options) {
     return Unexpected("keep-checkpoints", std::to_string(FLAGS_keep_checkpoints), "1 or more");
   }
   options.keep_checkpoints = FLAGS_keep_checkpoints;
+  if (!(FLAGS_checkpoint_timeout > 0)) {
+    return Unexpected("checkpoint-timeout", std::to_string(FLAGS_checkpoint_timeout),
+                      "seconds, more than 0");
+  }
+  options.checkpoint_timeout = Seconds(FLAGS_checkpoint_timeout);
   if (FLAGS_resume == "auto") return OkStatus();
   if (FLAGS_resume == "never") {
     options.resume.kind = elastic::Resume::Kind::kNothing;

@@ -25,6 +25,7 @@ struct JobOptions {
   std::string checkpoint_folder;    // empty: no checkpoints
   StepNumber checkpoint_every = 0;  // steps; 0: at the end, and when asked
   int keep_checkpoints = 2;
+  Duration checkpoint_timeout = std::chrono::minutes(10);
   elastic::Resume resume;
   Duration timeout = std::chrono::seconds(60);       // of a collective
   Duration step_timeout = std::chrono::seconds(60);  // zero: never

@@ -24,6 +24,11 @@
 namespace closeranks {
 namespace {
 
+SystemFiles& NeverDestroyedFiles() {
+  static SystemFiles& files = *new SystemFiles;
+  return files;
+}
+
 class PlannedBatches final : public elastic::BatchSource {
  public:
   PlannedBatches(uint64_t seed, const Plan& plan)
@@ -143,10 +148,12 @@ class Training::Impl {
     const JobOptions& options = job_.options();
     if (options.checkpoint_folder.empty()) return nullptr;
     HandleCheckpointSignal();
-    background_ = std::make_unique<elastic::BackgroundThread>(job_.clock());
+    background_ =
+        std::make_unique<elastic::BackgroundThread>(job_.clock(), options.checkpoint_timeout);
     elastic::Checkpointer::Options checkpoints;
     checkpoints.every = options.checkpoint_every;
     checkpoints.keep = options.keep_checkpoints;
+    checkpoints.timeout = options.checkpoint_timeout;
     checkpoints.resume = options.resume;
     // What the meaning of a step and of its samples rests on.
     checkpoints.run = "samples=" + std::to_string(plan.samples) +
@@ -156,7 +163,7 @@ class Training::Impl {
     checkpoints.asked = TakeCheckpointSignal;
     checkpoints.seconds_since_1970 = [] { return static_cast<int64_t>(std::time(nullptr)); };
     checkpointer_.emplace(elastic::CheckpointStore(files_, options.checkpoint_folder), *background_,
-                          std::move(checkpoints));
+                          job_.clock(), std::move(checkpoints));
     return &*checkpointer_;
   }
 
@@ -202,7 +209,8 @@ class Training::Impl {
   }
 
   Job& job_;
-  SystemFiles files_;
+  // Never destroyed, as BackgroundThread says.
+  SystemFiles& files_ = NeverDestroyedFiles();
   ModelReplica replica_;
   std::string optimizer_settings_;
   Step step_;

@@ -1,5 +1,7 @@
 // How a rank ends: with the others at the run's end, or leaving them in the middle of it.
+#include <chrono>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "elastic/audit.h"
@@ -8,6 +10,8 @@
 
 namespace closeranks::elastic {
 namespace {
+
+constexpr Duration kSlowDisk = std::chrono::seconds(10);
 
 // `hashes` are the ranks' own. kMismatch says which ranks have which.
 Status SameWeights(const std::vector<uint64_t>& hashes) {
@@ -65,8 +69,15 @@ Status StepLoop::TakeFinalCheckpoint() {
   const StepNumber step = gate_.state().applied;
   // What it has of the samples is in the ledgers before it is committed.
   RETURN_IF_ERROR(ledger_.Stable(step));
+  const TimePoint begun = clock_.Now();
+  bool is_said = false;
   do {
     checkpointer->AwaitDisk();
+    const bool is_slow = checkpointer->is_writing() && clock_.Now() - begun > kSlowDisk;
+    if (is_slow && !std::exchange(is_said, true)) {
+      LOG(INFO) << "waits for the disk: the last checkpoint, of step " << step
+                << ", isn't written yet";
+    }
     CheckpointWord word = checkpointer->Word(step, /*at_end=*/true);
     const Status told = world_->communicator
                             ->AllReduce(&word, &word, sizeof(word) / sizeof(double),

@@ -2,12 +2,10 @@
 #ifndef CLOSERANKS_ELASTIC_CHECKPOINT_BACKGROUND_H_
 #define CLOSERANKS_ELASTIC_CHECKPOINT_BACKGROUND_H_
 
-#include <condition_variable>
 #include <functional>
-#include <mutex>
+#include <memory>
 
 #include "base/clock.h"
-#include "net/loop_thread.h"
 
 namespace closeranks::elastic {
 
@@ -21,19 +19,22 @@ class Background {
   virtual bool AwaitIdle() = 0;
 };
 
-// On a thread of its own. Its destructor waits until nothing is left to do. `clock` outlives it.
+// On a thread of its own. `clock` outlives it. Its destructor waits until nothing is left to do,
+// but for no task longer than `patience`: then the thread is left behind with it, to stay until the
+// process ends, so what tasks use, but for the clock, is never destroyed.
 class BackgroundThread final : public Background {
  public:
-  explicit BackgroundThread(const Clock& clock) : thread_(clock, "checkpoint") {}
+  BackgroundThread(const Clock& clock, Duration patience);
+  ~BackgroundThread() override;
 
   void Start(std::function<void()> task) override;
   bool AwaitIdle() override;
 
  private:
-  std::mutex mutex_;
-  std::condition_variable done_;
-  int tasks_ = 0;                 // that aren't done
-  net::SystemLoopThread thread_;  // last, as its tasks use the others
+  struct Work;
+
+  const Duration patience_;
+  std::unique_ptr<Work> work_;
 };
 
 }  // namespace closeranks::elastic

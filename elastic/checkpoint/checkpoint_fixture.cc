@@ -64,7 +64,7 @@ CheckpointWorld::CheckpointWorld(Files& files, std::string folder, Checkpointer:
 CheckpointWorld::Rank CheckpointWorld::MakeRank() {
   Rank rank;
   rank.work = std::make_unique<PendingWork>();
-  rank.checkpointer = std::make_unique<Checkpointer>(store_, *rank.work, options_);
+  rank.checkpointer = std::make_unique<Checkpointer>(store_, *rank.work, *clock_, options_);
   rank.checkpointer->SetLineage(lineage_);
   return rank;
 }

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/simulated_files.h"
 #include "elastic/checkpoint/background.h"
 #include "elastic/checkpoint/checkpointer.h"
@@ -51,6 +52,7 @@ class PendingWork final : public Background {
   // The oldest task; false when there is none.
   bool DoOne();
   void DoAll();
+  size_t size() const { return tasks_.size(); }
 
  private:
   std::deque<std::function<void()>> tasks_;
@@ -74,6 +76,7 @@ class CheckpointWorld {
 
   StepNumber step() const { return step_; }
   const Lineage& lineage() const { return lineage_; }
+  ManualClock& clock() { return *clock_; }
   PendingWork& work(int rank) { return *ranks_[static_cast<size_t>(rank)].work; }
   bool busy() const { return ranks_[0].checkpointer->busy(); }
 
@@ -87,6 +90,7 @@ class CheckpointWorld {
 
   CheckpointStore store_;
   Checkpointer::Options options_;
+  std::unique_ptr<ManualClock> clock_ = std::make_unique<ManualClock>();
   std::vector<Rank> ranks_;
   Lineage lineage_;
   Generation generation_ = 0;

@@ -62,8 +62,12 @@ std::vector<int> DivideOverRanks(std::span<const Piece> pieces, int ranks) {
   return writers;
 }
 
-Checkpointer::Checkpointer(CheckpointStore store, Background& background, Options options)
-    : store_(std::move(store)), background_(background), options_(std::move(options)) {}
+Checkpointer::Checkpointer(CheckpointStore store, Background& background, const Clock& clock,
+                           Options options)
+    : store_(std::move(store)),
+      background_(background),
+      clock_(clock),
+      options_(std::move(options)) {}
 
 Result<Checkpointer::Beginning> Checkpointer::Begin() const {
   int64_t before = CheckpointStore::kNoLineage;
@@ -86,7 +90,10 @@ Status Checkpointer::MayBeginFromNothing() const {
   if (newest.parent != 0) {
     return InvalidArgument(found + "from step " + std::to_string(newest.step) + " of lineage " +
                            std::to_string(newest.parent) +
-                           ", which isn't there any more; --resume=never begins from nothing");
+                           ", which isn't there any more; without the folder of lineage " +
+                           std::to_string(newest.number) +
+                           " a start goes on as that one could have, and --resume=never begins "
+                           "from nothing");
   }
   LOG(WARNING) << found << "from nothing: so does this one";
   return OkStatus();
@@ -162,6 +169,7 @@ CheckpointWord Checkpointer::Word(StepNumber step, bool at_end) {
   const bool is_wanted = at_end ? !is_begun && settled_ != step : wished_ || is_periodic;
   word.wanted = is_wanted ? 1 : 0;
   if (attempt_ == nullptr) return word;
+  GiveUpWhatTakesTooLong();
   word.written = attempt_->written ? 1 : 0;
   word.failed = attempt_->failed ? 1 : 0;
   word.committed = attempt_->committed ? 1 : 0;
@@ -202,37 +210,65 @@ void Checkpointer::Start(StepNumber step, int epoch, StateOwner& state) {
   manifest.generation = generation_;
   manifest.world = size_;
   manifest.run = options_.run;
+  if (hanging_ != nullptr && hanging_->is_at_work) {
+    // It would wait behind that, and its copy with it.
+    attempt_->failed = true;
+    WarnOf(manifest, Timeout("the disk still holds up the one of step " +
+                             std::to_string(hanging_->manifest.step)));
+    return;
+  }
+  hanging_.reset();
   const std::vector<Piece> pieces = state.Pieces();
   for (const Piece& piece : pieces) attempt_->names.push_back(piece.name);
   auto share = std::make_shared<const std::vector<Copy>>(
       CopyShare(pieces, DivideOverRanks(pieces, size_), rank_));
-  background_.Start([store = store_, attempt = attempt_, share, rank = rank_]() {
-    const Manifest& manifest = attempt->manifest;
+  StartWork([store = store_, share, rank = rank_](Attempt& attempt) {
+    const Manifest& manifest = attempt.manifest;
     Status written = store.WriteShard(NameOf(manifest), rank, manifest.world, Pieces(*share));
     if (!written.ok()) WarnOf(manifest, written);
-    (written.ok() ? attempt->written : attempt->failed) = true;
+    (written.ok() ? attempt.written : attempt.failed) = true;
   });
+}
+
+void Checkpointer::StartWork(std::function<void(Attempt&)> work) {
+  attempt_->work_begun = clock_.Now();
+  attempt_->is_at_work = true;
+  background_.Start([attempt = attempt_, work = std::move(work)] {
+    work(*attempt);
+    attempt->is_at_work = false;
+  });
+}
+
+void Checkpointer::GiveUpWhatTakesTooLong() {
+  if (!attempt_->is_at_work || attempt_->failed) return;
+  if (clock_.Now() - attempt_->work_begun < options_.timeout) return;
+  attempt_->failed = true;
+  hanging_ = attempt_;
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(options_.timeout).count();
+  WarnOf(attempt_->manifest, Timeout("the disk has taken more than " + std::to_string(seconds) +
+                                     " s for it; does it hang, or is --checkpoint-timeout too "
+                                     "short?"));
 }
 
 void Checkpointer::StartCommit() {
   attempt_->commit_begun = true;
-  background_.Start([store = store_, attempt = attempt_, keep = options_.keep,
-                     now = options_.seconds_since_1970]() {
-    Manifest manifest = attempt->manifest;
-    if (now) manifest.written_at = now();
-    Status committed = store.Commit(manifest, attempt->names);
-    if (committed.code() == StatusCode::kStaleGeneration) {
-      LOG(ERROR) << committed.message();
-      attempt->superseded = true;
-    } else if (!committed.ok()) {
-      WarnOf(manifest, committed);
-      attempt->failed = true;
-    } else {
-      Status removed = store.RemoveOld(keep);
-      LOG_IF(WARNING, !removed.ok()) << "an old checkpoint stays: " << removed.message();
-      attempt->committed = true;
-    }
-  });
+  StartWork(
+      [store = store_, keep = options_.keep, now = options_.seconds_since_1970](Attempt& attempt) {
+        Manifest manifest = attempt.manifest;
+        if (now) manifest.written_at = now();
+        Status committed = store.Commit(manifest, attempt.names);
+        if (committed.code() == StatusCode::kStaleGeneration) {
+          LOG(ERROR) << committed.message();
+          attempt.superseded = true;
+        } else if (!committed.ok()) {
+          WarnOf(manifest, committed);
+          attempt.failed = true;
+        } else {
+          Status removed = store.RemoveOld(keep);
+          LOG_IF(WARNING, !removed.ok()) << "an old checkpoint stays: " << removed.message();
+          attempt.committed = true;
+        }
+      });
 }
 
 }  // namespace closeranks::elastic

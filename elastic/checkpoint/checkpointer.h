@@ -11,12 +11,14 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/member.h"
 #include "base/status.h"
 #include "elastic/checkpoint/background.h"
@@ -52,6 +54,8 @@ class Checkpointer {
   struct Options {
     StepNumber every = 0;  // 0: only when asked, and at the end of the run
     int keep = 2;
+    // A disk that takes longer for this rank's part, or for the commit, costs the checkpoint.
+    Duration timeout = std::chrono::minutes(10);
     Resume resume = {};
     std::string run = {};  // see Manifest
     // Whether somebody asked for a checkpoint since the last call.
@@ -64,8 +68,8 @@ class Checkpointer {
     std::optional<StoredState> state;  // none: from nothing
   };
 
-  // `background` outlives it, and goes before the store's files do.
-  Checkpointer(CheckpointStore store, Background& background, Options options);
+  // `background` and `clock` outlive it.
+  Checkpointer(CheckpointStore store, Background& background, const Clock& clock, Options options);
 
   // On one rank, which gives the result to all others: finds the newest checkpoint that verifies,
   // saying why those before it don't, and begins a lineage there. kInvalidArgument when there is
@@ -89,6 +93,8 @@ class Checkpointer {
   bool superseded() const { return superseded_; }
   // Of a checkpoint that was begun and is neither committed nor given up. The same on every rank.
   bool busy() const { return attempt_ != nullptr; }
+  // This rank's disk has something to do for it.
+  bool is_writing() const { return attempt_ != nullptr && attempt_->is_at_work; }
   // For about a second.
   void AwaitDisk() { (void)background_.AwaitIdle(); }
 
@@ -97,7 +103,10 @@ class Checkpointer {
   struct Attempt {
     Manifest manifest;
     std::vector<std::string> names;  // of all pieces
-    bool commit_begun = false;       // the training thread's
+    // The training thread's.
+    bool commit_begun = false;
+    TimePoint work_begun{};
+    std::atomic<bool> is_at_work{false};  // in the background
     std::atomic<bool> written{false};
     std::atomic<bool> failed{false};
     std::atomic<bool> committed{false};
@@ -111,9 +120,13 @@ class Checkpointer {
   Status MayBeginFromNothing() const;
   void Start(StepNumber step, int epoch, StateOwner& state);
   void StartCommit();
+  // `work` of attempt_, in the background.
+  void StartWork(std::function<void(Attempt&)> work);
+  void GiveUpWhatTakesTooLong();
 
   CheckpointStore store_;
   Background& background_;
+  const Clock& clock_;
   Options options_;
   Lineage lineage_;
   bool superseded_ = false;
@@ -121,6 +134,7 @@ class Checkpointer {
   int rank_ = -1;
   int size_ = 0;
   AttemptRef attempt_;
+  AttemptRef hanging_;      // the newest that took too long here
   StepNumber settled_ = 0;  // the newest step whose checkpoint was committed or given up
   bool wished_ = false;     // by this rank
   bool due_ = false;        // as all ranks know

@@ -157,6 +157,39 @@ TEST_F(CheckpointerTest, AFullDiskCostsTheCheckpointAndNothingElse) {
   EXPECT_EQ(Steps(), (std::vector<StepNumber>{5, 15}));
 }
 
+TEST_F(CheckpointerTest, ADiskThatHangsCostsTheCheckpointsUntilItComesBack) {
+  for (int done : {0, 1}) {
+    SimulatedFiles files;
+    CheckpointStore store(files, kFolder);
+    CheckpointWorld world(files, kFolder, {.every = 5, .timeout = std::chrono::seconds(20)});
+    ASSERT_TRUE(world.Begin(2).ok());
+    for (int i = 0; i < 5; ++i) ASSERT_TRUE(world.Step().ok());
+    // Rank 0 hangs while it writes its part, or while it commits.
+    world.work(1).DoAll();
+    if (done == 1) {
+      world.work(0).DoAll();
+      ASSERT_TRUE(world.Step().ok());
+    }
+    world.clock().Advance(std::chrono::seconds(19));
+    ASSERT_TRUE(world.Step().ok());
+    EXPECT_TRUE(world.busy());
+    world.clock().Advance(std::chrono::seconds(1));
+    ASSERT_TRUE(world.Step().ok());
+    EXPECT_FALSE(world.busy());
+    // Nothing more is kept for a disk that does nothing, and the others don't wait for it.
+    while (world.step() < 12) ASSERT_TRUE(world.Step().ok());
+    EXPECT_FALSE(world.busy());
+    EXPECT_EQ(world.work(0).size(), 1u);
+    world.DoWork();
+    while (world.step() < 20) {
+      ASSERT_TRUE(world.Step().ok());
+      world.DoWork();
+    }
+    EXPECT_EQ(store.Candidates()->front().step, 15u);
+    EXPECT_TRUE(IsStateOfItsStep(*store.Read(store.Candidates()->front())));
+  }
+}
+
 TEST_F(CheckpointerTest, GoesOnFromTheNewestThatVerifiesWithAnyNumberOfRanks) {
   for (int ranks : {4, 2, 3}) {
     CheckpointWorld world = World({.every = 5, .keep = 3, .run = "seed=1"});
@@ -289,6 +322,8 @@ TEST_F(CheckpointerTest, FromNothingItBeginsOnlyWhereNothingElseWasMeant) {
   EXPECT_EQ(refused.code(), StatusCode::kInvalidArgument);
   EXPECT_NE(refused.message().find("went on from step 3 of lineage 1, which isn't there any more"),
             std::string::npos)
+      << refused;
+  EXPECT_NE(refused.message().find("without the folder of lineage 3"), std::string::npos)
       << refused;
   CheckpointWorld anew = World({.resume = {Resume::Kind::kNothing}});
   EXPECT_TRUE(anew.Begin(2).ok());

@@ -143,6 +143,18 @@ TEST_F(CheckpointedJob, AFolderThatIsGoneCostsTheCheckpointsAndOneWarningEach) {
       << job.output();
 }
 
+TEST_F(CheckpointedJob, ADiskThatHangsCostsTheCheckpointsAndTheRunEnds) {
+  JobProcess job(RunFlags(folder_, 2, {},
+                          {"--checkpoint_folder=" + checkpoints_, "--checkpoint_every=8",
+                           "--checkpoint_timeout=0.5", "--disk_hangs=1"}));
+  EXPECT_EQ(job.Wait(), 0) << job.output();
+  EXPECT_EQ(ExpectTrained(folder_, 2), Undisturbed({}));
+  EXPECT_TRUE(Steps().empty());
+  EXPECT_EQ(CountLines(job.output(), "the disk has taken more than"), 1) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "ends without what was to be written"), 1) << job.output();
+  ExpectNoProcessLeft(folder_);
+}
+
 TEST_F(CheckpointedJob, WhoAsksGetsACheckpoint) {
   testing_job::Barrier barrier(folder_);
   JobProcess job(Flags(2, {"--tells_signals=1", "--keep_checkpoints=5", "--pause_step=7",

@@ -47,6 +47,8 @@ DEFINE_string(report, "", "folder for events and ledgers");
 DEFINE_string(checkpoint_folder, "", "");
 DEFINE_uint64(checkpoint_every, 0, "steps");
 DEFINE_int32(keep_checkpoints, 2, "");
+DEFINE_double(checkpoint_timeout, 600, "seconds");
+DEFINE_int32(disk_hangs, -1, "the member whose disk does nothing for a checkpoint");
 DEFINE_bool(await_disk, false, "what a checkpoint has to write is written before the next step");
 DEFINE_bool(resume, true, "go on from the newest checkpoint");
 DEFINE_string(full_disk, "", "MEMBER,...: no room for the ledgers of these");
@@ -270,7 +272,8 @@ Status Train(const Environment& environment, const elastic::LeaveSignal& leave_s
              ExitCode& exit_code) {
   SystemClock clock;
   SystemRandom random;
-  SystemFiles files;
+  // Never destroyed, as BackgroundThread says.
+  static SystemFiles& files = *new SystemFiles;
   if (!environment.agent_fd.has_value()) return InvalidArgument("there is no supervisor");
   Faults faults(environment.member.value_or(-1), files);
   if (environment.member == FLAGS_tells_signals) std::signal(SIGUSR1, TellSignal);
@@ -305,7 +308,8 @@ Status Train(const Environment& environment, const elastic::LeaveSignal& leave_s
   }
   elastic::ToyBatches batches(FLAGS_samples, FLAGS_batch, FLAGS_epochs);
   FaultyReplica replica(faults, hold, worker->process().member, batches.steps());
-  elastic::BackgroundThread background(clock);
+  elastic::BackgroundThread background(clock, Seconds(FLAGS_checkpoint_timeout));
+  if (environment.member == FLAGS_disk_hangs) background.Start([] { pause(); });
   Observer observer(*worker, *events, faults, batches.steps(), background);
   elastic::StepLoop::Options loop_options;
   loop_options.logical_shards = FLAGS_shards;
@@ -322,9 +326,10 @@ Status Train(const Environment& environment, const elastic::LeaveSignal& leave_s
   };
   loop_options.report_leaving = [&] { worker->ReportLeaving(); };
   elastic::Checkpointer checkpointer(
-      elastic::CheckpointStore(files, FLAGS_checkpoint_folder), background,
+      elastic::CheckpointStore(files, FLAGS_checkpoint_folder), background, clock,
       {.every = FLAGS_checkpoint_every,
        .keep = FLAGS_keep_checkpoints,
+       .timeout = Seconds(FLAGS_checkpoint_timeout),
        .resume = {FLAGS_resume ? elastic::Resume::Kind::kNewest : elastic::Resume::Kind::kNothing},
        .run = "seed=" + std::to_string(FLAGS_seed) + " batch=" + std::to_string(FLAGS_batch),
        .asked = [] { return checkpoint_asked.exchange(false); }});

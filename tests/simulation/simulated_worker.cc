@@ -282,7 +282,7 @@ Status SimulatedWorker::Train() {
   checkpoints.run = "simulated";
   checkpoints.seconds_since_1970 = [this] { return process_.Now().time_since_epoch().count(); };
   elastic::Checkpointer checkpointer(elastic::CheckpointStore(*files_, kCheckpoints), background,
-                                     std::move(checkpoints));
+                                     platform_.clock(), std::move(checkpoints));
   if (workload.checkpoint_every > 0) options.checkpointer = &checkpointer;
   elastic::StepLoop loop(worker_->gate(), *model_, batches, std::move(ledger), *this,
                          platform_.clock(), std::move(options));
