@@ -58,7 +58,7 @@ bool Supervisor::CopyFlights(const std::string& why, bool always) {
 void Supervisor::DumpFlightLater(Slot& slot) {
   if (options_.report_folder.empty() || !slot.flight) return;
   CopyFlight(slot);
-  slot.flight.reset();
+  slot.flight.Reset();
   WriteFlightsLater();
 }
 
