@@ -12,6 +12,9 @@
 namespace closeranks::launcher {
 namespace {
 
+// Within it the members here come to suspect those of a host that is lost.
+constexpr Duration kOfOneSilence = std::chrono::seconds(1);
+
 ExitResult FromWaitStatus(int status) {
   if (WIFSIGNALED(status)) return {0, WTERMSIG(status)};
   return {WEXITSTATUS(status), 0};
@@ -164,9 +167,15 @@ int Supervisor::FinalCode(const Slot& slot, const ExitResult& result, bool early
 
 void Supervisor::OnSuspicion(MemberId member, MemberId peer, TimePoint heard) {
   const TimePoint now = clock_.Now();
+  events_->Write(ToRecord(telemetry::SuspectedEvent{member, peer, heard}), now);
+  // Each member here suspects each member there; people hear of the host once.
+  for (const std::vector<MemberId>& host : options_.host.peers) {
+    if (std::find(host.begin(), host.end(), peer) != host.end()) peer = host.front();
+  }
+  const TimePoint told = std::exchange(suspicions_told_[peer], now);
+  if (told != TimePoint{} && now - told < kOfOneSilence) return;
   LOG(WARNING) << "the supervisor of member " << peer << " is taken for lost: nothing came from it "
                << "for " << static_cast<int>(ToMilliseconds(now - heard)) << " ms";
-  events_->Write(ToRecord(telemetry::SuspectedEvent{member, peer, heard}), now);
   DumpFlightsLater("the supervisor of member " + std::to_string(peer) + " is silent");
 }
 

@@ -240,24 +240,30 @@ TEST(SeveralHosts, WhoWasReplacedWhileItWasStoppedEndsWithItsCode) {
 
 TEST(SeveralHosts, ASilentHostIsSuspectedWhichIsOnRecordAndRejoinsWhenItGoesOn) {
   ReportFolder folder;
-  Hosts hosts(folder, 3, 1);
+  Hosts hosts(folder, 3, 2);
   Barrier early(folder);
   Jobs jobs = StartAll(
       hosts, 3, {},
-      {"--tcp", "--pause_step=5", "--pause_at=" + early.path(), "--hold_step=9", "--hold_size=3"});
-  for (auto& job : jobs) ASSERT_TRUE(job->WaitForOutput("pauses"));
-  const pid_t worker = testing_job::WorkerPid(folder, 2, 2);
-  jobs[2]->Signal(SIGSTOP);
-  kill(worker, SIGSTOP);
-  for (int host : {0, 1}) {
-    ASSERT_TRUE(jobs[host]->WaitForOutput("the supervisor of member 2 is taken for lost"));
+      {"--tcp", "--pause_step=5", "--pause_at=" + early.path(), "--hold_step=9", "--hold_size=6"});
+  for (auto& job : jobs) {
+    for (int worker = 0; worker < 2; ++worker) ASSERT_TRUE(job->WaitForOutput("pauses"));
   }
-  kill(worker, SIGCONT);
+  const std::vector<pid_t> workers = {testing_job::WorkerPid(folder, 4, 2),
+                                      testing_job::WorkerPid(folder, 5, 2)};
+  jobs[2]->Signal(SIGSTOP);
+  for (pid_t worker : workers) kill(worker, SIGSTOP);
+  const std::string line = "the supervisor of member 4 is taken for lost";
+  for (int host : {0, 1}) ASSERT_TRUE(jobs[host]->WaitForOutput(line));
+  for (pid_t worker : workers) kill(worker, SIGCONT);
   jobs[2]->Signal(SIGCONT);
   early.Open();
   ExpectGoodEnds(jobs, 3);
-  EXPECT_GE(testing_job::Suspicions(folder, 0, 2), 1);
-  EXPECT_EQ(ExpectTrained(folder, 3), Undisturbed());
+  for (int host : {0, 1}) {
+    EXPECT_EQ(testing_job::CountLines(jobs[host]->output(), " is taken for lost"), 1)
+        << jobs[host]->output();
+  }
+  EXPECT_GE(testing_job::Suspicions(folder, 0, 4) + testing_job::Suspicions(folder, 0, 5), 1);
+  EXPECT_EQ(ExpectTrained(folder, 6), Undisturbed());
   ExpectNoProcessLeft(folder, 3);
 }
 

@@ -14,8 +14,6 @@ namespace {
 
 constexpr char kFolder[] = "run";
 constexpr char kCheckpoints[] = "checkpoints";
-// Of an operation.
-constexpr Duration kLimit = std::chrono::seconds(6);
 // For so long a process may be stopped meanwhile.
 constexpr Duration kLongestStop = std::chrono::seconds(4);
 // To a peer: data and control, each perhaps in the place of one that is just being found dead.
@@ -236,7 +234,7 @@ ExitCode SimulatedWorker::Main() {
   elastic::Worker::Options options;
   options.shared_memory = false;
   options.build = "simulated";
-  options.communicator.timeout = kLimit;
+  options.communicator.timeout = surroundings_.workload.operation_limit;
   auto started = elastic::Worker::Start(std::move(worker_end_), std::move(options), platform_);
   if (!started.ok()) return ExitCodeFor(started.status());
   worker_ = started->get();
@@ -245,7 +243,7 @@ ExitCode SimulatedWorker::Main() {
   model_.reset();  // it holds on to the last world's communicator
   if (is_alive()) {
     surroundings_.checker.Operated(name_, *telemetry::ReadFlightRecord(worker_->flight().Copy()),
-                                   kLimit + kLongestStop);
+                                   surroundings_.workload.operation_limit + kLongestStop);
   }
   const ExitCode ended = worker_->exit_code();
   worker_ = nullptr;

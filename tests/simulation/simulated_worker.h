@@ -37,6 +37,7 @@ struct Workload {
   Duration slowest_update{};        // applying one, at most
   StepNumber checkpoint_every = 0;  // 0: there are no checkpoints
   Duration slowest_write{};         // a checkpoint's part, at most
+  Duration operation_limit{};
 };
 
 // A place in a worker's life at which a fault may strike it.

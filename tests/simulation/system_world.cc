@@ -66,6 +66,8 @@ void SystemWorld::DrawJob() {
   workload_.slowest_write = milliseconds(1 + random.Below(40));
   workload_.chunk_bytes = 50 + random.Below(300);
   if (random.OneIn(2)) workload_.audit_every = 1 + random.Below(4);
+  // A short one ends what hangs, a long one shows it.
+  workload_.operation_limit = seconds(random.OneIn(2) ? 6 : 60);
 }
 
 void SystemWorld::DrawFaults() {
