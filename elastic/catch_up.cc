@@ -79,6 +79,10 @@ bool CatchUpPlan::AnyoneIs(Standing standing) const {
   return std::find(standings.begin(), standings.end(), standing) != standings.end();
 }
 
+bool CatchUpPlan::IsBegun() const {
+  return std::any_of(held.begin(), held.end(), [](const Parts& parts) { return !parts.empty(); });
+}
+
 Result<CatchUpPlan> PlanCatchUp(const rendezvous::Decision& decision,
                                 std::span<const RankRecord> records) {
   CatchUpPlan plan;

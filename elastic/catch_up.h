@@ -46,6 +46,8 @@ struct CatchUpPlan {
   int step_source = -1;             // the lowest one that also keeps the step; -1: there is none
   std::vector<Parts> held;          // of the step after the resumed one, by rank; disjoint
   bool AnyoneIs(Standing standing) const;
+  // Somebody holds a part of the step after the resumed one.
+  bool IsBegun() const;
 };
 
 // The same on every rank. kInternal when nobody holds what the decision resumes from, which the

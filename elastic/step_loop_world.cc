@@ -102,11 +102,10 @@ Status StepLoop::GoBeforeTheStep(const CatchUpPlan& plan, bool all_leave) {
   const bool may_go =
       step_ == gate_.state().applied + 1 && held_.empty() && !plan.AnyoneIs(Standing::kOneBehind);
   if (all_leave && world_->decision->resume.applied > 0) {
-    const bool is_begun = std::any_of(plan.held.begin(), plan.held.end(),
-                                      [](const Parts& held) { return !held.empty(); });
-    // Then they make the step together, who had handed over too, and go as HandOver says.
-    if (is_begun) handed_over_ = false;
-    if (is_begun || !may_go) return OkStatus();
+    // Once it is begun they make the step together, who had handed over too, and go as HandOver
+    // says.
+    if (plan.IsBegun()) handed_over_ = false;
+    if (plan.IsBegun() || !may_go) return OkStatus();
     RETURN_IF_ERROR(TakeFinalCheckpoint());
   }
   if (may_go) Go();
@@ -223,9 +222,7 @@ Status StepLoop::PrepareStep(const CatchUpPlan& plan, int rank) {
   reduction_begun_ = false;
 #endif
   // A step that nobody holds a part of is divided as in an undisturbed step.
-  const bool untouched = std::all_of(plan.held.begin(), plan.held.end(),
-                                     [](const Parts& held) { return held.empty(); });
-  if (untouched) {
+  if (!plan.IsBegun()) {
     TakeParts(UndisturbedParts());
     return OkStatus();
   }

@@ -165,11 +165,7 @@ void Membership::OnPeerLinkUp(TimePoint now, MemberProcess supervisor) {
 void Membership::OnPeerLinkDown(TimePoint now, MemberProcess supervisor) {
   Begin(now);
   const bool is_listed = decision_ != nullptr && decision_->FindSupervisor(supervisor) != nullptr;
-  if (is_listed && !outcome_.has_value() &&
-      !tally_.Of(Tally::kUnreachable).contains(supervisor.member) &&
-      !tally_.Of(Tally::kLeaves).contains(supervisor.member)) {
-    outputs_.losses.push_back(supervisor);
-  }
+  if (is_listed) NoteLoss(supervisor);
   if (is_listed || peers_.Find(supervisor) != nullptr) {
     peers_.LinkDown(supervisor);
     Reassess(supervisor.member);

@@ -240,6 +240,7 @@ class Membership {
   void Handle(const Message& message);
   bool IsOfThisGeneration(const Message& message);
   void Learn(const DecisionRef& decision, const std::set<MemberProcess>& announce_to);
+  void NoteLoss(const MemberProcess& supervisor);
   void NoteLosses(const Decision& next);
   void ForgetOlderGeneration();
   void UpdateInstalled();

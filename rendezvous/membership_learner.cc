@@ -161,16 +161,21 @@ void Membership::Learn(const DecisionRef& decision, const std::set<MemberProcess
   SendNews();
 }
 
+// Unless it goes in good order, or was told of already.
+void Membership::NoteLoss(const MemberProcess& supervisor) {
+  if (outcome_.has_value() || tally_.Of(Tally::kUnreachable).contains(supervisor.member) ||
+      tally_.Of(Tally::kLeaves).contains(supervisor.member)) {
+    return;
+  }
+  outputs_.losses.push_back(supervisor);
+}
+
 // Others may have seen it first.
 void Membership::NoteLosses(const Decision& next) {
-  if (decision_ == nullptr || !is_watcher_ || outcome_.has_value()) return;
+  if (decision_ == nullptr || !is_watcher_) return;
   for (const ListedMember& listed : decision_->members) {
-    if (next.Find(listed.member) != nullptr || listed.member == options_.self ||
-        tally_.Of(Tally::kUnreachable).contains(listed.member) ||
-        tally_.Of(Tally::kLeaves).contains(listed.member)) {
-      continue;
-    }
-    outputs_.losses.push_back({listed.member, listed.supervisor});
+    if (next.Find(listed.member) != nullptr || listed.member == options_.self) continue;
+    NoteLoss({listed.member, listed.supervisor});
   }
 }
 
