@@ -192,7 +192,7 @@ class Supervisor {
   bool stopping_ = false;
   bool job_ended_ = false;
   std::set<std::string> told_endings_;
-  std::map<MemberId, TimePoint> suspicions_told_;  // by the first member of a host, the last
+  std::map<MemberId, TimePoint> suspicions_told_;    // by the first member of a host, the last
   std::map<std::string, MemberId> failed_for_good_;  // by the cause, the first
   std::string hold_;  // why the job holds, as was said last; empty: it doesn't
   std::vector<std::pair<MemberProcess, std::string>> flights_;  // to be written
