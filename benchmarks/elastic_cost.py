@@ -5,8 +5,9 @@
     benchmarks/elastic_cost.py --pairs 30 --json docs/results/elastic_cost.json
 
 With: the gate, the exchange of sample ids, events and the ledger. Without: computation and
-all-reduce alone. The same ranks do both in turns of a few steps, some hundred turns a pair: the
-machine's speed changes within seconds, and both have to see the same of it. Wall time is that of
+all-reduce alone. The same ranks do both in turns of one step (of some, where it is short), hundreds
+of turns a pair: the machine's speed changes within seconds, and both have to see the same of it.
+Wall time is that of
 the slowest rank; CPU time is all ranks', and all that their supervisor used from its start to its
 end counts as the machinery's. Writes the JSON and, beside it, a page with the same name and .md.
 """
@@ -26,7 +27,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Name -> flags of the loop. The work takes some 20 ms of a step, as the example's training does.
 LOOPS = {
-    "steps with computation, then 1 MiB": ["--steps=500", "--alternate=5", "--work=2000"],
+    "steps with computation, then 1 MiB": ["--steps=500", "--alternate=1", "--work=2000"],
     "all-reduces of 1 MiB alone": ["--steps=20000", "--alternate=50"],
 }
 TOOK = re.compile(r"steps (with|without) it took ([\d.]+) s, ([\d.]+) s of CPU")
