@@ -158,8 +158,7 @@ def measure(options, peers):
         if reason:
             left_out.append({"system": system, "fault": fault, "reason": reason})
             continue
-        slow = system.startswith("torch") or (system, fault) == ("Open MPI with ULFM",
-                                                                 systems.STOP_WORKER)
+        slow = re.match("torch|closeranks, |Open MPI with ULFM: stop", f"{system}: {fault}")
         chosen.append((system, fault, start, options.slow_count if slow else options.count))
     strikes = []
     for turn in range(max((count for *_, count in chosen), default=0)):
@@ -178,8 +177,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=100, help="strikes of each kind")
     parser.add_argument("--slow-count", type=int, default=5,
-                        help="of those that take seconds or minutes each: torch's, and a stopped "
-                             "rank under ULFM")
+                        help="of those that take seconds or minutes each: torch's, our example "
+                             "beside them, and a stopped rank under ULFM")
     parser.add_argument("--only", default="", help="a regular expression for `SYSTEM: FAULT`")
     parser.add_argument("--seed", type=int, default=1, help="of the victims and the moments")
     parser.add_argument("--json", type=pathlib.Path, required=True)
