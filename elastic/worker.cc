@@ -194,7 +194,7 @@ void Worker::ReportDone() {
 }
 
 void Worker::ReportProgress(const rendezvous::Progress& progress) {
-  loop_thread_->RunInLoop([this, progress] { Send(progress); });
+  if (welcome_.progress_is_wanted) loop_thread_->RunInLoop([this, progress] { Send(progress); });
 }
 
 void Worker::ReportEntered(Generation generation) {

@@ -73,6 +73,7 @@ class Worker {
   // From any thread.
   void ReportFailure(Generation generation, const Status& why);
   void ReportDone();
+  // For nothing where nobody wants to know.
   void ReportProgress(const rendezvous::Progress& progress);
 
   void ReportEntered(Generation generation);

@@ -133,6 +133,7 @@ Status Supervisor::Prepare() {
       options_.host.max_strangers,
       DescriptorsForStrangers(OpenFilesLimit(), CountOpenFiles(), options_.host.members.size(),
                               options_.host.peers.size()));
+  options_.host.progress_is_wanted = options_.live_line || options_.fault.has_value();
   ASSIGN_OR_RETURN(host_, rendezvous::AgentHost::Open(
                               loop_, network_, random_, options_.host,
                               [this](MemberId member) { return OwnerOf(member); },
@@ -156,9 +157,7 @@ rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
     EndWorker(slots_.at(member), reason, heard);
   };
   owner.on_hung_up = [this, member] { FinishOff(slots_.at(member)); };
-  owner.on_progress = [this, member](const rendezvous::Progress& progress) {
-    OnProgress(slots_.at(member), progress);
-  };
+  owner.on_progress = [this](const rendezvous::Progress& progress) { OnProgress(progress); };
   owner.on_failing = [this, member](const rendezvous::Failing& failing) {
     return OnFailing(slots_.at(member), failing);
   };

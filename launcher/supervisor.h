@@ -84,7 +84,6 @@ class Supervisor {
     std::string ended_for;  // why it was ended from here, or empty
     std::string cause;      // what the other workers were told of its loss, or empty
     std::string last_line;  // that it wrote to stderr, but for a stack
-    std::string where;      // " in step 12", for people; empty before the first
     TimePoint lost_at{};    // it was ended, or seen to be dying; none: it runs
     TimePoint heard_at{};   // last, if it was ended for its silence
     net::TimerId restart = net::kNoTimer;
@@ -110,7 +109,7 @@ class Supervisor {
   void OnExit(Slot& slot, const ExitResult& result);
   // The ledgers that an earlier start has left in the report folder are of this lineage, or go.
   void OnListed(const Incarnation& lineage);
-  void OnProgress(Slot& slot, const rendezvous::Progress& progress);
+  void OnProgress(const rendezvous::Progress& progress);
   void OnSuspicion(MemberId member, MemberId peer, TimePoint heard);
   void OnEnding(MemberId member, const rendezvous::Agent::Ending& ending);
   void OnMismatch(const Status& mismatch);

@@ -7,6 +7,7 @@
 
 #include "glog/logging.h"
 #include "launcher/supervisor.h"
+#include "telemetry/flight_recorder.h"
 #include "telemetry/records.h"
 
 namespace closeranks::launcher {
@@ -44,6 +45,7 @@ void Supervisor::ReapAll() {
 }
 
 void Supervisor::OnExit(Slot& slot, const ExitResult& result) {
+  const std::string end = result.ToString() + telemetry::FlightPosition(slot.flight);
   const rendezvous::Agent& agent = *host_->agent(slot.member);
   DropLifelines(slot);
   slot.child->Reaped();
@@ -76,7 +78,7 @@ void Supervisor::OnExit(Slot& slot, const ExitResult& result) {
   } else if (result.signal == 0 && result.code == static_cast<int>(ExitCode::kLeft)) {
     LOG(INFO) << "the worker of member " << slot.member << " has ended, as it was told to";
   } else if (!in_order) {
-    LOG(WARNING) << "the worker of member " << slot.member << " " << result.ToString() << slot.where
+    LOG(WARNING) << "the worker of member " << slot.member << " " << end
                  << (verdict.reason.empty() ? "" : "; " + verdict.reason);
   }
   if (verdict.restart && !job_ended_) {
@@ -102,7 +104,7 @@ void Supervisor::TellLoss(Slot& slot, const std::string& cause, rendezvous::OnTh
 // said once, by the first of them.
 MemberId Supervisor::OnFailing(Slot& slot, const rendezvous::Failing& failing) {
   using rendezvous::OnThisHost;
-  const std::string cause = failing.cause + slot.where;
+  const std::string cause = failing.cause + telemetry::FlightPosition(slot.flight);
   if (!failing.is_final) {
     TellLoss(slot, cause, OnThisHost::kTheCause);
     return -1;
@@ -113,8 +115,9 @@ MemberId Supervisor::OnFailing(Slot& slot, const rendezvous::Failing& failing) {
 }
 
 std::string Supervisor::CauseOf(const Slot& slot, const ExitResult& result) {
-  if (!slot.ended_for.empty()) return "was ended" + slot.where + ": " + slot.ended_for;
-  const std::string end = result.ToString() + slot.where;
+  const std::string position = telemetry::FlightPosition(slot.flight);
+  if (!slot.ended_for.empty()) return "was ended" + position + ": " + slot.ended_for;
+  const std::string end = result.ToString() + position;
   // It may have said why. Who was killed by another had other things to say.
   const bool may_have_said = result.signal == SIGABRT || (result.signal == 0 && result.code != 0);
   return may_have_said && !slot.last_line.empty() ? end + ": " + slot.last_line : end;

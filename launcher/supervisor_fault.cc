@@ -7,9 +7,8 @@
 
 namespace closeranks::launcher {
 
-void Supervisor::OnProgress(Slot& slot, const rendezvous::Progress& progress) {
+void Supervisor::OnProgress(const rendezvous::Progress& progress) {
   TimePoint now = clock_.Now();
-  slot.where = (progress.committed ? " after step " : " in step ") + std::to_string(progress.step);
   if (options_.live_line) live_.OnProgress(now, progress);
   if (!aim_.has_value()) return;
   if (progress.committed) {

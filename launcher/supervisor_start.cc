@@ -74,7 +74,6 @@ Status Supervisor::LaunchWorker(Slot& slot) {
   slot.ended_for.clear();
   slot.cause.clear();
   slot.last_line.clear();
-  slot.where.clear();
   slot.lost_at = slot.heard_at = {};
   telemetry::WorkerStartedEvent started;
   started.member = slot.member;

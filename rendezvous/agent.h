@@ -47,7 +47,7 @@ class Agent {
     std::function<void(const std::string& reason, TimePoint heard)> kill_worker;
     // The worker closed its session without a goodbye: it is dying, or else to be ended.
     std::function<void()> on_hung_up;
-    std::function<void(const Progress&)> on_progress;
+    std::function<void(const Progress&)> on_progress;  // where Welcome says that it is wanted
     // Once: this member is listed in a generation that goes on, of this lineage. May be null.
     std::function<void(const Incarnation& lineage)> on_listed = nullptr;
     // The worker said who it is.

@@ -68,7 +68,8 @@ Result<std::unique_ptr<AgentHost>> AgentHost::Open(
                      host->options_.starting_members,
                      host->options_.most_computing,
                      advertised.ToString(),
-                     host->options_.pauses_are_ok};
+                     host->options_.pauses_are_ok,
+                     host->options_.progress_is_wanted};
     agent.worker_timeout = host->options_.worker_timeout;
     agent.stopped_worker_timeout = host->options_.stopped_worker_timeout;
     Agent::Owner owner = host->Wrap(member, owner_of(member));

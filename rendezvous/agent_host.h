@@ -48,6 +48,8 @@ class AgentHost {
     Duration stopped_worker_timeout = std::chrono::milliseconds(150);
     // The workers wait for one another without a limit.
     bool pauses_are_ok = false;
+    // Owner::on_progress is to be called.
+    bool progress_is_wanted = false;
     // Connections at once to those who haven't proven that they belong to the job, at least 2.
     size_t max_strangers = 512;
   };

@@ -45,6 +45,7 @@ std::string Encode(const AgentMessage& message) {
                           writer.Put(m.most_computing);
                           writer.PutString(m.data_address);
                           writer.Put(static_cast<uint8_t>(m.pauses_are_ok));
+                          writer.Put(static_cast<uint8_t>(m.progress_is_wanted));
                         },
                         [&](const Freeze& m) { writer.Put(m.generation); },
                         [&](const Install& m) { Encode(*m.decision, writer); },
@@ -129,6 +130,7 @@ Result<AgentMessage> DecodeAgentMessage(std::string_view bytes) {
       m.most_computing = reader.Get<int>();
       m.data_address = reader.GetString();
       m.pauses_are_ok = reader.Get<uint8_t>() != 0;
+      m.progress_is_wanted = reader.Get<uint8_t>() != 0;
       return Whole<AgentMessage>(reader, m);
     }
     case 1: {

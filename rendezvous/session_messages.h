@@ -32,6 +32,7 @@ struct Welcome {
   int most_computing = 0;
   std::string data_address;    // where other workers' connections for this one arrive ("host:port")
   bool pauses_are_ok = false;  // collectives have no limit: a worker may be in a debugger
+  bool progress_is_wanted = false;  // else the agent hears no Progress: two messages a step
   bool operator==(const Welcome&) const = default;
 };
 
@@ -128,7 +129,7 @@ struct Done {
   bool operator==(const Done&) const = default;
 };
 
-// For the eyes of people: at most one at the start and one at the end of each step.
+// Where it is wanted: one at the start and one at the end of each step.
 struct Progress {
   StepNumber step = 0;
   StepNumber steps = 0;  // of the whole run

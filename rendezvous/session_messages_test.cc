@@ -39,6 +39,7 @@ TEST(SessionMessages, WhatTheAgentSaysArrivesAsItWas) {
               4,
               8,
               "host:1",
+              true,
               true});
   ExpectRoundTrip(DecodeAgentMessage, Freeze{7});
   ExpectRoundTrip(DecodeAgentMessage, Ended{ExitCode::kQuorumLost, "why", {7, 2, 99}});

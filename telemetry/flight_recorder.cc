@@ -197,6 +197,17 @@ Result<std::string> CopyFlightMemory(const UniqueFd& shared, TimePoint now) {
   return bytes;
 }
 
+std::string FlightPosition(const UniqueFd& shared) {
+  uint64_t word = 0;
+  const auto where = static_cast<off_t>(offsetof(FlightRecorder::Memory, activity));
+  if (pread(shared.get(), &word, sizeof(word), where) != sizeof(word)) return "";
+  const StepNumber step = word >> kActivityBits;
+  if (step == 0) return "";
+  const auto activity = static_cast<Activity>(word & ((uint64_t{1} << kActivityBits) - 1));
+  const bool is_through = activity == Activity::kBetween || activity == Activity::kEnding;
+  return (is_through ? " after step " : " in step ") + std::to_string(step);
+}
+
 Result<FlightRecord> ReadFlightRecord(std::string_view dump) {
   using Memory = FlightRecorder::Memory;
   if (dump.size() != sizeof(Memory)) {

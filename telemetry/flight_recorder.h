@@ -114,6 +114,9 @@ class FlightRecorder {
 // What lies in another process's memory, as Share gave it; `now` is when that is looked at.
 Result<std::string> CopyFlightMemory(const UniqueFd& shared, TimePoint now);
 
+// Of the same: " in step 12", " after step 12", or nothing where it is in none.
+std::string FlightPosition(const UniqueFd& shared);
+
 // `dump` is what Copy or CopyFlightMemory gave, perhaps of a process that was writing just then:
 // what was torn by that is left out. kInvalidArgument, with what is wrong, for anything else.
 Result<FlightRecord> ReadFlightRecord(std::string_view dump);
