@@ -7,22 +7,23 @@
 With: the gate, the exchange of sample ids, events and the ledger. Without: computation and
 all-reduce alone. The same ranks do both in turns of one step (of some, where it is short), hundreds
 of turns a pair: the machine's speed changes within seconds, and both have to see the same of it.
-Wall time is that of
-the slowest rank; CPU time is all ranks', and all that their supervisor used from its start to its
-end counts as the machinery's. Writes the JSON and, beside it, a page with the same name and .md.
+Wall time is that of the slowest rank; CPU time is all ranks', and all that their supervisor used
+from its start to its end counts as the machinery's, as does the thread that answers it. What a part
+of a model's own costs besides (its random seed, copies of its buffers) isn't in it. Writes the JSON
+and, beside it, a page with the same name and .md.
 """
 
 import argparse
-import datetime
 import json
 import os
 import pathlib
-import platform
 import re
 import statistics
 import subprocess
 import sys
 import tempfile
+
+import record
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Name -> flags of the loop. The work takes some 20 ms of a step, as the example's training does.
@@ -31,7 +32,7 @@ LOOPS = {
     "all-reduces of 1 MiB alone": ["--steps=20000", "--alternate=50"],
 }
 TOOK = re.compile(r"steps (with|without) it took ([\d.]+) s, ([\d.]+) s of CPU")
-IN_ALL = re.compile(r"([\d.]+) s of CPU in all")
+IN_ALL = re.compile(r"([\d.]+) s of CPU in all, ([\d.]+) s of it beside both")
 
 
 def run_pair(options, flags):
@@ -52,8 +53,14 @@ def run_pair(options, flags):
     for half, wall, cpu in TOOK.findall(text):
         pair[half]["wall_s"] = max(pair[half]["wall_s"], float(wall))
         pair[half]["cpu_s"] += float(cpu)
+    totals = IN_ALL.findall(text)
     pair["with"]["cpu_s"] += (usage.ru_utime + usage.ru_stime
-                              - sum(float(cpu) for cpu in IN_ALL.findall(text)))
+                              - sum(float(in_all) for in_all, _ in totals))
+    # The thread that answers the supervisor is the machinery's, in whichever half it worked.
+    without = pair["without"]["wall_s"] / (pair["with"]["wall_s"] + pair["without"]["wall_s"])
+    moved = without * sum(float(beside) for _, beside in totals)
+    pair["with"]["cpu_s"] += moved
+    pair["without"]["cpu_s"] -= moved
     return pair
 
 
@@ -90,20 +97,20 @@ def summary(pairs):
     return rows
 
 
-def page(record):
+def page(measured):
     lines = ["# What the elastic machinery costs without faults", "",
-             f"{record['ranks']} ranks, which do steps with it and without it in turns; the median "
-             "of runs, and the interval that holds it with 95%.", "",
+             f"{measured['ranks']} ranks, which do steps with it and without it in turns; the "
+             "median of runs, and the interval that holds it with 95%.", "",
              "| loop | of | runs | without it, ms a step | cost | interval |",
              "|---|---|---|---|---|---|"]
-    for row in record["rows"]:
+    for row in measured["rows"]:
         lines.append(f"| {row['loop']} | {row['of']} time | {row['pairs']} | "
                      f"{row['without_ms_a_step']:.3f} | {row['cost_percent']:+.1f}% | "
                      f"{row['low']:+.1f}% to {row['high']:+.1f}% |")
-    loads = [pair["load_average"] for pair in record["pairs"]]
-    lines += ["", f"{record['date']}, commit {record['commit']}, {record['machine']}; the load "
+    loads = [pair["load_average"] for pair in measured["pairs"]]
+    lines += ["", f"{record.origin(measured)}; the load "
               f"average was {min(loads):.1f} to {max(loads):.1f} (median "
-              f"{statistics.median(loads):.1f}).", "", f"    {record['command']}", ""]
+              f"{statistics.median(loads):.1f}).", "", f"    {measured['command']}", ""]
     return "\n".join(lines)
 
 
@@ -114,25 +121,15 @@ def main():
     parser.add_argument("--json", type=pathlib.Path, required=True)
     parser.add_argument("--bin", type=pathlib.Path, default=ROOT / "bazel-bin")
     options = parser.parse_args()
-    options.json.parent.mkdir(parents=True, exist_ok=True)
+    measured = record.begin() | {"ranks": options.ranks}
     pairs = []
     for _ in range(options.pairs):
         for loop, flags in LOOPS.items():
             pairs.append({"loop": loop, "load_average": os.getloadavg()[0],
                           **run_pair(options, flags)})
             print(json.dumps(pairs[-1]), flush=True)
-    commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"],
-                            capture_output=True, text=True, check=True).stdout.strip()
-    cpu = next(line.split(":")[1].strip() for line in open("/proc/cpuinfo")
-               if line.startswith("model name"))
-    # The number only: what follows it names somebody's build.
-    kernel = re.match(r"[0-9.]*[0-9]", platform.release()).group()
-    record = {"commit": commit, "date": datetime.date.today().isoformat(),
-              "machine": f"{os.cpu_count()} cores of {cpu}, Linux {kernel}",
-              "command": " ".join(["benchmarks/elastic_cost.py", *sys.argv[1:]]),
-              "ranks": options.ranks, "rows": summary(pairs), "pairs": pairs}
-    options.json.write_text(json.dumps(record, indent=1) + "\n")
-    options.json.with_suffix(".md").write_text(page(record))
+    measured |= {"rows": summary(pairs), "pairs": pairs}
+    record.write(options.json, measured, page(measured))
 
 
 if __name__ == "__main__":

@@ -13,20 +13,18 @@ out, and the page says why.
 """
 
 import argparse
-import datetime
 import functools
 import json
 import os
 import pathlib
-import platform
 import random
 import re
-import shlex
 import subprocess
 import sys
 import tempfile
 import time
 
+import record
 import recovery_page
 import recovery_systems as systems
 from recovery_systems import namespaces
@@ -189,20 +187,10 @@ def main():
     parser.add_argument("--torch-python", type=pathlib.Path,
                         default=cache / "closeranks/venv/bin/python3")
     options = parser.parse_args()
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"],
-                            capture_output=True, text=True, check=True).stdout.strip()
-    cpu = next(line.split(":")[1].strip() for line in open("/proc/cpuinfo")
-               if line.startswith("model name"))
-    # The number only: what follows it names somebody's build.
-    kernel = re.match(r"[0-9.]*[0-9]", platform.release()).group()
+    measured = record.begin()
     strikes, left_out = measure(options, Peers(options.peers, options.torch_python))
-    record = {"commit": commit, "date": datetime.date.today().isoformat(),
-              "machine": f"{os.cpu_count()} cores of {cpu}, Linux {kernel}",
-              "command": shlex.join(["benchmarks/recovery.py", *sys.argv[1:]]),
-              "rows": recovery_page.summary(strikes), "left_out": left_out, "strikes": strikes}
-    options.json.write_text(json.dumps(record, indent=1) + "\n")
-    options.json.with_suffix(".md").write_text(recovery_page.page(record))
+    measured |= {"rows": recovery_page.summary(strikes), "left_out": left_out, "strikes": strikes}
+    record.write(options.json, measured, recovery_page.page(measured))
 
 
 if __name__ == "__main__":

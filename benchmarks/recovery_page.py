@@ -2,6 +2,8 @@
 
 import statistics
 
+from record import origin
+
 PHASES = ["detect_ms", "agree_ms", "rewire_ms", "own_part_ms", "catch_up_ms", "replay_ms"]
 LETTERS = "DARPCS"
 OURS = "closeranks"
@@ -85,7 +87,7 @@ def page(record):
         lines.append(f"{name:58} {draw(row, longest)} {number(longest)} ms")
     probes = [s["probe_ns"] for s in record["strikes"]]
     loads = [s["load_average"] for s in record["strikes"] if "load_average" in s]
-    lines += ["```", "", f"{record['date']}, commit {record['commit']}, {record['machine']}. A "
+    lines += ["```", "", f"{origin(record)}. A "
               f"flag's round trip between two processes took {min(probes):.0f} to "
               f"{max(probes):.0f} ns", f"(median {statistics.median(probes):.0f}); the load "
               f"average at the strikes was {min(loads):.1f} to {max(loads):.1f} (median "

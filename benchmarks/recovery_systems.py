@@ -84,16 +84,20 @@ class Job:
 
     @staticmethod
     def members_of(session):
-        """All processes that a start_new_session has come to, itself included."""
-        pids = [session]
+        """All processes that a start_new_session has come to, itself included, with the sessions
+        that they have begun in turn."""
+        parents = {}  # pid -> its parent and its session
         for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
             try:
                 fields = stat.read_text().rpartition(")")[2].split()
             except OSError:  # it has just ended
                 continue
-            if int(fields[3]) == session:
-                pids.append(int(stat.parent.name))
-        return pids
+            parents[int(stat.parent.name)] = {int(fields[1]), int(fields[3])}
+        members = {session}
+        while more := {pid for pid, above in parents.items()
+                       if pid not in members and above & members}:
+            members |= more
+        return [session, *(members - {session})]
 
     # To be had from each system:
     def steps(self):
