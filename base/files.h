@@ -15,7 +15,8 @@
 
 namespace closeranks {
 
-// A file that grows at its end. Closed by its destructor. Used by one thread at a time.
+// A file that grows at its end. Closed by its destructor. Used by one thread at a time, but for
+// Sync, which may be called beside the others.
 class AppendFile {
  public:
   virtual ~AppendFile() = default;

@@ -101,6 +101,7 @@ void ModelReplica::Apply(StepNumber step) {
   reducer_.AdoptReduced(step);
   optimizer_.step();
   buffers_.Apply();
+  if (on_update_) on_update_(step);
 }
 
 std::vector<elastic::Buffer> ModelReplica::ReducedGradients(StepNumber step) {

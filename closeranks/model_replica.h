@@ -5,6 +5,7 @@
 #include <torch/nn/module.h>
 #include <torch/optim/optimizer.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -45,6 +46,9 @@ class ModelReplica final : public elastic::Replica {
     return state_.PrepareLoad(pieces);
   }
   uint64_t SettingsHash() const override;
+  // Is called with each update, right after it.
+  void SetOnUpdate(std::function<void(StepNumber)> on_update) { on_update_ = std::move(on_update); }
+
   // The first 16 digits of WeightsSha256.
   uint64_t WeightsHash() const override;
 
@@ -65,6 +69,7 @@ class ModelReplica final : public elastic::Replica {
   ddp::ModelBuffers buffers_;
   int part_samples_ = 0;
   ddp::Reducer reducer_;
+  std::function<void(StepNumber)> on_update_;
 };
 
 }  // namespace closeranks

@@ -6,6 +6,7 @@
 #include <torch/nn/modules/dropout.h>
 #include <torch/nn/modules/linear.h>
 #include <torch/optim/adam.h>
+#include <torch/optim/sgd.h>
 #include <torch/utils.h>
 
 #include <cstring>
@@ -206,6 +207,37 @@ TEST(ModelReplica, BuffersArePartOfItsState) {
   (*load)();
   EXPECT_EQ(joiner.replica->WeightsSha256(), world.Weights());
   EXPECT_EQ(joiner.batches(), 1);
+}
+
+TEST(ModelReplica, ARowOfBytesOfAnotherLengthIsRefused) {
+  auto replica_with = [](int64_t bytes, torch::nn::Linear& model, torch::optim::SGD& optimizer) {
+    model->register_buffer("table", torch::zeros({bytes}, torch::kByte));
+    return std::make_unique<ModelReplica>(*model, optimizer, /*seed=*/1, /*logical_shards=*/0);
+  };
+  torch::nn::Linear one(2, 2), other(2, 2);
+  torch::optim::SGD updates_one(one->parameters(), 0.1), updates_other(other->parameters(), 0.1);
+  auto shorter = replica_with(100, one, updates_one);
+  auto longer = replica_with(1000, other, updates_other);
+  for (auto [from, to] : {std::pair(&shorter, &longer), std::pair(&longer, &shorter)}) {
+    const std::vector<elastic::Piece> pieces = (*from)->Pieces();
+    auto load = (*to)->PrepareLoad(pieces);
+    EXPECT_EQ(load.status().code(), StatusCode::kMismatch);
+    EXPECT_NE(load.status().message().find("U8 [1000]"), std::string::npos) << load.status();
+  }
+}
+
+TEST(ModelReplica, WhatChangesWithTheUpdatesDoesSoInEachHoweverItComesAbout) {
+  World world(2, kShards);
+  Rank behind(kShards);
+  std::vector<StepNumber> updates, updates_behind;
+  world.rank(0).replica->SetOnUpdate([&](StepNumber step) { updates.push_back(step); });
+  behind.replica->SetOnUpdate([&](StepNumber step) { updates_behind.push_back(step); });
+  world.Step();
+  world.Step();
+  EXPECT_EQ(updates, (std::vector<StepNumber>{1, 2}));
+  behind.replica->BeginStep(1);
+  behind.replica->Apply(1);
+  EXPECT_EQ(updates_behind, (std::vector<StepNumber>{1})) << "made up for";
 }
 
 TEST(ModelReplica, OtherBuffersAreAnotherFingerprintAndAnotherHash) {

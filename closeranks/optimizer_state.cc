@@ -147,7 +147,9 @@ std::vector<Piece> OptimizerState::Pieces() {
   opaque_.clear();
   if (MakeState(optimizer_) == nullptr) {
     opaque_.push_back(Archive([this](auto& archive) { optimizer_.save(archive); }));
-    return {elastic::OpaquePiece("archive", opaque_[0])};
+    Piece archive = elastic::OpaquePiece("archive", opaque_[0]);
+    archive.is_comparable = false;  // libtorch names its entries by addresses
+    return {archive};
   }
   for (const auto& [name, parameter] : parameters_) {
     auto state = optimizer_.state().find(parameter.unsafeGetTensorImpl());

@@ -62,7 +62,12 @@ std::vector<elastic::Piece> TensorState::Pieces() {
 Result<std::function<void()>> TensorState::PrepareLoad(std::span<const elastic::Piece> pieces) {
   std::vector<std::string_view> bytes;
   for (const auto& [name, tensor] : tensors_) {
-    ASSIGN_OR_RETURN(const elastic::Piece* found, FindPiece(pieces, TensorPiece(name, tensor)));
+    const elastic::Piece piece = TensorPiece(name, tensor);
+    ASSIGN_OR_RETURN(const elastic::Piece* found, FindPiece(pieces, piece));
+    if (found->shape != piece.shape) {  // a row of bytes, which could be anybody's own words
+      return Mismatch("'" + piece.name + "' is " + piece.Kind() + " here and " + found->Kind() +
+                      " in the state to load");
+    }
     bytes.push_back(found->bytes);
   }
   if (pieces.size() != tensors_.size()) {

@@ -133,6 +133,11 @@ class Training::Impl {
     owners_.emplace_back(std::move(prefix), &owner);
   }
 
+  void OnUpdate(std::function<void(StepNumber)> on_update) {
+    if (loop_.has_value()) throw Error(InvalidArgument("OnUpdate comes before Steps"));
+    replica_.SetOnUpdate(std::move(on_update));
+  }
+
   elastic::StepLoop& loop() { return *loop_; }
   Step& step() { return step_; }
 
@@ -268,7 +273,7 @@ void Step::Present(size_t index) {
 StepNumber Step::number() const { return training_->impl_->loop().step(); }
 int Step::epoch() const { return training_->impl_->loop().epoch(); }
 int Step::batch() const { return training_->impl_->loop().batch(); }
-void Step::Commit() { ThrowIfError(training_->impl_->loop().Commit()); }
+bool Step::Commit() { return ValueOrThrow(training_->impl_->loop().Commit()); }
 
 Step& StepRange::Iterator::operator*() const { return training_->impl_->step(); }
 
@@ -290,6 +295,10 @@ Training::~Training() = default;
 
 void Training::Register(std::string_view name, elastic::StateOwner& owner) {
   impl_->Register(name, owner);
+}
+
+void Training::OnUpdate(std::function<void(StepNumber step)> on_update) {
+  impl_->OnUpdate(std::move(on_update));
 }
 
 StepRange Training::Steps(Plan plan) {

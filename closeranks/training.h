@@ -16,6 +16,7 @@
 #define CLOSERANKS_CLOSERANKS_TRAINING_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -81,8 +82,9 @@ class Step {
   int epoch() const;
   // Samples of the global batch.
   int batch() const;
-  // Reduces the gradients over all ranks and applies them, everywhere or nowhere. Blocks.
-  void Commit();
+  // Reduces the gradients over all ranks and applies them, everywhere or nowhere. Blocks. False
+  // where the world changed meanwhile and the step comes again with what is missing of it.
+  bool Commit();
 
  private:
   friend class Training;
@@ -140,6 +142,14 @@ class Training {
   // model: to who joins, and into checkpoints. Under a name of its own, before Steps, on every
   // rank; `owner` outlives this.
   void Register(std::string_view name, elastic::StateOwner& owner);
+
+  // `on_update` is called on every rank right after each of the optimizer's updates and as a part
+  // of it, with the step's number: once for each step, also where a rank makes up for one that it
+  // missed, or repeats one on a state that it received. So this is the place for what changes with
+  // the steps, such as a learning rate or an average of the weights. It changes nothing but by the
+  // step's number and what moves with the run: the model, the optimizer, what is registered. It
+  // doesn't throw. Before Steps.
+  void OnUpdate(std::function<void(StepNumber step)> on_update);
 
   // The loop ends when every step is applied on every rank. Once for each Training.
   StepRange Steps(Plan plan);

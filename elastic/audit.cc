@@ -16,6 +16,7 @@ namespace {
 constexpr size_t kMostNamed = 5;
 
 uint64_t HashOf(const Piece& piece) {
+  if (!piece.is_comparable) return 0;
   const std::string kind = piece.name + " " + piece.Kind();
   const uint64_t seed = XXH3_64bits(kind.data(), kind.size());
   return XXH3_64bits_withSeed(piece.bytes.data(), piece.bytes.size(), seed);

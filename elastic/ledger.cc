@@ -44,6 +44,10 @@ void Ledger::BeginLineage(const Lineage& lineage) {
   lineage_ = telemetry::LineageLine(lineage.number, lineage.parent, lineage.step);
 }
 
+std::function<Status()> Ledger::MakeSync() const {
+  return [file = file_] { return file == nullptr ? OkStatus() : file->Sync(); };
+}
+
 void Ledger::Applied(StepNumber step, Generation generation, int epoch,
                      std::span<const int64_t> ids) {
   if (file_ == nullptr || step <= written_) return;

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -55,6 +56,8 @@ class Ledger {
   // Where there are checkpoints, before the first step is written: who begins the run may be lost
   // before that, and another begins it anew, so the last one counts. Later: nothing.
   void BeginLineage(const Lineage& lineage);
+  // For any thread, also when the ledger is gone: syncs what was written before the call.
+  std::function<Status()> MakeSync() const;
   // A step that was applied here, or whose state was received; not written yet, as it may still
   // turn out never to have happened. Nothing where it is written already.
   void Applied(StepNumber step, Generation generation, int epoch, std::span<const int64_t> ids);
@@ -75,7 +78,7 @@ class Ledger {
     StepNumber step;
     std::string text;
   };
-  std::unique_ptr<AppendFile> file_;
+  std::shared_ptr<AppendFile> file_;
   std::string lineage_;  // to be written before the first step
   std::deque<Line> unstable_;
   StepNumber written_ = 0;  // the last

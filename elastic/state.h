@@ -50,6 +50,9 @@ struct Piece {
   ElementType type = ElementType::kUint8;
   std::vector<int64_t> shape;  // empty: one number
   std::string_view bytes;
+  // False: ranks that hold the same state may have other bytes (what a library writes addresses
+  // into, say), so an audit passes it over.
+  bool is_comparable = true;
 
   bool IsOpaque() const { return type == ElementType::kUint8 && shape.size() == 1; }
   // "F32 [2, 3]"

@@ -58,9 +58,15 @@ Status StateTransfer::Begin(Communicator& communicator, std::vector<bool> listen
     CopyState(source);
     ASSIGN_OR_RETURN(words, Exchange(communicator, source));
   }
+  not_compared_ = listeners_;
+  for (size_t rank = 0; rank < words.size(); ++rank) {
+    if (words[rank].was_behind != 0) not_compared_[rank] = true;
+  }
   // Where it goes on, the listeners know which copy it is.
-  const auto known = std::find(listeners_.begin(), listeners_.end(), !is_new_);
-  head_ = words[static_cast<size_t>(known - listeners_.begin())].head;
+  const auto known = is_new_ ? std::find(not_compared_.begin(), not_compared_.end(), false)
+                             : std::find(listeners_.begin(), listeners_.end(), true);
+  CHECK(is_new_ ? known != not_compared_.end() : known != listeners_.end());
+  head_ = words[static_cast<size_t>(known - (is_new_ ? not_compared_ : listeners_).begin())].head;
   done_bytes_ = head_.bytes;
   sources_.clear();
   at_once_ = false;
@@ -75,7 +81,7 @@ Status StateTransfer::Begin(Communicator& communicator, std::vector<bool> listen
       sources_.push_back(static_cast<int>(rank));
       source_stays |= word.leaves == 0;
     } else {
-      sources_differ_ |= is_new_;
+      sources_differ_ |= is_new_ && !not_compared_[rank];
     }
   }
   at_once_ |= !source_stays;
@@ -103,6 +109,7 @@ Result<std::vector<StateTransfer::Word>> StateTransfer::Exchange(Communicator& c
                                [&](const HeardStep& heard) { return heard.state == source.state; });
   mine.at_once = source.at_once ? 1 : 0;
   mine.leaves = source.leaves ? 1 : 0;
+  mine.was_behind = source.was_behind ? 1 : 0;
   std::vector<Word> words(static_cast<size_t>(communicator.size()));
   RETURN_IF_ERROR(
       communicator.AllGather(&mine, words.data(), sizeof(Word), DataType::kUint8).Wait());

@@ -62,6 +62,9 @@ class StateTransfer {
     Lineage lineage;
     bool at_once = false;  // it can't wait for steps to come
     bool leaves = false;   // it makes no further step
+    // It has just caught up, in the middle of a step that others are through with: what the
+    // program changes by hand may be another than theirs, without anything being wrong.
+    bool was_behind = false;
   };
   // On every rank, when a world is entered in which `listeners`, by rank, need the state. `anew`,
   // the same on every rank: what was sent before is of no use.
@@ -70,7 +73,7 @@ class StateTransfer {
   // Everyone has everything.
   void End();
 
-  // From Begin to End; the same on every rank, as the next five are.
+  // From Begin to End; the same on every rank, as the next six are.
   bool active() const { return active_; }
   // Everyone has everything, and has said so.
   bool confirmed() const { return confirmed_; }
@@ -78,9 +81,10 @@ class StateTransfer {
   bool all_sent() const { return done_bytes_ == head_.bytes; }
   // Since Begin: it began anew.
   bool is_new() const { return is_new_; }
-  // Since Begin: who was to have the same state hasn't, and sends nothing of it. An audit says
-  // more.
+  // Since Begin: who was to have the same state hasn't, and sends nothing of it. An audit of all
+  // but those that aren't compared (by rank: who listens or was behind) says more.
   bool sources_differ() const { return sources_differ_; }
+  const std::vector<bool>& not_compared() const { return not_compared_; }
   // Somebody can't wait, or all sources leave.
   bool at_once() const { return at_once_; }
   // This rank needs the state; until Loaded.
@@ -131,6 +135,7 @@ class StateTransfer {
     int64_t can_go_on = 0;    // it has heard every step up to the one that the world resumes from
     int64_t at_once = 0;
     int64_t leaves = 0;
+    int64_t was_behind = 0;
   };
   // Each rank's word beside a chunk.
   struct ChunkWord {
@@ -159,7 +164,8 @@ class StateTransfer {
   bool at_once_ = false;
   bool sources_differ_ = false;
   std::vector<bool> listeners_;  // by rank
-  std::vector<int> sources_;     // the ranks that send
+  std::vector<bool> not_compared_;
+  std::vector<int> sources_;  // the ranks that send
   Head head_;
   PageBuffer bytes_;
   bool is_whole_ = false;    // what bytes_ is

@@ -139,6 +139,7 @@ struct Member {
   StateTransfer transfer{kLeastChunkBytes};
   Status status;
   int chunks = 0;  // in this world
+  bool was_behind = false;
 };
 
 // The state as a source has it.
@@ -161,7 +162,9 @@ void RunWorld(const std::vector<Member*>& members, std::vector<bool> listeners,
                                 std::make_unique<MeetingBackend>(meeting, self), clock, {});
       Member& member = *members[rank];
       StateTransfer& transfer = member.transfer;
-      member.status = transfer.Begin(communicator, listeners, {resume, member.owner, {}}, false);
+      member.status =
+          transfer.Begin(communicator, listeners,
+                         {resume, member.owner, {}, false, false, member.was_behind}, false);
       member.chunks = 0;
       while (member.status.ok() && !transfer.confirmed() && member.chunks < most_chunks) {
         transfer.StartChunk(communicator);
@@ -266,6 +269,19 @@ TEST(StateTransfer, WhoHasAnotherStateThanTheLowestSendsNothing) {
     EXPECT_TRUE(member->transfer.sources_differ());
   }
   EXPECT_EQ(joiner.transfer.bytes(), Whole());
+}
+
+TEST(StateTransfer, WhoHasJustCaughtUpMayHaveAnotherState) {
+  for (int behind : {0, 1}) {
+    Member first(behind == 0 ? 'b' : 'a'), second(behind == 1 ? 'b' : 'a'), joiner;
+    (behind == 0 ? first : second).was_behind = true;
+    RunWorld({&first, &second, &joiner}, {false, false, true}, kStep5);
+    EXPECT_TRUE(joiner.status.ok()) << joiner.status;
+    EXPECT_FALSE(joiner.transfer.sources_differ());
+    EXPECT_EQ(joiner.transfer.bytes(), Whole());
+    const std::vector<bool> not_compared = {behind == 0, behind == 1, true};
+    EXPECT_EQ(joiner.transfer.not_compared(), not_compared);
+  }
 }
 
 TEST(StateTransfer, ASourceThatIsLostDoesntStartItOver) {

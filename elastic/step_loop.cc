@@ -29,6 +29,10 @@ StepLoop::StepLoop(StepGate& gate, Replica& replica, BatchSource& batches, Ledge
       transfer_(options_.least_chunk_bytes) {
   run_state_.Add("", replica_);
   for (const auto& [prefix, owner] : options_.owners) run_state_.Add(prefix, *owner);
+  if (options_.checkpointer != nullptr) {
+    // A checkpoint that outlives the machine presupposes the records of its steps.
+    options_.checkpointer->SyncBeforeCommit(ledger_.MakeSync());
+  }
 }
 
 Result<bool> StepLoop::NextStep() {
@@ -71,12 +75,14 @@ void StepLoop::EndPart(size_t index, double mean_loss) {
   for (int i = part.begin; i < part.end; ++i) my_samples_.Put(i, ids_[i]);
 }
 
-Status StepLoop::Commit() {
+Result<bool> StepLoop::Commit() {
   NotePace();
   todo_.clear();
+  const StepNumber step = step_;
   const Status committed = ReduceUntilApplied();
   SetActivity(Activity::kBetween);
-  return committed;
+  RETURN_IF_ERROR(committed);
+  return newest() >= step;
 }
 
 void StepLoop::NotePace() {
@@ -228,8 +234,11 @@ Status StepLoop::ApplyReduced(StepNumber step, Generation generation, const Step
 }
 
 Status StepLoop::AuditState() {
-  Status audited = Audit(*world_->communicator, run_state_,
-                         transfer_.active() ? transfer_.listeners() : LeftOut{});
+  return AuditState(transfer_.active() ? transfer_.listeners() : LeftOut{});
+}
+
+Status StepLoop::AuditState(const LeftOut& left_out) {
+  Status audited = Audit(*world_->communicator, run_state_, left_out);
   if (audited.ok() || !WorldIsChanging(audited)) {
     return audited.WithContext("after step " + std::to_string(newest()));
   }

@@ -123,8 +123,9 @@ class StepLoop {
   // `mean_loss` is the mean over the part's samples.
   void EndPart(size_t index, double mean_loss);
 
-  // See above. The errors are those of NextStep. Every part of todo() must have been computed.
-  Status Commit();
+  // See above; whether the step was applied. The errors are those of NextStep. Every part of todo()
+  // must have been computed.
+  Result<bool> Commit();
 
   // After NextStep returned false: waits until every rank is through and the job's end is agreed
   // on. kAborted when the job ended without this worker: it doesn't hold the result.
@@ -151,7 +152,9 @@ class StepLoop {
   // this rank is the source.
   Status SendState(const CatchUpPlan& plan, const Status& begun);
   // Later: the state is on its way to who needs it. `leaves`: this rank is about to go.
-  Status BeginTransfer(std::vector<bool> listeners, bool at_once, bool leaves, bool anew);
+  // `was_behind`: it has just caught up.
+  Status BeginTransfer(std::vector<bool> listeners, bool at_once, bool leaves, bool was_behind,
+                       bool anew);
   // What is left of it, with all ranks, and its end.
   Status CompleteTransfer();
   // Who listened loads the state, applies what it heard, and is in the world.
@@ -163,8 +166,10 @@ class StepLoop {
   StepNumber newest() const {
     return transfer_.listens() ? transfer_.heard().applied : gate_.state().applied;
   }
-  // Nothing was trained yet, and this rank's state is the one that counts: it may be a
-  // checkpoint's.
+  // Nothing was trained yet: waits until the source, whose state is the one that counts, knows
+  // where the run begins. Reading a checkpoint may take longer than an operation's deadline.
+  Status AwaitBeginning(const CatchUpPlan& plan);
+  // At the source, then.
   Status BeginRun();
   // The state of `state.applied`, from elsewhere. All or nothing.
   Status TakeState(std::span<const Piece> pieces, const rendezvous::WorkerState& state,
@@ -189,6 +194,7 @@ class StepLoop {
   Status Reduce(StepSamples* samples, StepNumbers* numbers);
   Result<Outcome> OrWorldChanged(const Status& failed);
   Status AuditState();
+  Status AuditState(const LeftOut& left_out);
   void NotePace();
   // The update itself, and the bookkeeping: the history's hash, the ledger. Within the gate.
   Status ApplyReduced(StepNumber step, Generation generation, const StepSamples& samples);

@@ -42,6 +42,8 @@ struct Hooks {
   // True: applies it as no other rank does.
   std::function<bool(StepNumber)> strays = [](StepNumber) { return false; };
   StepNumber audit_every = 0;
+  // Of a piece of the state that audits pass over.
+  std::string own_words = "";
   std::function<bool()> leaves = [] { return false; };
   std::function<void()> leaving = [] {};
 };
@@ -61,7 +63,12 @@ class HookedReplica final : public ToyReplica {
   }
   std::vector<Piece> Pieces() override {
     ++copies;
-    return ToyReplica::Pieces();
+    std::vector<Piece> pieces = ToyReplica::Pieces();
+    if (!hooks_.own_words.empty()) {
+      pieces.push_back(OpaquePiece("words", hooks_.own_words));
+      pieces.back().is_comparable = false;
+    }
+    return pieces;
   }
   void Apply(StepNumber step) override {
     ToyReplica::Apply(step);
@@ -233,7 +240,7 @@ Status Rank::Train() {
       double loss = replica.Compute(loop.step(), loop.SamplesOf(loop.todo()[i]));
       loop.EndPart(i, loss);
     }
-    RETURN_IF_ERROR(loop.Commit());
+    RETURN_IF_ERROR(loop.Commit().status());
   }
 }
 
@@ -255,6 +262,28 @@ void ExpectTrained(Job& job, const std::set<MemberId>& members, int shards) {
     EXPECT_EQ(rank.gate.state(), job.rank(*members.begin()).gate.state());
   }
 }
+
+// Holds one rank at its first part of a step.
+class Pause {
+ public:
+  explicit Pause(StepNumber step) : step_(step) {}
+  std::function<bool(StepNumber)> hook() {
+    return [this](StepNumber step) {
+      if (step == step_ && !std::exchange(done_, true)) {
+        at_step_.set_value();
+        go_on_.get_future().wait();
+      }
+      return true;
+    };
+  }
+  void Await() { at_step_.get_future().wait(); }
+  void Go() { go_on_.set_value(); }
+
+ private:
+  const StepNumber step_;
+  bool done_ = false;
+  std::promise<void> at_step_, go_on_;
+};
 
 class StepLoopTest : public testing::TestWithParam<int> {
  protected:
@@ -326,23 +355,16 @@ TEST_P(StepLoopTest, WhoMissedAnUpdateAppliesItsReducedGradients) {
 
 TEST_P(StepLoopTest, AJoinerReceivesTheState) {
   Job job(shards());
-  std::promise<void> at_step, go_on;
-  std::shared_future<void> may_go_on = go_on.get_future().share();
-  job.Add(0, {.part = [&, done = false](StepNumber step) mutable {
-            if (step == 5 && !std::exchange(done, true)) {
-              at_step.set_value();
-              may_go_on.wait();
-            }
-            return true;
-          }});
+  Pause pause(5);
+  job.Add(0, {.part = pause.hook()});
   job.Add(1);
   job.Agree({0, 1});
-  at_step.get_future().wait();
+  pause.Await();
   job.Add(2);
   // And another change before anybody has entered that world.
   job.Agree({0, 1, 2});
   job.Agree({0, 1, 2});
-  go_on.set_value();
+  pause.Go();
   ExpectTrained(job, {0, 1, 2}, shards());
   EXPECT_EQ(job.rank(2).transfers, 1);
   EXPECT_EQ(job.rank(0).transfers, 0);
@@ -360,19 +382,13 @@ TEST_P(StepLoopTest, AJoinerReceivesTheState) {
 
 TEST_P(StepLoopTest, ATransferGoesOnWhenOneOfItsSourcesIsLost) {
   Job job(shards());
-  std::promise<void> at_step, go_on, lost;
-  std::shared_future<void> may_go_on = go_on.get_future().share();
+  Pause pause(3);
+  std::promise<void> lost;
   std::latch others_have_step_4(3);
   auto has_step_4 = [&](StepNumber step) {
     if (step == 5) others_have_step_4.count_down();
   };
-  job.Add(0, {.begun = has_step_4, .part = [&, done = false](StepNumber step) mutable {
-                if (step == 3 && !std::exchange(done, true)) {
-                  at_step.set_value();
-                  may_go_on.wait();
-                }
-                return true;
-              }});
+  job.Add(0, {.begun = has_step_4, .part = pause.hook()});
   job.Add(1, {.part = [&](StepNumber step) {
             if (step < 5) return true;
             others_have_step_4.wait();
@@ -381,10 +397,10 @@ TEST_P(StepLoopTest, ATransferGoesOnWhenOneOfItsSourcesIsLost) {
           }});
   job.Add(2, {.begun = has_step_4});
   job.Agree({0, 1, 2});
-  at_step.get_future().wait();
+  pause.Await();
   job.Add(3, {.begun = has_step_4});
   job.Agree({0, 1, 2, 3});
-  go_on.set_value();
+  pause.Go();
   lost.get_future().wait();
   job.Agree({0, 2, 3});
   ExpectTrained(job, {0, 2, 3}, shards());
@@ -395,16 +411,10 @@ TEST_P(StepLoopTest, ATransferGoesOnWhenOneOfItsSourcesIsLost) {
 
 TEST_P(StepLoopTest, WhoLeavesDoesntWaitForATransferThatOthersCanGoOnWith) {
   Job job(shards());
-  std::promise<void> at_step, go_on, left;
-  std::shared_future<void> may_go_on = go_on.get_future().share();
+  Pause pause(3);
+  std::promise<void> left;
   std::atomic<bool> leaves = false;
-  job.Add(0, {.part = [&, done = false](StepNumber step) mutable {
-            if (step == 3 && !std::exchange(done, true)) {
-              at_step.set_value();
-              may_go_on.wait();
-            }
-            return true;
-          }});
+  job.Add(0, {.part = pause.hook()});
   job.Add(1, {.part =
                   [&](StepNumber step) {
                     leaves = step >= 5;
@@ -414,10 +424,10 @@ TEST_P(StepLoopTest, WhoLeavesDoesntWaitForATransferThatOthersCanGoOnWith) {
               .leaving = [&] { left.set_value(); }});
   job.Add(2);
   job.Agree({0, 1, 2});
-  at_step.get_future().wait();
+  pause.Await();
   job.Add(3);
   job.Agree({0, 1, 2, 3});
-  go_on.set_value();
+  pause.Go();
   left.get_future().wait();
   job.rank(1).gate.End(Aborted("it has left"));
   job.Agree({0, 2, 3});
@@ -433,23 +443,14 @@ TEST_P(StepLoopTest, WhoLeavesDoesntWaitForATransferThatOthersCanGoOnWith) {
 // Who only hears of the steps couldn't make them.
 TEST_P(StepLoopTest, AProgramThatChangesItsUpdatesByHandSendsTheStateStandingStill) {
   Job job(shards());
-  std::promise<void> at_step, go_on;
-  std::shared_future<void> may_go_on = go_on.get_future().share();
+  Pause pause(5);
   const auto settings = [](StepNumber step) { return static_cast<int>(step % 2); };
-  job.Add(0, {.part =
-                  [&, done = false](StepNumber step) mutable {
-                    if (step == 5 && !std::exchange(done, true)) {
-                      at_step.set_value();
-                      may_go_on.wait();
-                    }
-                    return true;
-                  },
-              .settings = settings});
+  job.Add(0, {.part = pause.hook(), .settings = settings});
   job.Agree({0});
-  at_step.get_future().wait();
+  pause.Await();
   job.Add(1, {.settings = settings});
   job.Agree({0, 1});
-  go_on.set_value();
+  pause.Go();
   for (MemberId member : {0, 1}) EXPECT_TRUE(job.rank(member).Join().ok());
   EXPECT_EQ(job.rank(1).replica.Hash(), job.rank(0).replica.Hash());
   EXPECT_EQ(job.rank(1).entries.back().resumed_from, 6u) << "the first step that shows it";
@@ -457,20 +458,13 @@ TEST_P(StepLoopTest, AProgramThatChangesItsUpdatesByHandSendsTheStateStandingSti
 
 TEST_P(StepLoopTest, ATransferThatTheRunsEndOvertakesIsDoneAtTheEnd) {
   Job job(shards());
-  std::promise<void> at_step, go_on;
-  std::shared_future<void> may_go_on = go_on.get_future().share();
-  job.Add(0, {.part = [&, done = false](StepNumber step) mutable {
-            if (step == kSteps - 1 && !std::exchange(done, true)) {
-              at_step.set_value();
-              may_go_on.wait();
-            }
-            return true;
-          }});
+  Pause pause(kSteps - 1);
+  job.Add(0, {.part = pause.hook()});
   job.Agree({0});
-  at_step.get_future().wait();
+  pause.Await();
   job.Add(1);
   job.Agree({0, 1});
-  go_on.set_value();
+  pause.Go();
   ExpectTrained(job, {0, 1}, shards());
   EXPECT_EQ(job.rank(1).transfers, 1);
   EXPECT_EQ(job.rank(1).replica.computed(), 0);
@@ -479,22 +473,13 @@ TEST_P(StepLoopTest, ATransferThatTheRunsEndOvertakesIsDoneAtTheEnd) {
 // Who hasn't the state yet has nothing to compare.
 TEST_P(StepLoopTest, AnAuditLeavesOutWhoseStateIsStillOnItsWay) {
   Job job(shards());
-  std::promise<void> at_step, go_on;
-  std::shared_future<void> may_go_on = go_on.get_future().share();
-  job.Add(0, {.part =
-                  [&, done = false](StepNumber step) mutable {
-                    if (step == 3 && !std::exchange(done, true)) {
-                      at_step.set_value();
-                      may_go_on.wait();
-                    }
-                    return true;
-                  },
-              .audit_every = 1});
+  Pause pause(3);
+  job.Add(0, {.part = pause.hook(), .audit_every = 1});
   job.Agree({0});
-  at_step.get_future().wait();
+  pause.Await();
   job.Add(1, {.audit_every = 1});
   job.Agree({0, 1});
-  go_on.set_value();
+  pause.Go();
   ExpectTrained(job, {0, 1}, shards());
   EXPECT_GT(job.rank(1).entries.back().resumed_from, 4u) << "there was nobody to leave out";
 }
@@ -508,9 +493,9 @@ TEST_P(StepLoopTest, AnAuditFindsNothingWhereNothingDiffers) {
 
 TEST_P(StepLoopTest, AnAuditEndsEveryRankWhereOneDiffers) {
   Job job(shards());
-  job.Add(0, {.audit_every = 3});
-  job.Add(1, {.strays = [](StepNumber step) { return step == 4; }, .audit_every = 3});
-  job.Add(2, {.audit_every = 3});
+  auto strays = [](StepNumber step) { return step == 4; };
+  job.Add(0, {.strays = strays, .audit_every = 3});
+  for (MemberId member : {1, 2}) job.Add(member, {.audit_every = 3});
   job.Agree({0, 1, 2});
   for (MemberId member = 0; member < 3; ++member) {
     Rank& rank = job.rank(member);
@@ -522,29 +507,44 @@ TEST_P(StepLoopTest, AnAuditEndsEveryRankWhereOneDiffers) {
   }
 }
 
-TEST_P(StepLoopTest, AJoinEndsEveryRankWhereThoseWhoAreThereDiffer) {
-  Job job(shards());
-  std::promise<void> at_step, go_on;
+// Members 0 and 1 begin; member 2 joins in step 3, of which neither is behind.
+void JoinInStep3(Job& job, Hooks first, Hooks second, const Hooks& joiner) {
+  std::latch hold_step_2(2);
+  std::promise<void> go_on;
   std::shared_future<void> may_go_on = go_on.get_future().share();
-  job.Add(0, {.part = [&, done = false](StepNumber step) mutable {
-            if (step == 3 && !std::exchange(done, true)) {
-              at_step.set_value();
-              may_go_on.wait();
-            }
-            return true;
-          }});
-  job.Add(1, {.strays = [](StepNumber step) { return step == 2; }});
+  for (Hooks* hooks : {&first, &second}) {
+    hooks->committed = [&hold_step_2, may_go_on](StepNumber step) {
+      if (step != 2) return;
+      hold_step_2.count_down();
+      may_go_on.wait();
+    };
+  }
+  job.Add(0, std::move(first));
+  job.Add(1, std::move(second));
   job.Agree({0, 1});
-  at_step.get_future().wait();
-  job.Add(2);
+  hold_step_2.wait();
+  job.Add(2, joiner);
   job.Agree({0, 1, 2});
   go_on.set_value();
+}
+
+TEST_P(StepLoopTest, AJoinEndsEveryRankWhereThoseWhoAreThereDiffer) {
+  Job job(shards());
+  auto strays = [](StepNumber step) { return step == 2; };
+  JoinInStep3(job, {}, {.strays = strays}, {});
   for (MemberId member = 0; member < 3; ++member) {
     const Status ended = job.rank(member).Join();
     EXPECT_EQ(ended.code(), StatusCode::kMismatch) << ended;
     EXPECT_NE(ended.message().find("the ranks' state differs: weights.0 (F32 ["), std::string::npos)
         << ended;
   }
+}
+
+TEST_P(StepLoopTest, WhatRanksPutDifferentlyIntoWordsIsNoDifference) {
+  Job job(shards());
+  auto with = [](const char* words) { return Hooks{.audit_every = 2, .own_words = words}; };
+  JoinInStep3(job, with("at 0x1000"), with("at 0x20000"), with("at 0x3"));
+  ExpectTrained(job, {0, 1, 2}, shards());
 }
 
 TEST_P(StepLoopTest, RanksThatEndWithDifferentWeightsAllSayWhichTheyAre) {

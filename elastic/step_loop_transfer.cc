@@ -10,14 +10,16 @@
 
 namespace closeranks::elastic {
 
-Status StepLoop::BeginTransfer(std::vector<bool> listeners, bool at_once, bool leaves, bool anew) {
+Status StepLoop::BeginTransfer(std::vector<bool> listeners, bool at_once, bool leaves,
+                               bool was_behind, bool anew) {
   const bool listened = transfer_.listens();
-  StateTransfer::Source source{world_->decision->resume, run_state_, {}, at_once, leaves};
+  StateTransfer::Source source{
+      world_->decision->resume, run_state_, {}, at_once, leaves, was_behind};
   if (anew) source.state = listened ? transfer_.heard() : gate_.state();
   if (options_.checkpointer != nullptr) source.lineage = options_.checkpointer->lineage();
   if (!listened) listening_since_ = clock_.Now();
   RETURN_IF_ERROR(transfer_.Begin(*world_->communicator, std::move(listeners), source, anew));
-  if (transfer_.sources_differ()) RETURN_IF_ERROR(AuditState());
+  if (transfer_.sources_differ()) RETURN_IF_ERROR(AuditState(transfer_.not_compared()));
   if (transfer_.is_new()) settings_ = replica_.SettingsHash();
   ASSIGN_OR_RETURN(
       sent_lines_,
@@ -70,7 +72,7 @@ Status StepLoop::AdvanceTransfer(bool holders_stay, bool settings_changed) {
   const bool listened = transfer_.listens();
   if (settings_changed) {
     RETURN_IF_ERROR(BeginTransfer(transfer_.listeners(), /*at_once=*/true, /*leaves=*/false,
-                                  /*anew=*/true));
+                                  /*was_behind=*/false, /*anew=*/true));
     RETURN_IF_ERROR(CompleteTransfer());
   } else if (!holders_stay || step_ == batches_.steps()) {
     // Not all who have everything go, and nobody ends, before everyone has it.

@@ -13,6 +13,9 @@ namespace {
 
 using telemetry::Activity;
 
+// Of a whole state, as each operation has a deadline.
+constexpr size_t kSentAtOnce = size_t{64} << 20;
+
 // What a transfer says before the state itself.
 struct TransferHead {
   int64_t bytes = 0;      // of what follows
@@ -59,8 +62,11 @@ Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoi
   ASSIGN_OR_RETURN(CatchUpPlan plan, PlanCatchUp(*world_->decision, records));
   if (plan.AnyoneIs(Standing::kOneBehind)) RETURN_IF_ERROR(SendReducedStep(plan));
   Status begun;
-  if (world_->decision->resume.applied == 0 && plan.source == world_->rank) begun = BeginRun();
-  if (WorldIsChanging(begun)) return begun;
+  if (world_->decision->resume.applied == 0) {
+    RETURN_IF_ERROR(AwaitBeginning(plan));
+    if (plan.source == world_->rank) begun = BeginRun();
+    if (WorldIsChanging(begun)) return begun;
+  }
   if (!plan.AnyoneIs(Standing::kNeedsState)) {
     transfer_.End();
   } else if (world_->decision->resume.applied > 0) {
@@ -69,7 +75,9 @@ Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoi
     const bool at_once =
         world_->decision->resume.applied >= batches_.steps() || !options_.owners.empty();
     const TimePoint begin = clock_.Now();
-    RETURN_IF_ERROR(BeginTransfer(std::move(listeners), at_once, leaves, /*anew=*/false));
+    const bool was_behind = plan.standings[world_->rank] == Standing::kOneBehind;
+    RETURN_IF_ERROR(
+        BeginTransfer(std::move(listeners), at_once, leaves, was_behind, /*anew=*/false));
     // Who has received everything, but didn't come to load it in the world before, does so now.
     if (transfer_.at_once() || transfer_.all_sent()) {
       RETURN_IF_ERROR(CompleteTransfer());
@@ -159,8 +167,11 @@ Status StepLoop::SendState(const CatchUpPlan& plan, const Status& begun) {
   RETURN_IF_ERROR(
       communicator.Broadcast(&head, sizeof(head), DataType::kUint8, plan.source).Wait());
   bytes.resize(static_cast<size_t>(head.bytes));
-  RETURN_IF_ERROR(
-      communicator.Broadcast(bytes.data(), bytes.size(), DataType::kUint8, plan.source).Wait());
+  for (size_t done = 0; done < bytes.size(); done += kSentAtOnce) {
+    const size_t count = std::min(bytes.size() - done, kSentAtOnce);
+    RETURN_IF_ERROR(
+        communicator.Broadcast(bytes.data() + done, count, DataType::kUint8, plan.source).Wait());
+  }
   // It ends for all of them, instead of for one source after the other.
   if (head.failed != 0) return begun.ok() ? InvalidArgument(bytes) : begun;
   if (world_->rank == plan.source) return OkStatus();
@@ -171,21 +182,49 @@ Status StepLoop::SendState(const CatchUpPlan& plan, const Status& begun) {
   return OkStatus();
 }
 
+Status StepLoop::AwaitBeginning(const CatchUpPlan& plan) {
+  Checkpointer* checkpointer = options_.checkpointer;
+  if (checkpointer == nullptr) return OkStatus();
+  struct Words {
+    int64_t is_there = 0;
+    int64_t are_busy = 0;  // those who were the source in an earlier world
+  };
+  const bool is_source = plan.source == world_->rank;
+  Words all = {.is_there = 0, .are_busy = 1};
+  while (all.is_there == 0) {
+    const bool may_begin = all.are_busy == 0;
+    all = {};
+    if (is_source && may_begin) {
+      all.is_there = checkpointer->AwaitBeginning() ? 1 : 0;
+    } else if (!is_source) {
+      const Result<bool> is_idle = checkpointer->ForgetBeginning();
+      if (!is_idle.ok()) return InEveryWorld(is_idle.status());
+      all.are_busy = *is_idle ? 0 : 1;
+    }
+    RETURN_IF_ERROR(world_->communicator
+                        ->AllReduce(&all, &all, sizeof(Words) / sizeof(int64_t), DataType::kInt64,
+                                    Reduction::kSum)
+                        .Wait());
+  }
+  return OkStatus();
+}
+
 Status StepLoop::BeginRun() {
   Checkpointer* checkpointer = options_.checkpointer;
   // It was begun in an earlier world.
   if (checkpointer == nullptr || checkpointer->lineage().number != 0) return OkStatus();
-  Result<Checkpointer::Beginning> beginning = checkpointer->Begin();
-  if (!beginning.ok()) return InEveryWorld(beginning.status());
-  if (!beginning->state.has_value()) {
-    SetLineage(beginning->lineage);
+  const auto beginning = checkpointer->beginning();  // held: SetLineage drops it
+  if (!beginning->ok()) return InEveryWorld(beginning->status());
+  const Lineage& lineage = (*beginning)->lineage;
+  if (!(*beginning)->state.has_value()) {
+    SetLineage(lineage);
     return OkStatus();
   }
   // For the agreement it is as if this generation had reduced all the steps before.
-  const StoredState& stored = *beginning->state;
+  const StoredState& stored = *(*beginning)->state;
   const rendezvous::WorkerState state = {stored.manifest.step, world_->world.generation,
                                          std::stoull(stored.id.substr(0, 16), nullptr, 16)};
-  return TakeState(stored.pieces, state, beginning->lineage);
+  return TakeState(stored.pieces, state, lineage);
 }
 
 Status StepLoop::TakeState(std::span<const Piece> pieces, const rendezvous::WorkerState& state,

@@ -160,7 +160,7 @@ Status RunToyTraining(StepLoop& loop, ToyReplica& replica) {
       double loss = replica.Compute(loop.step(), loop.SamplesOf(loop.todo()[i]));
       loop.EndPart(i, loss);
     }
-    RETURN_IF_ERROR(loop.Commit());
+    RETURN_IF_ERROR(loop.Commit().status());
   }
 }
 

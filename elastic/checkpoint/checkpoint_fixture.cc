@@ -70,8 +70,12 @@ CheckpointWorld::Rank CheckpointWorld::MakeRank() {
 }
 
 Status CheckpointWorld::Begin(int ranks) {
-  ASSIGN_OR_RETURN(Checkpointer::Beginning beginning, MakeRank().checkpointer->Begin());
-  lineage_ = beginning.lineage;
+  lineage_ = {};
+  const Rank rank = MakeRank();
+  while (!rank.checkpointer->AwaitBeginning()) continue;
+  const auto beginning = rank.checkpointer->beginning();
+  RETURN_IF_ERROR(beginning->status());
+  lineage_ = (*beginning)->lineage;
   step_ = lineage_.step;
   generation_ = 0;
   ranks_.clear();

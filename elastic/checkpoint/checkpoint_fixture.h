@@ -65,6 +65,10 @@ class CheckpointWorld {
 
   // As at the start of a run; its status. Sets step() to where it goes on from.
   Status Begin(int ranks);
+  // See Checkpointer: on rank 0.
+  void SyncBeforeCommit(std::function<Status()> sync_records) {
+    ranks_[0].checkpointer->SyncBeforeCommit(std::move(sync_records));
+  }
   // Another generation, of so many ranks; the first `joiners` of them are new processes.
   void Change(int ranks, int joiners = 0);
   // The exchange of the next step on every rank, and its update.

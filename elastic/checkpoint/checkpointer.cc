@@ -9,9 +9,6 @@
 namespace closeranks::elastic {
 namespace {
 
-// Each finds that what it had chosen is gone.
-constexpr int kTriesToBegin = 5;
-
 // A piece of the state as it was.
 struct Copy {
   Piece piece;  // its bytes are those below
@@ -33,6 +30,10 @@ std::vector<Piece> Pieces(const std::vector<Copy>& share) {
     pieces.back().bytes = copy.bytes;
   }
   return pieces;
+}
+
+std::string InSeconds(Duration duration) {
+  return std::to_string(std::chrono::duration_cast<std::chrono::seconds>(duration).count()) + " s";
 }
 
 CheckpointName NameOf(const Manifest& manifest) {
@@ -69,86 +70,49 @@ Checkpointer::Checkpointer(CheckpointStore store, Background& background, const 
       clock_(clock),
       options_(std::move(options)) {}
 
-Result<Checkpointer::Beginning> Checkpointer::Begin() const {
-  int64_t before = CheckpointStore::kNoLineage;
-  for (int i = 0; i < kTriesToBegin; ++i) {
-    ASSIGN_OR_RETURN(std::optional<Beginning> beginning, TryToBegin(&before));
-    if (beginning.has_value()) return *std::move(beginning);
+bool Checkpointer::AwaitBeginning() {
+  if (lineage_.number != 0) return true;
+  if (reading_ == nullptr) {
+    reading_ = std::make_shared<Reading>();
+    reading_->begun = clock_.Now();
+    background_.Start(
+        [reading = reading_, store = store_, resume = options_.resume, run = options_.run] {
+          reading->result = ChooseBeginning(store, resume, run);
+          reading->is_through = true;
+        });
   }
-  return Unavailable("the checkpoints in " + store_.folder() +
-                     " are removed while they are read: does another start of this run go on?");
+  return AwaitReading();
 }
 
-Status Checkpointer::MayBeginFromNothing() const {
-  if (options_.resume.kind == Resume::Kind::kNothing) return OkStatus();
-  ASSIGN_OR_RETURN(std::vector<CheckpointName> whole, store_.Whole());
-  if (whole.empty()) return OkStatus();
-  ASSIGN_OR_RETURN(std::vector<Lineage> lineages, store_.Lineages());
-  const Lineage& newest = lineages.back();
-  const std::string found = "the " + std::to_string(whole.size()) + " checkpoints in " +
-                            store_.folder() + " are void, as the newest start of this run went on ";
-  if (newest.parent != 0) {
-    return InvalidArgument(found + "from step " + std::to_string(newest.step) + " of lineage " +
-                           std::to_string(newest.parent) +
-                           ", which isn't there any more; without the folder of lineage " +
-                           std::to_string(newest.number) +
-                           " a start goes on as that one could have, and --resume=never begins "
-                           "from nothing");
-  }
-  LOG(WARNING) << found << "from nothing: so does this one";
-  return OkStatus();
+Result<bool> Checkpointer::ForgetBeginning() {
+  if (reading_ == nullptr) return true;
+  if (!AwaitReading()) return false;
+  const Status status = reading_->result->status();
+  if (status.code() == StatusCode::kTimeout) return status;
+  reading_.reset();
+  return true;
 }
 
-Result<std::optional<Checkpointer::Beginning>> Checkpointer::TryToBegin(int64_t* before) const {
-  const Resume& resume = options_.resume;
-  std::vector<CheckpointName> candidates;
-  if (resume.kind != Resume::Kind::kNothing) {
-    ASSIGN_OR_RETURN(candidates, store_.Candidates(*before));
-  }
-  if (resume.kind == Resume::Kind::kStep) {
-    std::erase_if(candidates, [&](const CheckpointName& name) { return name.step != resume.step; });
-    if (candidates.empty()) {
-      return InvalidArgument("there is no checkpoint of step " + std::to_string(resume.step) +
-                             " in " + store_.folder() + " ('closeranks checkpoint ls' lists them)");
-    }
-  }
-  Status why;
-  for (const CheckpointName& name : candidates) {
-    auto stored = store_.Read(name);
-    if (!stored.ok()) {
-      ASSIGN_OR_RETURN(bool is_whole, store_.IsWhole(name));
-      if (!is_whole) return std::optional<Beginning>();
-      why = stored.status();
-      LOG(WARNING) << "the checkpoint " << name.ToString()
-                   << " can't be used, so the one before it is tried: " << why.message();
-      continue;
-    }
-    if (stored->manifest.run != options_.run) {
-      return InvalidArgument("the checkpoint " + name.ToString() + " in " + store_.folder() +
-                             " is of another run: its has " + stored->manifest.run +
-                             ", this one has " + options_.run +
-                             "; start with its settings (where none is given, --logical-shards "
-                             "follows from the number of workers), or with --resume=never");
-    }
-    ASSIGN_OR_RETURN(Lineage lineage, store_.BeginLineage(name.lineage, name.step));
-    // From now on the start before commits nothing more, and removes nothing that this one needs;
-    // but it may have done so since the state was read.
-    ASSIGN_OR_RETURN(bool is_whole, store_.IsWhole(name));
-    if (!is_whole) {
-      *before = std::min(*before, lineage.number);
-      return std::optional<Beginning>();
-    }
-    LOG(INFO) << "goes on from step " << name.step << ", the checkpoint " << name.ToString();
-    return std::optional(Beginning{lineage, *std::move(stored)});
-  }
-  if (!candidates.empty()) {
-    return InvalidArgument("none of the " + std::to_string(candidates.size()) + " checkpoints in " +
-                           store_.folder() + " can be used (" + why.message() +
-                           "); --resume=never begins from nothing");
-  }
-  RETURN_IF_ERROR(MayBeginFromNothing());
-  ASSIGN_OR_RETURN(Lineage lineage, store_.BeginLineage(0, 0));
-  return std::optional(Beginning{lineage, std::nullopt});
+bool Checkpointer::AwaitReading() {
+  if (!reading_->is_through) (void)background_.AwaitIdle();
+  if (reading_->is_through) return true;
+  if (clock_.Now() - reading_->begun < options_.timeout) return false;
+  // What the disk still does for the one that hangs is nobody's any more.
+  reading_ = std::make_shared<Reading>();
+  reading_->result = Timeout("reading the checkpoint in " + store_.folder() + " took more than " +
+                             InSeconds(options_.timeout) +
+                             "; does the disk hang, or is --checkpoint-timeout too short?");
+  reading_->is_through = true;
+  return true;
+}
+
+std::shared_ptr<const Result<Beginning>> Checkpointer::beginning() const {
+  return {reading_, &*reading_->result};
+}
+
+void Checkpointer::SetLineage(const Lineage& lineage) {
+  lineage_ = lineage;
+  reading_.reset();
 }
 
 void Checkpointer::OnWorld(Generation generation, int rank, int size) {
@@ -244,31 +208,31 @@ void Checkpointer::GiveUpWhatTakesTooLong() {
   if (clock_.Now() - attempt_->work_begun < options_.timeout) return;
   attempt_->failed = true;
   hanging_ = attempt_;
-  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(options_.timeout).count();
-  WarnOf(attempt_->manifest, Timeout("the disk has taken more than " + std::to_string(seconds) +
-                                     " s for it; does it hang, or is --checkpoint-timeout too "
-                                     "short?"));
+  WarnOf(attempt_->manifest,
+         Timeout("the disk has taken more than " + InSeconds(options_.timeout) +
+                 " for it; does it hang, or is --checkpoint-timeout too short?"));
 }
 
 void Checkpointer::StartCommit() {
   attempt_->commit_begun = true;
-  StartWork(
-      [store = store_, keep = options_.keep, now = options_.seconds_since_1970](Attempt& attempt) {
-        Manifest manifest = attempt.manifest;
-        if (now) manifest.written_at = now();
-        Status committed = store.Commit(manifest, attempt.names);
-        if (committed.code() == StatusCode::kStaleGeneration) {
-          LOG(ERROR) << committed.message();
-          attempt.superseded = true;
-        } else if (!committed.ok()) {
-          WarnOf(manifest, committed);
-          attempt.failed = true;
-        } else {
-          Status removed = store.RemoveOld(keep);
-          LOG_IF(WARNING, !removed.ok()) << "an old checkpoint stays: " << removed.message();
-          attempt.committed = true;
-        }
-      });
+  StartWork([store = store_, keep = options_.keep, now = options_.seconds_since_1970,
+             sync_records = sync_records_](Attempt& attempt) {
+    Manifest manifest = attempt.manifest;
+    if (now) manifest.written_at = now();
+    Status committed = sync_records ? sync_records() : OkStatus();
+    if (committed.ok()) committed = store.Commit(manifest, attempt.names);
+    if (committed.code() == StatusCode::kStaleGeneration) {
+      LOG(ERROR) << committed.message();
+      attempt.superseded = true;
+    } else if (!committed.ok()) {
+      WarnOf(manifest, committed);
+      attempt.failed = true;
+    } else {
+      Status removed = store.RemoveOld(keep);
+      LOG_IF(WARNING, !removed.ok()) << "an old checkpoint stays: " << removed.message();
+      attempt.committed = true;
+    }
+  });
 }
 
 }  // namespace closeranks::elastic

@@ -16,12 +16,14 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/member.h"
 #include "base/status.h"
 #include "elastic/checkpoint/background.h"
+#include "elastic/checkpoint/beginning.h"
 #include "elastic/checkpoint/store.h"
 #include "elastic/lineage.h"
 #include "elastic/state.h"
@@ -37,13 +39,6 @@ struct CheckpointWord {
   double superseded = 0;  // another start of the run took over
 };
 
-// What a new start of a run goes on from.
-struct Resume {
-  enum class Kind { kNewest, kNothing, kStep };
-  Kind kind = Kind::kNewest;
-  StepNumber step = 0;  // of kStep
-};
-
 // Which of `ranks` writes which piece, by index: about the same number of bytes each. The same on
 // every rank, wherever the lengths of opaque pieces differ.
 std::vector<int> DivideOverRanks(std::span<const Piece> pieces, int ranks);
@@ -54,7 +49,8 @@ class Checkpointer {
   struct Options {
     StepNumber every = 0;  // 0: only when asked, and at the end of the run
     int keep = 2;
-    // A disk that takes longer for this rank's part, or for the commit, costs the checkpoint.
+    // A disk that takes longer for this rank's part, or for the commit, costs the checkpoint; one
+    // that takes longer to read it, the start.
     Duration timeout = std::chrono::minutes(10);
     Resume resume = {};
     std::string run = {};  // see Manifest
@@ -62,22 +58,28 @@ class Checkpointer {
     std::function<bool()> asked = {};
     std::function<int64_t()> seconds_since_1970 = {};
   };
-  // How a start of the run begins.
-  struct Beginning {
-    Lineage lineage;
-    std::optional<StoredState> state;  // none: from nothing
-  };
 
   // `background` and `clock` outlive it.
   Checkpointer(CheckpointStore store, Background& background, const Clock& clock, Options options);
 
-  // On one rank, which gives the result to all others: finds the newest checkpoint that verifies,
-  // saying why those before it don't, and begins a lineage there. kInvalidArgument when there is
-  // none that can be used, but some that should be. Another start of the run that still lives may
-  // remove what is just being read: then it chooses again, and kUnavailable when that goes on.
-  Result<Beginning> Begin() const;
+  // What the records of the steps up to a checkpoint lie in is synced by this before it is
+  // committed, in the background, on rank 0. Before the first world.
+  void SyncBeforeCommit(std::function<Status()> sync_records) {
+    sync_records_ = std::move(sync_records);
+  }
+
+  // On one rank, which gives the result to all others: chooses how the run begins, in the
+  // background, from the first call on, and waits for that for about a second. True once
+  // beginning() has the result, or nothing is to begin any more; it stays until SetLineage, so
+  // that a world that is lost meanwhile doesn't cost it. kTimeout after Options::timeout.
+  bool AwaitBeginning();
+  std::shared_ptr<const Result<Beginning>> beginning() const;
+  // Another rank is to choose. It may once this is true on all others, as of two that begin a
+  // lineage the later one counts; false, after about a second: this one is still at it. kTimeout as
+  // above.
+  Result<bool> ForgetBeginning();
   // Before the first step; number 0 until then.
-  void SetLineage(const Lineage& lineage) { lineage_ = lineage; }
+  void SetLineage(const Lineage& lineage);
   const Lineage& lineage() const { return lineage_; }
 
   // This rank takes part in another world. A checkpoint that wasn't finished is taken anew.
@@ -113,11 +115,15 @@ class Checkpointer {
     std::atomic<bool> superseded{false};
   };
   using AttemptRef = std::shared_ptr<Attempt>;
+  // How the run begins: written in the background until is_through.
+  struct Reading {
+    TimePoint begun{};
+    std::optional<Result<Beginning>> result;
+    std::atomic<bool> is_through{false};
+  };
 
-  // Nothing: what it had chosen was removed meanwhile. `before`: as in Candidates().
-  Result<std::optional<Beginning>> TryToBegin(int64_t* before) const;
-  // Ok when a run may begin from nothing.
-  Status MayBeginFromNothing() const;
+  // True: reading_ is through.
+  bool AwaitReading();
   void Start(StepNumber step, int epoch, StateOwner& state);
   void StartCommit();
   // `work` of attempt_, in the background.
@@ -128,7 +134,9 @@ class Checkpointer {
   Background& background_;
   const Clock& clock_;
   Options options_;
+  std::function<Status()> sync_records_;
   Lineage lineage_;
+  std::shared_ptr<Reading> reading_;
   bool superseded_ = false;
   Generation generation_ = 0;
   int rank_ = -1;

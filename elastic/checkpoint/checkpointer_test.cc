@@ -332,6 +332,99 @@ TEST_F(CheckpointerTest, FromNothingItBeginsOnlyWhereNothingElseWasMeant) {
   EXPECT_EQ(again.step(), 0u);
 }
 
+// Nothing of it is done until the test says so.
+class SlowDisk final : public Background {
+ public:
+  void Start(std::function<void()> task) override { tasks_.Start(std::move(task)); }
+  bool AwaitIdle() override { return tasks_.size() == 0; }
+  void Do() { tasks_.DoAll(); }
+  size_t tasks() const { return tasks_.size(); }
+
+ private:
+  PendingWork tasks_;
+};
+
+TEST_F(CheckpointerTest, ItIsReadOnceHoweverLongThatTakesAndWhateverWorldsPassBy) {
+  {
+    CheckpointWorld world = World({.every = 5});
+    ASSERT_TRUE(world.Begin(2).ok());
+    for (int i = 0; i < 7; ++i) {
+      ASSERT_TRUE(world.Step().ok());
+      world.DoWork();
+    }
+  }
+  ManualClock clock;
+  SlowDisk disk;
+  Checkpointer checkpointer(store_, disk, clock, {});
+  for (Generation generation : {1, 2}) {
+    checkpointer.OnWorld(generation, 0, 2);
+    EXPECT_FALSE(checkpointer.AwaitBeginning());
+    EXPECT_FALSE(checkpointer.AwaitBeginning());
+  }
+  EXPECT_EQ(disk.tasks(), 1u);
+  disk.Do();
+  ASSERT_TRUE(checkpointer.AwaitBeginning());
+  checkpointer.OnWorld(3, 0, 2);
+  ASSERT_TRUE(checkpointer.AwaitBeginning());
+  const auto beginning = checkpointer.beginning();
+  ASSERT_TRUE(beginning->ok()) << beginning->status();
+  EXPECT_EQ((*beginning)->lineage, (Lineage{2, 1, 5}));
+  EXPECT_TRUE(IsStateOfItsStep(*(*beginning)->state));
+  checkpointer.SetLineage((*beginning)->lineage);
+  EXPECT_TRUE(checkpointer.AwaitBeginning()) << "there is nothing to begin";
+  EXPECT_EQ(disk.tasks(), 0u);
+}
+
+TEST_F(CheckpointerTest, WhatAnotherRankMayHaveBegunMeanwhileIsChosenAnew) {
+  ManualClock clock;
+  SlowDisk disk;
+  Checkpointer checkpointer(store_, disk, clock, {});
+  EXPECT_FALSE(checkpointer.AwaitBeginning());
+  EXPECT_FALSE(*checkpointer.ForgetBeginning()) << "it may still begin one";
+  disk.Do();
+  EXPECT_TRUE(*checkpointer.ForgetBeginning());
+  EXPECT_FALSE(checkpointer.AwaitBeginning());
+  disk.Do();
+  ASSERT_TRUE(checkpointer.AwaitBeginning());
+  EXPECT_EQ((*checkpointer.beginning())->lineage.number, 2);
+}
+
+TEST_F(CheckpointerTest, ADiskThatHangsEndsTheStartWithAnErrorThatSaysSo) {
+  ManualClock clock;
+  SlowDisk disk;
+  Checkpointer checkpointer(store_, disk, clock, {.timeout = std::chrono::seconds(60)});
+  EXPECT_FALSE(checkpointer.AwaitBeginning());
+  clock.Advance(std::chrono::seconds(60));
+  ASSERT_TRUE(checkpointer.AwaitBeginning());
+  const Status why = checkpointer.beginning()->status();
+  EXPECT_EQ(why.code(), StatusCode::kTimeout);
+  EXPECT_EQ(checkpointer.ForgetBeginning().status().code(), StatusCode::kTimeout);
+  EXPECT_NE(why.message().find("/checkpoints took more than 60 s"), std::string::npos) << why;
+  disk.Do();  // late, and harmless
+}
+
+TEST_F(CheckpointerTest, TheRecordsOfItsStepsAreSyncedBeforeItIsCommitted) {
+  CheckpointWorld world = World({.every = 5});
+  int syncs = 0;
+  ASSERT_TRUE(world.Begin(2).ok());
+  world.SyncBeforeCommit([&] {
+    EXPECT_TRUE(Steps().empty());
+    return ++syncs == 1 ? ResourceExhausted("the disk is full") : OkStatus();
+  });
+  for (int i = 0; i < 8; ++i) {
+    ASSERT_TRUE(world.Step().ok());
+    world.DoWork();
+  }
+  EXPECT_EQ(syncs, 1);
+  EXPECT_TRUE(Steps().empty()) << "it is given up";
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_TRUE(world.Step().ok());
+    world.DoWork();
+  }
+  EXPECT_EQ(syncs, 2);
+  EXPECT_EQ(Steps(), (std::vector<StepNumber>{10}));
+}
+
 TEST_F(CheckpointerTest, ARunWhoseCheckpointsAnotherTookOverEnds) {
   CheckpointWorld world = World({.every = 5});
   ASSERT_TRUE(world.Begin(2).ok());

@@ -1,16 +1,15 @@
 // Trains a small network on Fashion-MNIST, on however many processes the job has at the moment.
+#include <torch/optim/adam.h>
 #include <torch/utils.h>
 
 #include <cmath>
 
 #include "closeranks/closeranks.h"
 #include "examples/fashion_mnist/dataset.h"
-#include "examples/fashion_mnist/decaying_adam.h"
 #include "examples/fashion_mnist/network.h"
 #include "gflags/gflags.h"
 
 using closeranks::examples::Dataset;
-using closeranks::examples::DecayingAdam;
 using closeranks::examples::Network;
 
 DEFINE_string(data, Dataset::kDebianFolder, "folder with Fashion-MNIST's four .gz files");
@@ -37,9 +36,13 @@ void Train(closeranks::Job& job) {
   torch::manual_seed(job.options().seed);
   Network net;
   const int64_t steps = (data.size() + FLAGS_batch - 1) / FLAGS_batch * FLAGS_epochs;
-  DecayingAdam optimizer(net.parameters(), FLAGS_learning_rate, steps);
+  torch::optim::Adam optimizer(net.parameters(), FLAGS_learning_rate);
 
   closeranks::Training training(job, net, optimizer);
+  training.OnUpdate([&](closeranks::StepNumber step) {
+    const double left = 1.0 - static_cast<double>(step) / static_cast<double>(steps);
+    optimizer.param_groups()[0].options().set_lr(FLAGS_learning_rate * left);
+  });
   for (closeranks::Step& step :
        training.Steps({.samples = data.size(), .batch = FLAGS_batch, .epochs = FLAGS_epochs})) {
     for (closeranks::Shard& shard : step) {

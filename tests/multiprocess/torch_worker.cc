@@ -161,6 +161,10 @@ void Train(Job& job) {
   OwnState own(phases);
   Training training(job, model, optimizer);
   if (FLAGS_own_state) training.Register("own", own);
+  training.OnUpdate([&](StepNumber step) {
+    const double rate = 0.05 / (1.0 + 0.1 * static_cast<double>(step));
+    optimizer.param_groups()[0].options().set_lr(rate);
+  });
   phases.At("joins");
   for (Step& step : training.Steps({.samples = 120, .batch = 12, .epochs = 2})) {
     phases.set_step(step.number());

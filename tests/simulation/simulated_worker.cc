@@ -128,7 +128,7 @@ class SimulatedBackground final : public elastic::Background {
     if (timer_ == net::kNoTimer) RunLater();
   }
   bool AwaitIdle() override {
-    SimulatedThread::Current()->Sleep(slowest_ / 2);
+    SimulatedThread::Current()->Sleep(std::min<Duration>(slowest_ / 2, std::chrono::seconds(1)));
     return tasks_.empty();
   }
 
@@ -295,7 +295,7 @@ Status SimulatedWorker::Train() {
       const double loss = model_->ComputeSlowly(loop.step(), loop.SamplesOf(loop.todo()[i]));
       loop.EndPart(i, loss);
     }
-    RETURN_IF_ERROR(loop.Commit());
+    RETURN_IF_ERROR(loop.Commit().status());
   }
   RETURN_IF_ERROR(loop.Finish());
   if (is_alive()) surroundings_.checker.Trained(name_, model_->WeightsHash());

@@ -63,7 +63,9 @@ void SystemWorld::DrawJob() {
   workload_.slowest_part = milliseconds(1) * static_cast<int>(1 + random.Below(60));
   workload_.slowest_update = milliseconds(random.Below(5));
   if (random.OneIn(2)) workload_.checkpoint_every = 1 + random.Below(5);
-  workload_.slowest_write = milliseconds(1 + random.Below(40));
+  // A disk may take longer than an operation may.
+  workload_.slowest_write =
+      random.OneIn(8) ? Duration(seconds(10)) : milliseconds(1 + random.Below(40));
   workload_.chunk_bytes = 50 + random.Below(300);
   if (random.OneIn(2)) workload_.audit_every = 1 + random.Below(4);
   // A short one ends what hangs, a long one shows it.
