@@ -29,7 +29,8 @@ DEFINE_string(job, "closeranks", "name of the job; processes of other jobs are t
 DEFINE_string(key_file, "",
               "file with the job's key, or several, one a line: the first is offered, all are "
               "accepted. It is read again when it changes. Needed with --hosts, unless "
-              "certificates are given; else one is drawn for this run");
+              "certificates are given; else one is drawn for this run. It keeps strangers out; "
+              "whoever can change what goes over the network is kept out by --tls-cert only");
 DEFINE_string(tls_cert, "",
               "PEM file with this host's certificate and what leads from it to --tls-ca; with "
               "--tls-key and --tls-ca, what goes between hosts is encrypted. All three are read "
