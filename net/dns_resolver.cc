@@ -85,6 +85,13 @@ DnsResolver::DnsResolver(Loop& loop, Options options) : loop_(loop) {
     }
     status = ares_set_servers_ports_csv(channel_, servers.c_str());
   }
+  ares_options used{};
+  int used_mask = 0;
+  if (status == ARES_SUCCESS) status = ares_save_options(channel_, &used, &used_mask);
+  if (status == ARES_SUCCESS) {
+    search_domains_.assign(used.domains, used.domains + used.ndomains);
+    ares_destroy_options(&used);
+  }
   if (status != ARES_SUCCESS) {
     broken_ = Unavailable(std::string("DNS can't be used: ") + ares_strerror(status));
   }
@@ -107,6 +114,24 @@ void DnsResolver::Resolve(const Address& address, Callback callback) {
   Ask(address, std::move(callback));
 }
 
+bool DnsResolver::IsInHostsFile(const std::string& name) const {
+  for (const int family : {AF_INET, AF_INET6}) {
+    hostent* found = nullptr;
+    if (ares_gethostbyname_file(channel_, name.c_str(), family, &found) != ARES_SUCCESS) continue;
+    ares_free_hostent(found);
+    return true;
+  }
+  return false;
+}
+
+std::string DnsResolver::Whole(const std::string& name) const {
+  const bool is_whole = std::any_of(
+      search_domains_.begin(), search_domains_.end(),
+      [&](const std::string& domain) { return !domain.empty() && name.ends_with("." + domain); });
+  // There a name stands without the dot.
+  return is_whole && !IsInHostsFile(name) ? name + "." : name;
+}
+
 void DnsResolver::Ask(const Address& address, Callback callback) {
   if (!broken_.ok()) return AnswerLater(std::move(callback), broken_);
   ares_addrinfo_hints hints{};
@@ -115,7 +140,7 @@ void DnsResolver::Ask(const Address& address, Callback callback) {
   hints.ai_flags = ARES_AI_NOSORT;
   auto question = std::make_unique<Question>(Question{this, address, std::move(callback)});
   ares_getaddrinfo(
-      channel_, address.host.c_str(), nullptr, &hints,
+      channel_, Whole(address.host).c_str(), nullptr, &hints,
       [](void* argument, int status, int, ares_addrinfo* found) {
         const std::unique_ptr<Question> question(static_cast<Question*>(argument));
         const std::unique_ptr<ares_addrinfo, decltype(&ares_freeaddrinfo)> owner(
@@ -138,7 +163,7 @@ void DnsResolver::ResolveService(const std::string& service, const std::string& 
                                  Callback callback) {
   if (!broken_.ok()) return AnswerLater(std::move(callback), broken_);
   // RFC 2782.
-  const std::string name = "_" + port + "._tcp." + service;
+  const std::string name = "_" + port + "._tcp." + Whole(service);
   auto question =
       std::make_unique<std::shared_ptr<ServiceQuestion>>(std::make_shared<ServiceQuestion>(
           ServiceQuestion{this, name, std::move(callback), 0, {}, {}}));

@@ -19,10 +19,11 @@ struct ares_channeldata;
 namespace closeranks::net {
 
 // Literals and "localhost" without asking anybody, then /etc/hosts, then the servers and search
-// domains of /etc/resolv.conf. Questions go out in parallel, for IPv4 and IPv6 at once; an answer
-// that UDP cuts short is asked for again over TCP; a server that fails or is silent is passed over
-// for the next. Nothing is cached: what isn't there now may be there in a second, and the servers
-// have caches of their own.
+// domains of /etc/resolv.conf. A name that ends in a dot or in one of these domains is whole and
+// asked for only as it is: with the ndots:5 of a pod each question would become four. Questions go
+// out in parallel, for IPv4 and IPv6 at once; an answer that UDP cuts short is asked for again over
+// TCP; a server that fails or is silent is passed over for the next. Nothing is cached: what isn't
+// there now may be there in a second, and the servers have caches of their own.
 class DnsResolver final : public Resolver {
  public:
   struct Options {
@@ -48,6 +49,9 @@ class DnsResolver final : public Resolver {
   struct Question;
   struct ServiceQuestion;
 
+  bool IsInHostsFile(const std::string& name) const;
+  // With a dot at its end where the name is whole: nothing is to be put behind it.
+  std::string Whole(const std::string& name) const;
   void Ask(const Address& address, Callback callback);
   void AnswerLater(Callback callback, Result<std::vector<Address>> answer);
   void OnService(std::shared_ptr<ServiceQuestion> question, int status, const unsigned char* reply,
@@ -59,6 +63,7 @@ class DnsResolver final : public Resolver {
   Loop& loop_;
   ares_channeldata* channel_ = nullptr;
   Status broken_;  // why there is no channel
+  std::vector<std::string> search_domains_;
   std::set<int> watched_;
   TimerId timer_ = kNoTimer;
   // Expires with the resolver, so that what was posted before doesn't run after.

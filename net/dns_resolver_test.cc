@@ -127,6 +127,18 @@ TEST_F(DnsResolverTest, AWholeNameThatIsNotThereIsAskedForOnlyAsItIs) {
   }
 }
 
+TEST_F(DnsResolverTest, ANameThatEndsInASearchDomainIsWhole) {
+  Start({[](const Question&) { return Coded(Reply::Code::kNoSuchName); }},
+        {"jobs.svc.cluster.local", "svc.cluster.local", "cluster.local"});
+  EXPECT_FALSE(Ask("trainer.jobs.svc.cluster.local").ok());
+  EXPECT_FALSE(AskService("trainer.jobs.svc.cluster.local", "rendezvous").ok());
+  for (const Question& question : servers_[0]->questions()) {
+    EXPECT_TRUE(question.name == "trainer.jobs.svc.cluster.local" ||
+                question.name == "_rendezvous._tcp.trainer.jobs.svc.cluster.local")
+        << question.name;
+  }
+}
+
 TEST_F(DnsResolverTest, WhatIsNotThereYetIsFoundOnceItIs) {
   bool is_there = false;
   Start({[&](const Question&) {
