@@ -10,8 +10,8 @@
 DEFINE_string(hosts, "",
               "where the supervisors of all hosts are, each with -n workers: "
               "ADDRESS:PORT,ADDRESS:PORT,...; or dns:NAME:PORT, a name that has the addresses of "
-              "all, such as a headless Service's, with a port's number or name; or file:/FOLDER, "
-              "one that all share; empty: this host is the only one");
+              "all, such as a headless Service's, with a port's number or, with --listen, its "
+              "name; or file:/FOLDER, one that all share; empty: this host is the only one");
 DEFINE_int32(host_count, 0,
              "how many hosts there are in all, where --hosts doesn't list them; by default as many "
              "as --nnodes and --spares say. With a --witness it's to be given, on each host");

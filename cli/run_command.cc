@@ -9,22 +9,17 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "cli/hosts.h"
+#include "cli/own_address.h"
 #include "closeranks/command_line.h"
 #include "closeranks/environment.h"
 #include "closeranks/version.h"
 #include "gflags/gflags.h"
 #include "launcher/fault.h"
 #include "launcher/supervisor.h"
-#include "net/address.h"
 #include "telemetry/log_prefix.h"
 
 DEFINE_int32(n, 1, "workers to start on this host");
-DEFINE_string(listen, "",
-              "ADDRESS:PORT to listen on; by default this host's entry of --hosts or its port, or "
-              "127.0.0.1 with MASTER_PORT or any free port");
-DEFINE_string(advertise, "",
-              "address at which other hosts reach this one; by default this host's entry of "
-              "--hosts, what it listens on, POD_IP or the first address that it has");
+DECLARE_string(listen);
 DEFINE_string(job, "closeranks", "name of the job; processes of other jobs are turned away");
 DEFINE_string(key_file, "",
               "file with the job's key, or several, one a line: the first is offered, all are "
@@ -93,36 +88,6 @@ Result<Duration> Seconds(const char* flag, double value, bool may_be_zero) {
   return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(value));
 }
 
-Result<net::Address> ListenAddress(const Hosts& hosts, const Environment& environment) {
-  if (!FLAGS_listen.empty()) {
-    auto listen = net::Address::Parse(FLAGS_listen);
-    if (!listen.ok()) {
-      return InvalidArgument("--listen=" + FLAGS_listen + ": " + listen.status().message());
-    }
-    return listen;
-  }
-  if (!hosts.are_several) {
-    return net::Address::Ip("127.0.0.1",
-                            static_cast<uint16_t>(environment.master_port.value_or(0)));
-  }
-  if (!hosts.where.IsList()) return net::Address::Ip("0.0.0.0", hosts.where.PortNumber());
-  net::Address listen = hosts.where.hosts[hosts.index];
-  // A name says how others reach this host; what it listens on is not to depend on the DNS.
-  if (!listen.IsNumeric()) listen.host = "0.0.0.0";
-  return listen;
-}
-
-// Where other hosts reach this one.
-Result<net::Address> AdvertisedAddress(const Hosts& hosts, const net::Address& listen,
-                                       const Environment& environment) {
-  if (!FLAGS_advertise.empty()) return net::Address::Ip(FLAGS_advertise, 0);
-  if (hosts.where.IsList()) return hosts.where.hosts[hosts.index];
-  if (!listen.IsWildcard()) return net::Address::Ip(listen.host, 0);
-  if (environment.pod_ip.has_value()) return net::Address::Ip(*environment.pod_ip, 0);
-  ASSIGN_OR_RETURN(std::string own, net::FirstOwnAddress());
-  return net::Address::Ip(std::move(own), 0);
-}
-
 // What the flags say of this host and the others. Host h has the members from h * n on.
 Status ReadHosts(launcher::Supervisor::Options& supervisor) {
   if (FLAGS_n < 1 || FLAGS_n > 1024) {
@@ -150,8 +115,9 @@ Status ReadHosts(launcher::Supervisor::Options& supervisor) {
   if (hosts.count > 1) options.membership = rendezvous::MembershipOptions::BetweenPods();
   options.membership.least_hosts = hosts.least;
   options.membership.witness = hosts.is_witness;
-  ASSIGN_OR_RETURN(options.listen, ListenAddress(hosts, environment));
-  ASSIGN_OR_RETURN(options.advertised, AdvertisedAddress(hosts, options.listen, environment));
+  ASSIGN_OR_RETURN(OwnAddress own, ParseOwnAddress(hosts, environment));
+  options.listen = std::move(own.listen);
+  options.advertised = std::move(own.advertised);
   options.whereabouts = std::move(hosts.where);
   // Those of the others.
   std::vector<net::Address>& list = options.whereabouts.hosts;
@@ -248,6 +214,11 @@ Result<launcher::Supervisor::Options> SupervisorOptions(std::vector<std::string>
   options.report_folder = FLAGS_report;
   options.keep_ledgers = FLAGS_keep_ledgers;
   options.live_line = FLAGS_progress;
+  // Last, as it may take a while.
+  net::Address& advertised = options.host.advertised;
+  if (!advertised.IsNumeric()) {
+    ASSIGN_OR_RETURN(advertised, OwnLiteral(advertised, LookUp));
+  }
   return options;
 }
 

@@ -141,13 +141,14 @@ Address FromSocketAddress(const SocketAddress& address) {
   return Address::Ip(host, static_cast<uint16_t>(std::stoi(port)));
 }
 
-Result<std::string> FirstOwnAddress() {
+Result<std::vector<std::string>> OwnAddresses() {
   ifaddrs* interfaces = nullptr;
   if (getifaddrs(&interfaces) != 0) {
     return Unavailable(std::string("the interfaces of this host can't be listed: ") +
                        std::strerror(errno));
   }
   const std::unique_ptr<ifaddrs, decltype(&freeifaddrs)> owner(interfaces, &freeifaddrs);
+  std::vector<std::string> addresses;
   for (int family : {AF_INET, AF_INET6}) {
     for (const ifaddrs* entry = interfaces; entry != nullptr; entry = entry->ifa_next) {
       const bool is_candidate =
@@ -159,10 +160,14 @@ Result<std::string> FirstOwnAddress() {
       std::memcpy(&address.storage, entry->ifa_addr, address.length);
       std::string host = FromSocketAddress(address).host;
       // A link-local one needs the name of the caller's own interface.
-      if (!host.empty() && host.find('%') == std::string::npos) return host;
+      if (host.empty() || host.find('%') != std::string::npos) continue;
+      addresses.push_back(std::move(host));
     }
   }
-  return Unavailable("this host has no address but loopback; give it with --advertise");
+  if (addresses.empty()) {
+    return Unavailable("this host has no address but loopback; give it with --advertise");
+  }
+  return addresses;
 }
 
 Address LocalAddress(int fd) {

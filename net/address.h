@@ -10,6 +10,7 @@
 #include <ostream>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/status.h"
 
@@ -60,9 +61,9 @@ Result<SocketAddress> ToSocketAddress(const Address& address);
 // An unnamed Unix socket, as the connecting side has, gives an Address with nothing set.
 Address FromSocketAddress(const SocketAddress& address);
 
-// A literal of this host's own, other than loopback: of the first interface that has one, IPv4
-// before IPv6. kUnavailable when there is none.
-Result<std::string> FirstOwnAddress();
+// The literals of this host's own, other than loopback, at least one: IPv4 before IPv6, each in the
+// order of the interfaces. kUnavailable when there is none.
+Result<std::vector<std::string>> OwnAddresses();
 
 // The two ends of a connected socket, or nothing set when it isn't connected.
 Address LocalAddress(int fd);

@@ -15,6 +15,7 @@
 namespace closeranks::net {
 namespace {
 
+constexpr int kStream = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
 // A burst of a few thousand ranks; the kernel caps it at net.core.somaxconn.
 constexpr int kBacklog = 4096;
 // How long a listener rests when the process has no descriptor left: the connection stays in the
@@ -26,7 +27,7 @@ void SetOption(int fd, int level, int option, int value) {
 }
 
 Result<UniqueFd> OpenSocket(const SocketAddress& address) {
-  UniqueFd fd(socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  UniqueFd fd(socket(address.family(), kStream, 0));
   if (!fd) return ErrnoStatus(errno, "opening a socket");
   return fd;
 }
@@ -51,7 +52,11 @@ Status ListenStatus(int error_number, const Address& address) {
 
 Result<UniqueFd> OpenListening(const Address& address) {
   ASSIGN_OR_RETURN(SocketAddress target, ToSocketAddress(address));
-  ASSIGN_OR_RETURN(UniqueFd fd, OpenSocket(target));
+  UniqueFd fd(socket(target.family(), kStream, 0));
+  if (!fd && errno == EAFNOSUPPORT && address.host == "::") {
+    return OpenListening(Address::Ip("0.0.0.0", address.port));
+  }
+  if (!fd) return ErrnoStatus(errno, "opening a socket");
   if (target.family() != AF_UNIX) SetOption(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
   if (target.family() == AF_INET6) SetOption(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, 0);
   if (bind(fd.get(), target.get(), target.length) != 0 || listen(fd.get(), kBacklog) != 0) {

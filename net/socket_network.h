@@ -21,7 +21,8 @@ namespace closeranks::net {
 Status CheckPeerUser(int fd, uid_t user);
 
 // All sockets are non-blocking and close-on-exec, TCP ones have TCP_NODELAY. An IPv6 listener on
-// [::] takes IPv4 too. Both ends of a Unix socket must belong to the same user; others are refused.
+// [::] takes IPv4 too, and is one on 0.0.0.0 where the kernel has no IPv6. Both ends of a Unix
+// socket must belong to the same user; others are refused.
 class SocketNetwork final : public Network {
  public:
   // `loop` outlives the network.

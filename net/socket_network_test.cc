@@ -1,15 +1,23 @@
 #include "net/socket_network.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstddef>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -68,6 +76,42 @@ class SocketNetworkTest : public testing::Test {
   UniqueFd refusing_;
   int names_ = 0;
 };
+
+TEST_F(SocketNetworkTest, AListenerOnEveryAddressTakesIp4AndIp6) {
+  std::unique_ptr<Listener> listener = Listen(Address::Ip("::", 0));
+  if (listener->address().host != "::") GTEST_SKIP() << "needs a kernel with IPv6";
+  const uint16_t port = listener->address().port;
+  EXPECT_TRUE(Connect(Address::Ip("127.0.0.1", port)).ok());
+  EXPECT_TRUE(Connect(Address::Ip("::1", port)).ok());
+  PollUntil([&] { return accepted_.size() == 2; });
+}
+
+// Of the calling thread, for good: it can't open IPv6 sockets any more. False: that isn't allowed.
+bool GiveUpIp6() {
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 3),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[0])),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_INET6, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAFNOSUPPORT),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog filter = {std::size(program), program};
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+TEST_F(SocketNetworkTest, WhereTheKernelHasNoIp6AListenerOnEveryAddressTakesIp4) {
+  bool is_without = false;
+  std::unique_ptr<Listener> listener;
+  std::thread([&] {
+    is_without = GiveUpIp6();
+    if (is_without) listener = Listen(Address::Ip("::", 0));
+  }).join();
+  if (!is_without) GTEST_SKIP() << "needs a kernel with seccomp filters";
+  EXPECT_EQ(listener->address().host, "0.0.0.0");
+  EXPECT_TRUE(Connect(Address::Ip("127.0.0.1", listener->address().port)).ok());
+}
 
 TEST_F(SocketNetworkTest, FramesPassOverTcpUnixAndIp6) {
   for (const Address& address : {AnyPort(), Address::Unix(UniqueName()), Address::Ip("::1", 0)}) {

@@ -35,8 +35,8 @@ class AgentHost {
     int starting_members = 1;       // of the whole job
     int most_computing = 0;         // of its workers; the others stand by; 0: all compute
     net::Address listen = net::Address::Ip("127.0.0.1", 0);
-    // Where other hosts reach this one; host empty: where it listens; port 0: the one it listens
-    // on.
+    // Where other hosts reach this one, without a resolver; host empty: where it listens; port 0:
+    // the one it listens on.
     net::Address advertised;
     // The other supervisors, and where to look for them: see PeerLinks::Options.
     std::vector<std::vector<MemberId>> peers;

@@ -1,9 +1,11 @@
 #include "tests/multiprocess/job_process.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -173,6 +175,25 @@ std::string UniqueAddress() {
   int number = getpid() * 16 + count++ % 16;
   return "127." + std::to_string(1 + (number >> 16) % 250) + "." +
          std::to_string((number >> 8) % 256) + "." + std::to_string(number % 256) + ":29400";
+}
+
+ReservedPort::ReservedPort() {
+  // On [::], or on 0.0.0.0 where the kernel has no IPv6: the two forms begin alike. A socket that
+  // doesn't listen leaves its port to those that say, as it does, that they share it.
+  sockaddr_in6 at{};
+  socklen_t size = sizeof(at);
+  at.sin6_family = AF_INET6;
+  fd_ = UniqueFd(socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd_) {
+    at.sin6_family = AF_INET;
+    size = sizeof(sockaddr_in);
+    fd_ = UniqueFd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  }
+  const int yes = 1;
+  PCHECK(setsockopt(fd_.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) == 0);
+  PCHECK(bind(fd_.get(), reinterpret_cast<sockaddr*>(&at), size) == 0);
+  PCHECK(getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&at), &size) == 0);
+  number_ = ntohs(at.sin6_port);
 }
 
 Hosts::Hosts(const ReportFolder& folder, int hosts, int n)

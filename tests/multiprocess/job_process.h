@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -102,6 +103,17 @@ Words RunFlags(const ReportFolder& folder, int n, const Words& supervisor, const
 
 // An address of this machine that no other test uses at the same time, as "127.1.2.3:29400".
 std::string UniqueAddress();
+
+// A port that no other process gets, of every address of this machine, as long as this is there.
+class ReservedPort {
+ public:
+  ReservedPort();
+  uint16_t number() const { return number_; }
+
+ private:
+  UniqueFd fd_;
+  uint16_t number_ = 0;
+};
 
 // Flags of `closeranks run` for each of several hosts with `n` toy workers each.
 class Hosts {

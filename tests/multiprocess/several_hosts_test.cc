@@ -1,11 +1,14 @@
 // Jobs of several supervisors, as on several hosts: any one of them may go, with its workers.
+#include <netinet/in.h>
 #include <signal.h>
+#include <sys/socket.h>
 
 #include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "base/unique_fd.h"
 #include "gtest/gtest.h"
 #include "tests/multiprocess/job_process.h"
 
@@ -20,6 +23,7 @@ using testing_job::JobProcess;
 using testing_job::kQuorumLost;
 using testing_job::kReplaced;
 using testing_job::ReportFolder;
+using testing_job::ReservedPort;
 using testing_job::RunFlags;
 using testing_job::Undisturbed;
 using testing_job::Words;
@@ -48,6 +52,43 @@ TEST(SeveralHosts, TrainTogether) {
     ExpectGoodEnds(jobs, 2);
     ExpectNoProcessLeft(folder, 2);
     EXPECT_EQ(ExpectTrained(folder, 4), Undisturbed());
+  }
+}
+
+TEST(SeveralHosts, ListedByTheirNamesTrainTogether) {
+  ReportFolder folder;
+  Hosts hosts(folder, 2, 1);
+  const ReservedPort ports[2];
+  const std::string list = "--hosts=localhost:" + std::to_string(ports[0].number()) +
+                           ",localhost:" + std::to_string(ports[1].number());
+  Jobs jobs = StartAll(hosts, 2, {list}, {"--tcp"});
+  ExpectGoodEnds(jobs, 2);
+  ExpectNoProcessLeft(folder, 2);
+  EXPECT_EQ(ExpectTrained(folder, 2), Undisturbed());
+}
+
+bool HasIp6() {
+  const UniqueFd fd(socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in6 at{};
+  at.sin6_family = AF_INET6;
+  at.sin6_addr = IN6ADDR_LOOPBACK_INIT;
+  return fd && bind(fd.get(), reinterpret_cast<const sockaddr*>(&at), sizeof(at)) == 0;
+}
+
+TEST(SeveralHosts, ThatAreReachedByEitherFamilyTrainTogether) {
+  if (!HasIp6()) GTEST_SKIP() << "needs IPv6 on loopback";
+  for (const char* other : {"--advertise=127.0.0.1", "--advertise=::1"}) {
+    ReportFolder folder;
+    Hosts hosts(folder, 2, 1);
+    Jobs jobs;
+    // Where nothing says it they listen on every address. The second one's worker calls the first.
+    for (const char* advertise : {"--advertise=::1", other}) {
+      jobs.push_back(std::make_unique<JobProcess>(
+          hosts.FlagsByFolder(static_cast<int>(jobs.size()), {"--listen=", advertise}, {"--tcp"})));
+    }
+    ExpectGoodEnds(jobs, 2);
+    ExpectNoProcessLeft(folder, 2);
+    EXPECT_EQ(ExpectTrained(folder, 2), Undisturbed());
   }
 }
 
