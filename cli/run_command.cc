@@ -1,6 +1,7 @@
 #include "cli/run_command.h"
 
 #include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <sstream>
 #include <utility>
@@ -20,7 +21,8 @@
 
 DEFINE_int32(n, 1, "workers to start on this host");
 DECLARE_string(listen);
-DEFINE_string(job, "closeranks", "name of the job; processes of other jobs are turned away");
+DEFINE_string(job, "closeranks",
+              "name of the job, of letters, digits and '-'; processes of others are turned away");
 DEFINE_string(key_file, "",
               "file with the job's key, or several, one a line: the first is offered, all are "
               "accepted. It is read again when it changes. Needed with --hosts, unless "
@@ -68,6 +70,9 @@ DEFINE_double(grace, 10,
 namespace closeranks::cli {
 namespace {
 
+// Of a DNS label.
+constexpr size_t kLongestJobName = 63;
+
 constexpr char kUsage[] =
     "closeranks run [FLAGS] -- PROGRAM ARGS\n"
     "closeranks run --witness [FLAGS]\n\n"
@@ -88,11 +93,25 @@ Result<Duration> Seconds(const char* flag, double value, bool may_be_zero) {
   return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(value));
 }
 
+// It names files and, in a cluster, objects.
+Status CheckJobName() {
+  const std::string& name = FLAGS_job;
+  const bool is_good = !name.empty() && name.size() <= kLongestJobName && name.front() != '-' &&
+                       name.back() != '-' &&
+                       std::all_of(name.begin(), name.end(), [](unsigned char c) {
+                         return c < 0x80 && (std::isalnum(c) != 0 || c == '-');
+                       });
+  if (is_good) return OkStatus();
+  return InvalidArgument("--job=" + name + ": expected 1 to " + std::to_string(kLongestJobName) +
+                         " letters, digits and '-', with no '-' at either end");
+}
+
 // What the flags say of this host and the others. Host h has the members from h * n on.
 Status ReadHosts(launcher::Supervisor::Options& supervisor) {
   if (FLAGS_n < 1 || FLAGS_n > 1024) {
     return InvalidArgument("-n=" + std::to_string(FLAGS_n) + ": expected 1 to 1024 workers");
   }
+  RETURN_IF_ERROR(CheckJobName());
   ASSIGN_OR_RETURN(Environment environment, ReadEnvironment());
   ASSIGN_OR_RETURN(Hosts hosts,
                    ParseHosts(environment, FLAGS_n, /*listens_by_flag=*/!FLAGS_listen.empty()));

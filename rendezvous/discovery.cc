@@ -44,7 +44,8 @@ class ResolverSource final : public Source {
 struct FolderWork {
   std::shared_ptr<Files> files;
   std::string folder;
-  std::string own_file;
+  std::string prefix;  // of the names of the job's files, a member's number follows
+  std::string own_path;
   std::string own_address;
 
   std::mutex mutex;
@@ -55,14 +56,20 @@ struct FolderWork {
   bool is_done = false;
   std::function<void(Result<std::vector<net::Address>>)> post_answer;
 
-  Result<std::vector<net::Address>> Look() const {
+  // Of the thread alone: the own file was written.
+  bool is_written = false;
+
+  Result<std::vector<net::Address>> Look() {
     RETURN_IF_ERROR(files->MakeFolder(folder));
-    const std::string own_path = folder + "/" + own_file;
-    const auto own = files->Read(own_path);
-    if (!own.ok() || *own != own_address) RETURN_IF_ERROR(files->Replace(own_path, own_address));
+    // What is there later on and isn't ours is a successor's.
+    if (!is_written || !files->Read(own_path).ok()) {
+      RETURN_IF_ERROR(files->Replace(own_path, own_address));
+      is_written = true;
+    }
     ASSIGN_OR_RETURN(const std::vector<std::string> names, files->List(folder));
     std::vector<net::Address> addresses;
     for (const std::string& name : names) {
+      if (!IsOfJob(name)) continue;
       // One that was removed meanwhile, or isn't ours, is nobody's address.
       const auto text = files->Read(folder + "/" + name);
       if (!text.ok()) continue;
@@ -74,6 +81,13 @@ struct FolderWork {
     }
     if (addresses.empty()) return Unavailable(folder + " has no address in it");
     return addresses;
+  }
+
+  // Of another job, or not written to its end yet, it's nothing to call.
+  bool IsOfJob(std::string_view name) const {
+    if (!name.starts_with(prefix)) return false;
+    name.remove_prefix(prefix.size());
+    return !name.empty() && name.find_first_not_of("0123456789") == std::string_view::npos;
   }
 
   void RunThread() {
@@ -89,7 +103,8 @@ struct FolderWork {
     }
     lock.unlock();
     // What stays behind after a crash is replaced by a successor, or leads nowhere.
-    (void)files->Remove(folder + "/" + own_file);
+    const auto own = files->Read(own_path);
+    if (own.ok() && *own == own_address) (void)files->Remove(own_path);
     lock.lock();
     is_done = true;
     changed.notify_all();
@@ -99,11 +114,12 @@ struct FolderWork {
 class FolderSource final : public Source {
  public:
   FolderSource(net::Loop& loop, std::shared_ptr<Files> files, std::string folder,
-               std::string own_file, std::string own_address)
+               const std::string& job, MemberId self, std::string own_address)
       : name_("the folder " + folder), work_(std::make_shared<FolderWork>()) {
     work_->files = std::move(files);
     work_->folder = std::move(folder);
-    work_->own_file = std::move(own_file);
+    work_->prefix = job + ".";
+    work_->own_path = work_->folder + "/" + work_->prefix + std::to_string(self);
     work_->own_address = std::move(own_address);
     work_->post_answer = [this, &loop, alive = std::weak_ptr<const bool>(alive_)](
                              Result<std::vector<net::Address>> answer) {
@@ -216,10 +232,10 @@ std::unique_ptr<Source> MakeServiceSource(net::Resolver& resolver, const Whereab
 }
 
 std::unique_ptr<Source> MakeFolderSource(net::Loop& loop, std::shared_ptr<Files> files,
-                                         std::string folder, std::string own_file,
+                                         std::string folder, const std::string& job, MemberId self,
                                          std::string own_address) {
-  return std::make_unique<FolderSource>(loop, std::move(files), std::move(folder),
-                                        std::move(own_file), std::move(own_address));
+  return std::make_unique<FolderSource>(loop, std::move(files), std::move(folder), job, self,
+                                        std::move(own_address));
 }
 
 }  // namespace closeranks::rendezvous

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/files.h"
+#include "base/member.h"
 #include "base/status.h"
 #include "net/address.h"
 #include "net/loop.h"
@@ -59,12 +60,13 @@ std::unique_ptr<Source> MakeHostSource(net::Resolver& resolver, net::Address add
 // All addresses of the service that `where` names. `resolver` outlives it.
 std::unique_ptr<Source> MakeServiceSource(net::Resolver& resolver, const Whereabouts& where);
 
-// The addresses in the files of a folder, one for each supervisor, and the own one among them:
-// written as `own_file` with the first Find and again whenever it isn't there, removed at the end.
-// The folder may be slow or hang: it is only touched by a thread of its own, for which the end
-// waits a second at most. `loop` outlives the source; `files` is kept until that thread is through.
+// The addresses in a folder's files for `job`, one for each supervisor: JOB.MEMBER. The own one is
+// among them, `own_address`: written with the first Find and again whenever it isn't there, removed
+// at the end, unless a successor's is there by then. Other jobs may use the same folder. It may be
+// slow or hang: it is only touched by a thread of its own, for which the end waits a second at
+// most. `loop` outlives the source; `files` is kept until that thread is through.
 std::unique_ptr<Source> MakeFolderSource(net::Loop& loop, std::shared_ptr<Files> files,
-                                         std::string folder, std::string own_file,
+                                         std::string folder, const std::string& job, MemberId self,
                                          std::string own_address);
 
 }  // namespace closeranks::rendezvous

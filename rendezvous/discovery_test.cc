@@ -49,8 +49,8 @@ class FolderSourceTest : public testing::Test {
  protected:
   ~FolderSourceTest() override { std::filesystem::remove_all(folder_); }
 
-  std::unique_ptr<Source> Make(const std::string& name, const std::string& address) {
-    return MakeFolderSource(loop_, files_, folder_, name, address);
+  std::unique_ptr<Source> Make(MemberId member, const std::string& address) {
+    return MakeFolderSource(loop_, files_, folder_, "job", member, address);
   }
   Answer Find(Source& source) {
     std::optional<Answer> answer;
@@ -68,9 +68,9 @@ class FolderSourceTest : public testing::Test {
 };
 
 TEST_F(FolderSourceTest, EachFindsAllAndIsGoneAfterItsEnd) {
-  auto a = Make("0", "10.0.0.1:29400");
+  auto a = Make(0, "10.0.0.1:29400");
   EXPECT_EQ(Find(*a).value(), std::vector<Address>{Address::Ip("10.0.0.1", 29400)});
-  auto b = Make("1", "[fd00::2]:29400");
+  auto b = Make(1, "[fd00::2]:29400");
   const std::vector<Address> both = {Address::Ip("10.0.0.1", 29400), Address::Ip("fd00::2", 29400)};
   EXPECT_EQ(Find(*b).value(), both);
   EXPECT_EQ(Find(*a).value(), both);
@@ -79,23 +79,41 @@ TEST_F(FolderSourceTest, EachFindsAllAndIsGoneAfterItsEnd) {
 }
 
 TEST_F(FolderSourceTest, WhatIsNoAddressIsPassedOverAndARemovedFileWrittenAgain) {
-  auto a = Make("0", "10.0.0.1:29400");
+  auto a = Make(0, "10.0.0.1:29400");
   ASSERT_TRUE(Find(*a).ok());
-  ASSERT_TRUE(files_->Replace(folder_ + "/notes", "buy milk\n").ok());
-  ASSERT_TRUE(files_->Replace(folder_ + "/name", "trainer-0:29400").ok());
-  ASSERT_TRUE(files_->Remove(folder_ + "/0").ok());
+  ASSERT_TRUE(files_->Replace(folder_ + "/job.1", "buy milk\n").ok());
+  ASSERT_TRUE(files_->Replace(folder_ + "/job.2", "trainer-0:29400").ok());
+  ASSERT_TRUE(files_->Remove(folder_ + "/job.0").ok());
   EXPECT_EQ(Find(*a).value(), std::vector<Address>{Address::Ip("10.0.0.1", 29400)});
+}
+
+TEST_F(FolderSourceTest, OtherJobsAndHalfWrittenFilesAreNoneOfIt) {
+  auto a = Make(0, "10.0.0.1:29400");
+  ASSERT_TRUE(Find(*a).ok());
+  for (const char* name : {"another.1", "job.1.tmp.4711.0", "job.another.1", "job.", "jobs.1"}) {
+    ASSERT_TRUE(files_->Replace(folder_ + "/" + name, "10.0.0.2:29400").ok());
+  }
+  EXPECT_EQ(Find(*a).value(), std::vector<Address>{Address::Ip("10.0.0.1", 29400)});
+}
+
+TEST_F(FolderSourceTest, ASuccessorsAddressStaysWhileItsPredecessorLooksAndWhenThatEnds) {
+  auto a = Make(0, "10.0.0.1:29400");
+  ASSERT_TRUE(Find(*a).ok());
+  ASSERT_TRUE(files_->Replace(folder_ + "/job.0", "10.0.0.2:29400").ok());
+  EXPECT_EQ(Find(*a).value(), std::vector<Address>{Address::Ip("10.0.0.2", 29400)});
+  a.reset();
+  EXPECT_EQ(files_->Read(folder_ + "/job.0").value(), "10.0.0.2:29400");
 }
 
 TEST_F(FolderSourceTest, AFolderThatCantBeUsedIsAnError) {
   ASSERT_TRUE(files_->MakeFolder(std::filesystem::path(folder_).parent_path()).ok());
   ASSERT_TRUE(files_->Replace(folder_, "a file").ok());
-  auto a = Make("0", "10.0.0.1:29400");
+  auto a = Make(0, "10.0.0.1:29400");
   EXPECT_FALSE(Find(*a).ok());
 }
 
 TEST_F(FolderSourceTest, NoAnswerComesAfterItsEnd) {
-  auto a = Make("0", "10.0.0.1:29400");
+  auto a = Make(0, "10.0.0.1:29400");
   bool answered = false;
   a->Find([&](const Answer&) { answered = true; });
   a.reset();

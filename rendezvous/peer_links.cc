@@ -70,9 +70,8 @@ void PeerLinks::BeginSearches() {
     search.least_pause = options_.least_service_pause;
   } else {
     searches_.emplace_back().source =
-        MakeFolderSource(loop_, std::make_shared<SystemFiles>(), where.folder,
-                         options_.self.job + "." + std::to_string(options_.self.process.member),
-                         options_.advertised);
+        MakeFolderSource(loop_, std::make_shared<SystemFiles>(), where.folder, options_.self.job,
+                         options_.self.process.member, options_.advertised);
   }
   for (Search& search : searches_) {
     if (search.least_pause == Duration{}) search.least_pause = options_.least_pause;

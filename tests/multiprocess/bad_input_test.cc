@@ -90,6 +90,7 @@ TEST(BadInput, FlagsThatAreWrongAreNamed) {
   refused({"--worker_timeout=0"}, "--worker-timeout=0");
   refused({"--listen=nonsense"}, "--listen=nonsense");
   refused({"--advertise=10.0.0.5:29400"}, "--advertise=10.0.0.5:29400: expected an IP address");
+  refused({"--job=team/run"}, "--job=team/run: expected");
   refused({"--hosts=dns:trainer:29400"}, "--host-count=0: --hosts=dns:trainer:29400 needs");
   refused({"--hosts=a:1,b:1", "--key_file=/dev/null"}, "--hosts needs --host-index");
   refused({"--host_count=2"}, "--host-count=2, but there is no --hosts");

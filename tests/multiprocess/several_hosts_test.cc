@@ -92,6 +92,28 @@ TEST(SeveralHosts, ThatAreReachedByEitherFamilyTrainTogether) {
   }
 }
 
+TEST(SeveralHosts, OfTwoJobsMayShareAKeyAndAFolderToMeetIn) {
+  ReportFolder meeting, folders[2];
+  std::vector<std::unique_ptr<Barrier>> barriers;
+  std::vector<Jobs> jobs(2);
+  for (int job = 0; job < 2; ++job) {
+    Hosts hosts(folders[job], 2, 1);
+    barriers.push_back(std::make_unique<Barrier>(folders[job]));
+    for (int host = 0; host < 2; ++host) {
+      jobs[job].push_back(std::make_unique<JobProcess>(hosts.FlagsByFolder(
+          host, {"--hosts=file:" + meeting.path(), "--job=job-" + std::to_string(job)},
+          {"--tcp", "--pause_step=5", "--pause_at=" + barriers[job]->path()})));
+    }
+    for (auto& process : jobs[job]) ASSERT_TRUE(process->WaitForOutput("pauses"));
+  }
+  for (int job = 0; job < 2; ++job) {
+    barriers[job]->Open();
+    ExpectGoodEnds(jobs[job], 2);
+    ExpectNoProcessLeft(folders[job], 2);
+    EXPECT_EQ(ExpectTrained(folders[job], 2), Undisturbed());
+  }
+}
+
 TEST(SeveralHosts, TheOtherHostsLearnWhyAWorkerIsLost) {
   ReportFolder folder;
   Hosts hosts(folder, 2, 2);
