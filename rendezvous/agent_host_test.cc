@@ -122,7 +122,7 @@ TEST_F(AgentHostTest, AHostThatComesBackIsLinkedAgain) {
   PollUntil([&] { return first_->host->HasLinks(); });
 }
 
-TEST_F(AgentHostTest, AnotherKeyGetsNoLinkAndIsTheReasonInTheEnd) {
+TEST_F(AgentHostTest, AnotherKeyGetsNoLinkAndIsTheReasonInTheEndForWhoCalled) {
   join_timeout_ = std::chrono::milliseconds(300);
   first_ = Open(0, "key");
   second_ = Open(1, "another");
@@ -130,9 +130,14 @@ TEST_F(AgentHostTest, AnotherKeyGetsNoLinkAndIsTheReasonInTheEnd) {
   for (const Host* host : {first_.get(), second_.get()}) {
     EXPECT_FALSE(host->host->HasLinks());
     EXPECT_EQ(host->endings[0].outcome, Outcome::kJoinTimedOut);
-    EXPECT_EQ(host->endings[0].exit_code, ExitCode::kUnauthenticated);
+    EXPECT_NE(host->endings[0].reason.find("doesn't have the job's key"), std::string::npos)
+        << host->endings[0].reason;
   }
-  EXPECT_NE(second_->endings[0].reason.find("doesn't have the job's key"), std::string::npos);
+  EXPECT_EQ(second_->endings[0].exit_code, ExitCode::kUnauthenticated);
+  // Whoever called the first one, its peer never came.
+  EXPECT_EQ(first_->endings[0].exit_code, ExitCode::kJoinTimeout);
+  EXPECT_NE(first_->endings[0].reason.find("callers that were refused: "), std::string::npos)
+      << first_->endings[0].reason;
 }
 
 TEST_F(AgentHostTest, AnotherConfigurationIsToldToBothWithBothValues) {

@@ -198,6 +198,10 @@ std::string PeerLinks::DescribeMissing() const {
     const Status& why = search->refusal.ok() ? search->trouble : search->refusal;
     text += why.ok() ? "nobody was met there yet" : why.message();
   }
+  if (!text.empty() && refused_callers_ > 0) {
+    text += "; callers that were refused: " + std::to_string(refused_callers_) +
+            ", the last one: " + last_refused_.message();
+  }
   return text;
 }
 
@@ -206,7 +210,7 @@ Status PeerLinks::refusal() const {
     bool is_linked = search.wanted != nullptr && !search.wanted->lines.empty();
     if (!search.refusal.ok() && !is_linked) return search.refusal;
   }
-  return refused_caller_;
+  return OkStatus();
 }
 
 void PeerLinks::HangUp() {
@@ -239,8 +243,7 @@ void PeerLinks::OnIntroduced(Result<Acquaintance> result, Search* search,
     if (search != nullptr) {
       CallFailed(*search, address, why);
     } else {
-      LOG_EVERY_N(WARNING, 20) << "a caller was turned away: " << why;
-      if (IsRefusal(why)) refused_caller_ = why;
+      TurnAway(why);
     }
     if (why.code() == StatusCode::kMismatch && owner_.on_mismatch) owner_.on_mismatch(why);
     return;
@@ -264,7 +267,7 @@ void PeerLinks::OnIntroduced(Result<Acquaintance> result, Search* search,
     if (search != nullptr) {
       CallFailed(*search, address, Mismatch(who.str()));
     } else {
-      LOG_EVERY_N(WARNING, 20) << "a caller was turned away: " << who.str();
+      TurnAway(Mismatch(who.str()));
     }
     return;
   }
@@ -276,6 +279,13 @@ void PeerLinks::OnIntroduced(Result<Acquaintance> result, Search* search,
   search->pause = search->least_pause;
   search->trouble = search->refusal = OkStatus();
   CallEnded(*search, address);
+}
+
+void PeerLinks::TurnAway(const Status& why) {
+  LOG_EVERY_N(WARNING, 20) << "a caller was turned away: " << why;
+  if (!IsRefusal(why)) return;
+  ++refused_callers_;
+  last_refused_ = why;
 }
 
 // Two processes may call each other at the same time, and then each must not close the line that

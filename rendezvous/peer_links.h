@@ -6,6 +6,7 @@
 #ifndef CLOSERANKS_RENDEZVOUS_PEER_LINKS_H_
 #define CLOSERANKS_RENDEZVOUS_PEER_LINKS_H_
 
+#include <cstdint>
 #include <functional>
 #include <list>
 #include <map>
@@ -71,7 +72,8 @@ class PeerLinks {
   // Whom there is no link to and why, for people: "10.0.0.7:29400 (members 2 to 3): connection
   // refused". Empty when there is a link to everyone.
   std::string DescribeMissing() const;
-  // Why a peer that there is no link to refused this process or was refused, if one was; else ok.
+  // Why somebody refused this process or was refused where it called one that there is no link to;
+  // else ok. Who called is no reason for anything: it may be anybody.
   Status refusal() const;
 
   // From now on a link's end is nothing to speak of.
@@ -124,6 +126,8 @@ class PeerLinks {
   void Introduce(std::unique_ptr<net::Socket> connection, Search* search,
                  const net::Address& address);
   void OnIntroduced(Result<Acquaintance> result, Search* search, const net::Address& address);
+  // A caller.
+  void TurnAway(const Status& why);
   // Whether a line that was just called adds nothing to those that there are to this process.
   bool IsSpare(const Peer& peer, const MemberProcess& supervisor) const;
   void AddLine(Peer& peer, const Incarnation& supervisor, bool called,
@@ -146,7 +150,8 @@ class PeerLinks {
   Introductions introductions_;
   bool job_ended_ = false;
   bool hangs_up_ = false;
-  Status refused_caller_;  // the last one
+  uint64_t refused_callers_ = 0;
+  Status last_refused_;  // of them, and why
 };
 
 }  // namespace closeranks::rendezvous
