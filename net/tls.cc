@@ -81,6 +81,10 @@ Status Use(SSL_CTX* context, const TlsTexts& texts) {
   return OkStatus();
 }
 
+// To be called before each call on a connection: SSL_get_error takes what anybody has left in the
+// thread's queue of errors for this connection's.
+void ForgetEarlierErrors() { ERR_clear_error(); }
+
 ssize_t Fails(int error_number) {
   errno = error_number;
   return -1;
@@ -101,7 +105,9 @@ Result<std::shared_ptr<const TlsContext>> TlsContext::Make(const TlsTexts& texts
   // Nothing is resumed: who comes again proves itself again.
   SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
   CHECK_EQ(SSL_CTX_set_num_tickets(ssl, 0), 1);
-  RETURN_IF_ERROR(Use(ssl, texts));
+  const Status used = Use(ssl, texts);
+  ERR_clear_error();
+  RETURN_IF_ERROR(used);
   return std::shared_ptr<const TlsContext>(std::move(context));
 }
 
@@ -120,6 +126,7 @@ TlsSocket::~TlsSocket() { SSL_free(ssl_); }
 Result<bool> TlsSocket::Handshake() {
   const std::string who = "TLS with " + peer();
   for (;;) {
+    ForgetEarlierErrors();
     const int result = SSL_do_handshake(ssl_);
     const int error = SSL_get_error(ssl_, result);
     const std::string why = error == SSL_ERROR_SSL ? LastError() : "";
@@ -207,6 +214,7 @@ ssize_t TlsSocket::Receive(std::span<const iovec> parts,
     size_t filled = 0;
     while (filled < part.iov_len) {
       const int count = static_cast<int>(std::min<size_t>(part.iov_len - filled, kPlainBytes));
+      ForgetEarlierErrors();
       const int read = SSL_read(ssl_, static_cast<char*>(part.iov_base) + filled, count);
       if (read > 0) {
         filled += static_cast<size_t>(read);
@@ -252,9 +260,11 @@ ssize_t TlsSocket::Send(std::span<const iovec> parts, std::unique_ptr<Socket>* p
       if (done < part->iov_len) break;
     }
     if (size == 0) break;
+    ForgetEarlierErrors();
     // It always fits: what it goes into is memory.
     if (SSL_write(ssl_, record.data(), static_cast<int>(size)) != static_cast<int>(size)) {
       broken_ = true;
+      LOG_EVERY_N(WARNING, 20) << "TLS with " << peer() << ": " << LastError();
       return Fails(EPROTO);
     }
     taken += size;
@@ -265,8 +275,8 @@ ssize_t TlsSocket::Send(std::span<const iovec> parts, std::unique_ptr<Socket>* p
 
 void TlsSocket::FinishSending() {
   if (std::exchange(finishing_, true) || broken_) return;
+  ForgetEarlierErrors();
   SSL_shutdown(ssl_);
-  ERR_clear_error();
   Flush();
 }
 

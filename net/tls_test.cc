@@ -1,5 +1,7 @@
 #include "net/tls.h"
 
+#include <openssl/err.h>
+#include <openssl/pem.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -129,6 +131,37 @@ TEST_F(TlsTest, WhatIsWrongWithTheFilesIsSaid) {
   wrong = texts;
   wrong.authority = "";
   EXPECT_NE(why(wrong).message().find("no PEM certificate in the third"), std::string::npos);
+}
+
+TEST_F(TlsTest, WhatWentWrongElsewhereIsNoErrorOfAConnection) {
+  TlsTexts unreadable = authority_.Issue("pod");
+  unreadable.key = "nothing";
+  std::string word = "word";
+  const iovec part{word.data(), word.size()};
+  char got[10];
+  const iovec into{got, sizeof(got)};
+  const auto fail_elsewhere = [&] {
+    EXPECT_FALSE(TlsContext::Make(unreadable).ok());
+    EXPECT_EQ(ERR_peek_error(), 0u) << "it is left for who doesn't expect it";
+    ERR_raise(ERR_LIB_PEM, PEM_R_NO_START_LINE);  // as another library of the program may
+  };
+  Connect(good_, good_);
+  for (int round = 0; round < 10; ++round) {
+    for (TlsSocket* side : {client_.get(), server_.get()}) {
+      fail_elsewhere();
+      EXPECT_TRUE(side->Handshake().ok());
+    }
+  }
+  fail_elsewhere();
+  EXPECT_EQ(server_->Receive({&into, 1}, nullptr), -1);
+  EXPECT_EQ(errno, EAGAIN) << "it is taken for broken";
+  fail_elsewhere();
+  EXPECT_EQ(client_->Send({&part, 1}, nullptr), std::ssize(word));
+  EXPECT_EQ(server_->Receive({&into, 1}, nullptr), std::ssize(word));
+  fail_elsewhere();
+  client_->FinishSending();
+  fail_elsewhere();
+  EXPECT_EQ(server_->Receive({&into, 1}, nullptr), 0);
 }
 
 TEST_F(TlsTest, WhatIsSentCantBeReadOnTheWayAndACutIsNoticed) {
