@@ -61,8 +61,9 @@ Status StartStatus(int error_number, const std::string& program) {
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
   // SIGPIPE is ignored here, and a shell's background jobs begin with others ignored: programs
-  // expect the defaults, and are to be ended by what their supervisor passes on.
-  for (int number : {SIGPIPE, SIGINT, SIGQUIT, SIGTERM, SIGHUP}) signal(number, SIG_DFL);
+  // expect the defaults, are to be ended by what their supervisor passes on, and want to hear of the
+  // end of processes of their own.
+  for (int number : {SIGPIPE, SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGCHLD}) signal(number, SIG_DFL);
   dup2(out, STDOUT_FILENO);
   dup2(error, STDERR_FILENO);
   if (passed >= 0) fcntl(passed, F_SETFD, 0);

@@ -93,6 +93,17 @@ TEST_F(ChildProcessTest, ItEndsByABrokenPipeThoughWeDont) {
   EXPECT_TRUE(lines_.empty());
 }
 
+TEST_F(ChildProcessTest, ItHearsOfItsOwnChildrensEndThoughWeDont) {
+  auto before = signal(SIGCHLD, SIG_IGN);
+  auto child = Start({"grep", "SigIgn", "/proc/self/status"});
+  signal(SIGCHLD, before);
+  ASSERT_TRUE(child.ok()) << child.status();
+  Reap(**child);
+  ASSERT_EQ(lines_.size(), 1u);
+  const uint64_t ignored = std::stoull(lines_[0].substr(lines_[0].find('\t')), nullptr, 16);
+  EXPECT_EQ(ignored >> (SIGCHLD - 1) & 1, 0u);
+}
+
 TEST_F(ChildProcessTest, ItIsReadyForTheSignalsThatDontEndIt) {
   auto child = StartShell("trap : USR1; trap '' USR2; echo ready; kill -STOP $$");
   while (lines_.empty()) loop_.PollOnce(Duration::max());

@@ -71,6 +71,9 @@ Result<int> Supervisor::Run() {
   sigset_t before;
   sigprocmask(SIG_BLOCK, &handled, &before);
   std::signal(SIGPIPE, SIG_IGN);  // for good: what is still in a buffer is written at exit
+  // Where it is ignored, as it may be inherited, the kernel reaps a worker before anybody knows of
+  // its end, and may give its number to a stranger.
+  std::signal(SIGCHLD, SIG_DFL);
   worker_open_files_ = RaiseOpenFilesLimit();
   Status prepared = Prepare();
   while (prepared.ok() && !AllFinished()) loop_.PollOnce(Duration::max());

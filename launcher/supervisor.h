@@ -35,9 +35,9 @@
 namespace closeranks::launcher {
 
 // Single-threaded. The calling thread's SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2 and
-// SIGHUP (unless ignored) are taken over while Run is in progress. From then on this process
-// ignores SIGPIPE: the run goes on when nobody reads its output any more, and when who reads it
-// stands still.
+// SIGHUP (unless ignored) are taken over while Run is in progress, and SIGCHLD isn't ignored any
+// more. From then on this process ignores SIGPIPE: the run goes on when nobody reads its output any
+// more, and when who reads it stands still.
 //
 // What a worker writes goes to the stream of the same name here, each line after its member's
 // number in brackets, which is the RANK that it was started with.

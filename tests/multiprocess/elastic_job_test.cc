@@ -415,6 +415,19 @@ TEST(ElasticJob, TerminatingTheSupervisorEndsEverything) {
   }
 }
 
+// A parent that ignores SIGCHLD hands that on.
+TEST(ElasticJob, WhoIsStartedWithIgnoredSignalsNoticesTheEndOfItsWorkersAllTheSame) {
+  ReportFolder folder;
+  const auto before = signal(SIGCHLD, SIG_IGN);
+  JobProcess job(
+      RunFlags(folder, 3, {}, {"--faults=1:part:kill:5", "--hold_step=9", "--hold_size=3"}));
+  signal(SIGCHLD, before);
+  EXPECT_EQ(job.Wait(), 0) << job.output();
+  EXPECT_EQ(ExpectTrained(folder, 3), Undisturbed()) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "killed by signal 9"), 1) << job.output();
+  ExpectNoProcessLeft(folder);
+}
+
 TEST(ElasticJob, WorkersDieWithTheirSupervisor) {
   ReportFolder folder;
   JobProcess job(RunFlags(folder, 3, {"--progress"}, {"--faults=0:part:hang:5"}));
