@@ -7,10 +7,12 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cerrno>
 #include <filesystem>
 #include <limits>
+
+#include "base/hexadecimal.h"
+#include "base/random.h"
 
 namespace closeranks {
 namespace {
@@ -40,17 +42,22 @@ Status SyncFolderOf(const std::string& path) {
   return SyncFolderAt(folder.empty() ? "." : folder);
 }
 
-// A name beside `path` that no other process or thread uses.
+// A name beside `path` that nobody else uses, on this machine or on another one that shares the
+// folder: processes of two containers may well have the same number.
 std::string TemporaryBeside(const std::string& path) {
-  static std::atomic<uint64_t> counter{0};
-  return path + ".tmp." + std::to_string(getpid()) + "." + std::to_string(counter++);
+  return path + ".tmp." + Hexadecimal(SystemRandom().Next());
 }
 
-Status WriteSynced(const std::string& path, std::string_view bytes) {
-  UniqueFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
-  if (!fd) return ErrnoStatus(errno, "creating " + path);
-  RETURN_IF_ERROR(WriteAll(fd.get(), bytes, path));
-  return SyncFd(fd.get(), path);
+// Writes `bytes` to a new file beside `path`: its name. After an error there is none.
+Result<std::string> WriteBeside(const std::string& path, std::string_view bytes) {
+  std::string temporary = TemporaryBeside(path);
+  UniqueFd fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+  if (!fd) return ErrnoStatus(errno, "creating " + temporary);
+  Status written = WriteAll(fd.get(), bytes, temporary);
+  if (written.ok()) written = SyncFd(fd.get(), temporary);
+  if (written.ok()) return temporary;
+  unlink(temporary.c_str());
+  return written;
 }
 
 class SystemAppendFile final : public AppendFile {
@@ -109,28 +116,25 @@ Result<std::unique_ptr<AppendFile>> SystemFiles::Create(const std::string& path)
 }
 
 Status SystemFiles::Replace(const std::string& path, std::string_view bytes) {
-  std::string temporary = TemporaryBeside(path);
-  Status written = WriteSynced(temporary, bytes);
-  if (written.ok() && rename(temporary.c_str(), path.c_str()) != 0) {
-    written = ErrnoStatus(errno, "renaming " + temporary + " to " + path);
-  }
-  if (!written.ok()) {
+  ASSIGN_OR_RETURN(const std::string temporary, WriteBeside(path, bytes));
+  if (rename(temporary.c_str(), path.c_str()) != 0) {
+    Status renamed = ErrnoStatus(errno, "renaming " + temporary + " to " + path);
     unlink(temporary.c_str());
-    return written;
+    return renamed;
   }
   return SyncFolderOf(path);
 }
 
 Status SystemFiles::CreateExclusively(const std::string& path, std::string_view bytes) {
   // link() is atomic also on network filesystems, and the name appears with all its bytes.
-  std::string temporary = TemporaryBeside(path);
-  Status written = WriteSynced(temporary, bytes);
-  if (written.ok() && link(temporary.c_str(), path.c_str()) != 0) {
-    written = errno == EEXIST ? Aborted(path + " is there already")
-                              : ErrnoStatus(errno, "creating " + path);
+  ASSIGN_OR_RETURN(const std::string temporary, WriteBeside(path, bytes));
+  Status linked = OkStatus();
+  if (link(temporary.c_str(), path.c_str()) != 0) {
+    linked = errno == EEXIST ? Aborted(path + " is there already")
+                             : ErrnoStatus(errno, "creating " + path);
   }
   unlink(temporary.c_str());
-  if (!written.ok()) return written;
+  RETURN_IF_ERROR(linked);
   return SyncFolderOf(path);
 }
 

@@ -1,11 +1,32 @@
 #include "base/files.h"
 
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
 #include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
 
 #include "gtest/gtest.h"
 
 namespace closeranks {
 namespace {
+
+// Runs `run` in a process whose own number is 1, as in a container, and ends the calling one.
+[[noreturn]] void RunAsProcess1(const std::function<void()>& run) {
+  if (unshare(CLONE_NEWPID) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWPID) != 0) _exit(1);
+  const pid_t child = fork();
+  if (child == 0) {
+    run();
+    _exit(getpid() == 1 ? 0 : 1);
+  }
+  int status = 0;
+  _exit(child > 0 && waitpid(child, &status, 0) == child && status == 0 ? 0 : 1);
+}
 
 class FilesTest : public testing::Test {
  protected:
@@ -32,6 +53,56 @@ TEST_F(FilesTest, ExclusiveCreationSucceedsOnce) {
   EXPECT_EQ(files_.CreateExclusively(path, "second").code(), StatusCode::kAborted);
   EXPECT_EQ(*files_.Read(path), "first");
   EXPECT_EQ(files_.List(folder_)->size(), 1u);
+}
+
+// Whatever their processes' numbers are: those of a shared folder's hosts may be the same.
+TEST_F(FilesTest, OfManyThatCreateAtOnceExactlyOneSucceedsAndTheOthersAreToldSo) {
+  constexpr int kProcesses = 8, kPaths = 50;
+  using Codes = std::array<std::array<StatusCode, kPaths>, kProcesses>;
+  void* memory =
+      mmap(nullptr, sizeof(Codes), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(memory, MAP_FAILED);
+  Codes& codes = *static_cast<Codes*>(memory);
+  std::array<int, 2> gate;
+  ASSERT_EQ(pipe(gate.data()), 0);
+  std::vector<pid_t> processes;
+  for (int process = 0; process < kProcesses; ++process) {
+    processes.push_back(fork());
+    ASSERT_GE(processes.back(), 0);
+    if (processes.back() != 0) continue;
+    close(gate[1]);
+    RunAsProcess1([&, process] {
+      char byte;
+      (void)!read(gate[0], &byte, 1);  // until nobody holds the other end
+      for (int path = 0; path < kPaths; ++path) {
+        codes[process][path] =
+            files_.CreateExclusively(folder_ + "/" + std::to_string(path), std::to_string(process))
+                .code();
+      }
+    });
+  }
+  close(gate[0]);
+  close(gate[1]);
+  bool have_run = true;
+  for (const pid_t process : processes) {
+    int status = 0;
+    ASSERT_EQ(waitpid(process, &status, 0), process);
+    have_run = have_run && status == 0;
+  }
+  if (!have_run) GTEST_SKIP() << "no process may have a number of its own choice here";
+  for (int path = 0; path < kPaths; ++path) {
+    int winner = -1;
+    for (int process = 0; process < kProcesses; ++process) {
+      const StatusCode code = codes[process][path];
+      EXPECT_TRUE(code == StatusCode::kOk || code == StatusCode::kAborted) << StatusCodeName(code);
+      if (code != StatusCode::kOk) continue;
+      EXPECT_EQ(winner, -1) << "two have created it";
+      winner = process;
+    }
+    EXPECT_EQ(files_.Read(folder_ + "/" + std::to_string(path)).value(), std::to_string(winner));
+  }
+  EXPECT_EQ(files_.List(folder_)->size(), size_t{kPaths}) << "something is left";
+  munmap(memory, sizeof(Codes));
 }
 
 TEST_F(FilesTest, ALockIsHeldOnceAndUntilItsDescriptorCloses) {
