@@ -6,8 +6,8 @@
 namespace closeranks::launcher {
 namespace {
 
-// Its session, both its outputs and two lifelines.
-constexpr size_t kForWorker = 5;
+// Its session, both its outputs, two lifelines and its flight recorder's memory.
+constexpr size_t kForWorker = 6;
 // The other ends of a worker's descriptors while it is started, the report of its start, and what
 // libraries open for a moment.
 constexpr size_t kSpare = 24;

@@ -4,11 +4,14 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
+#include <iterator>
 #include <string>
 #include <thread>
 #include <utility>
 
 #include "gtest/gtest.h"
+#include "launcher/descriptor_budget.h"
 #include "tests/multiprocess/job_process.h"
 
 namespace closeranks {
@@ -424,8 +427,26 @@ TEST(ElasticJob, WhoIsStartedWithIgnoredSignalsNoticesTheEndOfItsWorkersAllTheSa
   signal(SIGCHLD, before);
   EXPECT_EQ(job.Wait(), 0) << job.output();
   EXPECT_EQ(ExpectTrained(folder, 3), Undisturbed()) << job.output();
-  EXPECT_EQ(CountLines(job.output(), "killed by signal 9"), 1) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "the worker of member 1 was killed by signal 9"), 1)
+      << job.output();
   ExpectNoProcessLeft(folder);
+}
+
+// The descriptors that the supervisor has open while this many workers train.
+size_t OpenFilesWith(int workers) {
+  ReportFolder folder;
+  testing_job::Barrier barrier(folder);
+  JobProcess job(RunFlags(folder, workers, {}, {"--pause_step=5", "--pause_at=" + barrier.path()}));
+  for (int worker = 0; worker < workers; ++worker) EXPECT_TRUE(job.WaitForOutput("pauses"));
+  std::filesystem::directory_iterator files("/proc/" + std::to_string(job.pid()) + "/fd");
+  return static_cast<size_t>(std::distance(begin(files), end(files)));
+}
+
+TEST(ElasticJob, WhatIsSetAsideForAWorkerIsWhatItTakes) {
+  const auto left = [](size_t workers) {
+    return launcher::DescriptorsForStrangers(300, 0, workers, 0).value();
+  };
+  EXPECT_EQ(OpenFilesWith(5) - OpenFilesWith(2), left(2) - left(5));
 }
 
 TEST(ElasticJob, WorkersDieWithTheirSupervisor) {
