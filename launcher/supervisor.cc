@@ -97,9 +97,6 @@ Result<int> Supervisor::Run() {
     LOG(WARNING) << "every worker ended with exit code 0, and none joined a job: was "
                  << options_.command.front() << " meant to train with Closeranks?";
   }
-  slots_.clear();  // ends what is still running
-  SetOpenFilesLimit(worker_open_files_);
-  sigprocmask(SIG_SETMASK, &before, nullptr);
   if (prepared.ok()) {
     Duration longest_silence{};
     for (const MemberId member : options_.host.members) {
@@ -108,6 +105,13 @@ Result<int> Supervisor::Run() {
     }
     events_->Write(ToRecord(telemetry::SupervisorEndEvent{worst, ToMilliseconds(longest_silence)}));
   }
+  slots_.clear();  // ends what is still running
+  SetOpenFilesLimit(worker_open_files_);
+  // What came too late to be heard isn't to end this process instead of its exit code. Whoever
+  // presses Ctrl-C from here on doesn't want to wait for who reads the output.
+  DropSignals();
+  for (int signal : {SIGTERM, SIGUSR1, SIGUSR2}) std::signal(signal, SIG_IGN);
+  sigprocmask(SIG_SETMASK, &before, nullptr);
   out_.Flush();
   error_.Flush();
   RETURN_IF_ERROR(prepared);
@@ -237,6 +241,12 @@ void Supervisor::OnSignal() {
     }
   }
   if (child_ended) ReapAll();
+}
+
+void Supervisor::DropSignals() {
+  signalfd_siginfo info;
+  while (signals_ && read(signals_.get(), &info, sizeof(info)) > 0) {
+  }
 }
 
 // A program that knows nothing of it would be ended by it.

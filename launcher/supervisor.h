@@ -37,7 +37,8 @@ namespace closeranks::launcher {
 // Single-threaded. The calling thread's SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2 and
 // SIGHUP (unless ignored) are taken over while Run is in progress, and SIGCHLD isn't ignored any
 // more. From then on this process ignores SIGPIPE: the run goes on when nobody reads its output any
-// more, and when who reads it stands still.
+// more, and when who reads it stands still. Once it is over, SIGTERM, SIGUSR1 and SIGUSR2 are ignored
+// too: the process is to end with its exit code.
 //
 // What a worker writes goes to the stream of the same name here, each line after its member's
 // number in brackets, which is the RANK that it was started with.
@@ -104,6 +105,8 @@ class Supervisor {
   std::optional<net::Address> FirstHost() const;
   void StartLater(Slot& slot, Duration delay);
   void OnSignal();
+  // Those that nobody has looked at yet never came.
+  void DropSignals();
   void PassOnCheckpointSignal();
   void ReapAll();
   void OnExit(Slot& slot, const ExitResult& result);

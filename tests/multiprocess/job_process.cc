@@ -294,6 +294,8 @@ std::vector<telemetry::Timed<telemetry::WorkerExitEvent>> Exits(const ReportFold
   return EventsOfSupervisor(folder, 0).exits;
 }
 
+bool HasEnded(const ReportFolder& folder) { return EventsOfSupervisor(folder, 0).end.has_value(); }
+
 int Suspicions(const ReportFolder& folder, int supervisor, int member) {
   const auto suspected = EventsOfSupervisor(folder, supervisor).suspected;
   return static_cast<int>(

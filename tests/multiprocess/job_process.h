@@ -152,6 +152,8 @@ pid_t WorkerPid(const ReportFolder& folder, int member, int supervisor = 0);
 bool WaitUntilDead(pid_t pid);
 // How its workers ended, by the supervisor's record.
 std::vector<telemetry::Timed<telemetry::WorkerExitEvent>> Exits(const ReportFolder& folder);
+// Whether the supervisor's record tells its end.
+bool HasEnded(const ReportFolder& folder);
 // How often the supervisor of this host suspected the one of `member`.
 int Suspicions(const ReportFolder& folder, int supervisor, int member);
 // How many worlds any worker saw.

@@ -1,6 +1,7 @@
 // Workers that are told to end: each finishes its step, hands over and goes, and nobody computes
 // anything again.
 #include <signal.h>
+#include <sys/wait.h>
 
 #include <cstdio>
 #include <filesystem>
@@ -208,6 +209,21 @@ TEST(Leaving, ASecondSignalEndsAWorkerThatHangsAndNoneTakesItsPlace) {
 }
 
 using Jobs = std::vector<std::unique_ptr<JobProcess>>;
+
+// As who sends it to a whole group does, and who waits for the end impatiently.
+TEST(Leaving, HoweverOftenAHostIsToldToEndItEndsWithItsCodeAndWholeRecords) {
+  ReportFolder folder;
+  JobProcess job(RunFlags(folder, 2, {"--grace=0.2"}, {"--faults=0:part:hang:5"}));
+  ASSERT_TRUE(job.WaitForOutput("hangs"));
+  siginfo_t ended{};
+  while (ended.si_pid == 0) {
+    job.Signal(SIGTERM);
+    ASSERT_EQ(waitid(P_PID, static_cast<id_t>(job.pid()), &ended, WEXITED | WNOHANG | WNOWAIT), 0);
+  }
+  EXPECT_EQ(job.Wait(), kLeft) << job.output();
+  EXPECT_TRUE(testing_job::HasEnded(folder)) << "its last record is missing";
+  ExpectNoProcessLeft(folder);
+}
 
 TEST(Leaving, AHostThatIsToldToEndHandsOver) {
   for (int leaver = 0; leaver < 3; ++leaver) {
