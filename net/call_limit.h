@@ -2,6 +2,7 @@
 #ifndef CLOSERANKS_NET_CALL_LIMIT_H_
 #define CLOSERANKS_NET_CALL_LIMIT_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <map>
 #include <string>
@@ -43,6 +44,20 @@ class CallLimit {
 
 // What callers are told apart by: the address without its port, of IPv6 its network.
 std::string CallerName(const Address& address);
+
+// Who is to go when there is no room for one more: of the caller that has the most of `waiting`,
+// the first. So a crowd from one address crowds out itself. At least one waits; `name_of` gives the
+// CallerName of each.
+template <typename List, typename NameOf>
+typename List::iterator FirstOfTheBusiestCaller(List& waiting, NameOf name_of) {
+  std::map<std::string, size_t> counts;
+  for (const auto& each : waiting) ++counts[name_of(each)];
+  const auto busiest = std::max_element(
+      counts.begin(), counts.end(),
+      [](const auto& one, const auto& other) { return one.second < other.second; });
+  return std::find_if(waiting.begin(), waiting.end(),
+                      [&](const auto& each) { return name_of(each) == busiest->first; });
+}
 
 }  // namespace closeranks::net
 

@@ -1,8 +1,6 @@
 #include "net/front_door.h"
 
-#include <algorithm>
 #include <cerrno>
-#include <map>
 #include <string>
 #include <utility>
 
@@ -14,7 +12,8 @@ FrontDoor::FrontDoor(Loop& loop, Options options, Route route)
     : loop_(loop),
       options_(options),
       route_(std::make_shared<Route>(std::move(route))),
-      calls_(options.calls) {}
+      calls_(options.calls),
+      membership_calls_(options.membership_calls) {}
 
 FrontDoor::~FrontDoor() {
   while (!pending_.empty()) TakeOut(pending_.begin());
@@ -41,7 +40,9 @@ void FrontDoor::OnAccept(std::unique_ptr<Socket> socket, const Address& peer) {
     return;
   }
   if (pending_.size() >= options_.max_pending) {
-    Drop(OldestOfTheBusiestCaller(), counts_.crowded_out, ResourceExhausted("too many wait"));
+    const Place crowding = FirstOfTheBusiestCaller(
+        pending_, [](const Pending& pending) { return CallerName(pending.peer); });
+    Drop(crowding, counts_.crowded_out, ResourceExhausted("too many wait"));
   }
   const Place place = pending_.emplace(pending_.end());
   place->socket = std::move(socket);
@@ -51,17 +52,6 @@ void FrontDoor::OnAccept(std::unique_ptr<Socket> socket, const Address& peer) {
   if (!status.ok()) return Drop(place, counts_.crowded_out, status);
   place->limit = loop_.RunAfter(options_.preamble_limit, [this, place] {
     Drop(place, counts_.too_slow, Timeout("no preamble in time"));
-  });
-}
-
-FrontDoor::Place FrontDoor::OldestOfTheBusiestCaller() {
-  std::map<std::string, size_t> waiting;
-  for (const Pending& pending : pending_) ++waiting[CallerName(pending.peer)];
-  const auto busiest = std::max_element(
-      waiting.begin(), waiting.end(),
-      [](const auto& one, const auto& other) { return one.second < other.second; });
-  return std::find_if(pending_.begin(), pending_.end(), [&](const Pending& pending) {
-    return CallerName(pending.peer) == busiest->first;
   });
 }
 
@@ -88,6 +78,9 @@ void FrontDoor::Decide(Place place) {
   const bool is_data = preamble->role == ConnectionRole::kData;
   if (preamble->job_hash != options_.job_hash && is_data) {
     return Drop(place, counts_.other_job, Mismatch("meant for another job"));
+  }
+  if (!is_data && !membership_calls_.Take(place->peer, loop_.Now())) {
+    return Drop(place, counts_.too_often, ResourceExhausted("it calls too often"));
   }
   Pending pending = TakeOut(place);
   ++counts_.routed;

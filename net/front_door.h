@@ -34,6 +34,8 @@ class FrontDoor {
     size_t max_pending = 256;
     // Of each caller: what it does beyond it is closed at once. Ours call again.
     CallLimit::Options calls = {};
+    // The same of those that are for the supervisor itself, which has to shake hands with them.
+    CallLimit::Options membership_calls = {};
   };
   struct Counts {
     uint64_t accepted = 0;
@@ -80,14 +82,13 @@ class FrontDoor {
   void Decide(Place place);
   void Drop(Place place, uint64_t& count, const Status& why);
   Pending TakeOut(Place place);
-  // Who goes when there is no room for one more.
-  Place OldestOfTheBusiestCaller();
 
   Loop& loop_;
   const Options options_;
   std::shared_ptr<Route> route_;
   std::unique_ptr<Listener> listener_;
   CallLimit calls_;
+  CallLimit membership_calls_;
   std::list<Pending> pending_;  // the oldest first
   Counts counts_;
 };

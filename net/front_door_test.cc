@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
@@ -170,6 +171,24 @@ TEST_F(FrontDoorTest, WhoCallsTooOftenHasToWaitAndOthersDont) {
   Send(ours, EncodePreamble(To(1)));
   while (routed_.size() < 2) loop_.PollOnce(Duration::max());
   EXPECT_EQ(routed_[1], To(1));
+}
+
+TEST_F(FrontDoorTest, WhatWorkersMayCallIsNoLeaveToOccupyTheSupervisor) {
+  Open({.calls = {.burst = 100}, .membership_calls = {.burst = 2, .per_second = 0}});
+  Preamble data = To(3);
+  data.role = ConnectionRole::kData;
+  std::vector<UniqueFd> calls;
+  for (int i = 0; i < 20; ++i) {
+    calls.push_back(Connect());
+    Send(calls.back(), EncodePreamble(i % 2 == 0 ? data : To(3)));
+  }
+  UniqueFd ours = Connect("127.0.0.2");
+  Send(ours, EncodePreamble(To(1)));
+  while (door_->pending() > 0) loop_.PollOnce(Duration::max());
+  EXPECT_EQ(door_->counts().too_often, 8u);
+  EXPECT_EQ(std::count(routed_.begin(), routed_.end(), data), 10);
+  EXPECT_EQ(std::count(routed_.begin(), routed_.end(), To(3)), 2);
+  EXPECT_EQ(std::count(routed_.begin(), routed_.end(), To(1)), 1);
 }
 
 TEST_F(FrontDoorTest, MayBeDestroyedByWhoIsRouted) {

@@ -26,6 +26,10 @@ Result<std::unique_ptr<AgentHost>> AgentHost::Open(
   const double most = static_cast<double>(host->options_.members.size()) * static_cast<double>(all);
   door.calls.burst = std::max(door.calls.burst, 4 * most);
   door.calls.per_second = std::max(door.calls.per_second, most / 2);
+  // So may every supervisor call this one.
+  const auto hosts = static_cast<double>(host->options_.peers.size());
+  door.membership_calls.burst = std::max(door.membership_calls.burst, 4 * hosts);
+  door.membership_calls.per_second = std::max(door.membership_calls.per_second, hosts / 2);
   ASSIGN_OR_RETURN(host->door_,
                    net::FrontDoor::Open(loop, network, host->options_.listen, door,
                                         [raw](const net::Preamble& preamble,

@@ -3,6 +3,9 @@
 #include <chrono>
 #include <utility>
 
+#include "net/address.h"
+#include "net/call_limit.h"
+
 namespace closeranks::rendezvous {
 namespace {
 
@@ -14,6 +17,11 @@ net::LinkOptions LinkOptions() {
   options.max_payload = Handshake::kMaxMessage;
   options.exact_reads = true;
   return options;
+}
+
+std::string CallerOf(const net::Socket& connection) {
+  const auto address = net::Address::Parse(connection.peer());
+  return address.ok() ? net::CallerName(*address) : connection.peer();
 }
 
 }  // namespace
@@ -128,10 +136,13 @@ Introductions::Introductions(net::Loop& loop, Random& random, Identity self,
 void Introductions::Begin(std::unique_ptr<net::Socket> connection, Handshake::Role role,
                           bool is_local, Introduction::Done done) {
   List& list = role == Handshake::Role::kResponder ? callers_ : called_;
-  // Who has waited longest goes: those of ours speak at once.
-  if (callers_.size() >= most_callers_ && &list == &callers_) callers_.pop_front();
-  auto place = list.emplace(list.end());
-  *place = std::make_unique<Introduction>(
+  if (callers_.size() >= most_callers_ && &list == &callers_) {
+    callers_.erase(net::FirstOfTheBusiestCaller(
+        callers_, [](const UnderWay& under_way) { return under_way.caller; }));
+  }
+  const auto place = list.emplace(list.end());
+  place->caller = CallerOf(*connection);
+  place->introduction = std::make_unique<Introduction>(
       loop_, std::move(connection), role, self_, credentials_.keys(),
       is_local ? nullptr : credentials_.tls(), random_, limit_,
       [this, &list, place, done = std::move(done)](Result<Acquaintance> result) {

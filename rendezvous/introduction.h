@@ -70,6 +70,7 @@ class Introductions {
  public:
   // Each ends within `limit` and a moment. Of callers (for whom this side is the responder) there
   // are never more than `most_callers`: strangers can't make us hold more half-known connections.
+  // Beyond it somebody goes: of the address that has the most, the one that has waited longest.
   // Everything by reference outlives it.
   Introductions(net::Loop& loop, Random& random, Identity self, Credentials& credentials,
                 Duration limit, size_t most_callers);
@@ -82,7 +83,11 @@ class Introductions {
   void Clear();
 
  private:
-  using List = std::list<std::unique_ptr<Introduction>>;
+  struct UnderWay {
+    std::string caller;  // see net::CallerName
+    std::unique_ptr<Introduction> introduction;
+  };
+  using List = std::list<UnderWay>;
 
   net::Loop& loop_;
   Random& random_;

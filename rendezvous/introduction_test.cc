@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <chrono>
 #include <optional>
 #include <string>
@@ -11,6 +12,7 @@
 #include "gtest/gtest.h"
 #include "net/event_loop.h"
 #include "net/frame.h"
+#include "net/socket_network.h"
 #include "net/system_socket.h"
 #include "net/test_certificates.h"
 
@@ -205,6 +207,39 @@ TEST_F(IntroductionsTest, OfStrangersBeyondTheBoundTheOldestGoes) {
   clock_.Advance(2 * kLimit);
   PollUntilQuiet();
   EXPECT_EQ(ended, kMost + 1) << "whoever wasn't sent away, the one that was called among them";
+}
+
+TEST_F(IntroductionsTest, ACrowdFromOneAddressCrowdsOutItself) {
+  Introductions introductions(loop_, random_, Make(0), *credentials_, kLimit, kMost);
+  net::SocketNetwork network(loop_);
+  size_t accepted = 0;
+  auto listener =
+      network.Listen(net::Address::Ip("127.0.0.1", 0), [&](Socket connection, const net::Address&) {
+        ++accepted;
+        introductions.Begin(std::move(connection), Handshake::Role::kResponder, false,
+                            [](Result<Acquaintance>) {});
+      });
+  ASSERT_TRUE(listener.ok()) << listener.status();
+  const auto call = [&](const std::string& from) {
+    UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const auto own = net::ToSocketAddress(net::Address::Ip(from, 0)).value();
+    const auto target = net::ToSocketAddress((*listener)->address()).value();
+    EXPECT_EQ(bind(fd.get(), own.get(), own.length), 0);
+    EXPECT_EQ(connect(fd.get(), target.get(), target.length), 0);
+    for (const size_t before = accepted; accepted == before;) loop_.PollOnce(Duration::max());
+    return fd;
+  };
+  const auto is_closed = [](const UniqueFd& fd) {
+    char byte;
+    return recv(fd.get(), &byte, 1, MSG_DONTWAIT) == 0;
+  };
+  const UniqueFd ours = call("127.0.0.2");
+  std::vector<UniqueFd> crowd;
+  for (size_t i = 0; i < 3 * kMost; ++i) crowd.push_back(call("127.0.0.3"));
+  EXPECT_FALSE(is_closed(ours));
+  const auto gone = static_cast<size_t>(std::count_if(crowd.begin(), crowd.end(), is_closed));
+  EXPECT_EQ(gone, 2 * kMost + 1);
+  EXPECT_FALSE(is_closed(crowd.back()));
 }
 
 }  // namespace
