@@ -15,10 +15,10 @@
 #include "closeranks/optimizer_settings.h"
 #include "closeranks/training_observer.h"
 #include "ddp/sample_order.h"
-#include "elastic/checkpoint/background.h"
 #include "elastic/checkpoint/checkpointer.h"
 #include "elastic/step_loop.h"
 #include "elastic/worker.h"
+#include "net/background.h"
 #include "telemetry/records.h"
 
 namespace closeranks {
@@ -153,8 +153,8 @@ class Training::Impl {
     const JobOptions& options = job_.options();
     if (options.checkpoint_folder.empty()) return nullptr;
     HandleCheckpointSignal();
-    background_ =
-        std::make_unique<elastic::BackgroundThread>(job_.clock(), options.checkpoint_timeout);
+    background_ = std::make_unique<net::BackgroundThread>(job_.clock(), "checkpoint",
+                                                          options.checkpoint_timeout);
     elastic::Checkpointer::Options checkpoints;
     checkpoints.every = options.checkpoint_every;
     checkpoints.keep = options.keep_checkpoints;
@@ -222,7 +222,7 @@ class Training::Impl {
   std::optional<PlannedBatches> batches_;
   std::optional<TrainingObserver> observer_;
   std::vector<std::pair<std::string, elastic::StateOwner*>> owners_;
-  std::unique_ptr<elastic::BackgroundThread> background_;
+  std::unique_ptr<net::BackgroundThread> background_;
   std::optional<elastic::Checkpointer> checkpointer_;
   std::optional<elastic::StepLoop> loop_;
 };

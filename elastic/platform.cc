@@ -31,6 +31,11 @@ std::unique_ptr<collectives::ProgressThread> SystemPlatform::StartProgressThread
   return std::make_unique<collectives::ProgressThread>(engine);
 }
 
+std::unique_ptr<net::Background> SystemPlatform::StartBackground(const std::string& name,
+                                                                 Duration patience) {
+  return std::make_unique<net::BackgroundThread>(clock_, name, patience);
+}
+
 std::unique_ptr<net::Network> SystemPlatform::MakeNetwork(net::Loop& loop) {
   return std::make_unique<net::SocketNetwork>(loop);
 }

@@ -14,6 +14,7 @@
 #include "collectives/engine/engine.h"
 #include "collectives/engine/progress_thread.h"
 #include "elastic/lifeline.h"
+#include "net/background.h"
 #include "net/loop_thread.h"
 #include "net/network.h"
 #include "telemetry/flight_recorder.h"
@@ -38,6 +39,9 @@ class Platform {
       collectives::Engine& engine) = 0;
   // How long a thread polls before it sleeps: see Engine::Options.
   virtual Duration spin() const = 0;
+  // For what may have to wait for a disk: see net::BackgroundThread. Null where no disk lets wait.
+  virtual std::unique_ptr<net::Background> StartBackground(const std::string& name,
+                                                           Duration patience) = 0;
   // `loop` outlives it.
   virtual std::unique_ptr<net::Network> MakeNetwork(net::Loop& loop) = 0;
   // Processes with the same one can share memory.
@@ -61,6 +65,8 @@ class SystemPlatform final : public Platform {
   std::unique_ptr<collectives::ProgressThread> StartProgressThread(
       collectives::Engine& engine) override;
   Duration spin() const override { return collectives::Engine::Options{}.spin; }
+  std::unique_ptr<net::Background> StartBackground(const std::string& name,
+                                                   Duration patience) override;
   std::unique_ptr<net::Network> MakeNetwork(net::Loop& loop) override;
   std::string host() const override;
   std::vector<std::unique_ptr<Lifeline>> MakeLifelines() override;

@@ -19,6 +19,8 @@ constexpr Duration kWelcomeLimit = std::chrono::seconds(30);
 constexpr Duration kAnswerLimit = std::chrono::seconds(1);
 // The others take a step over so long before the leaver's time is up, or half of that time.
 constexpr Duration kTimeToTakeOver = std::chrono::seconds(2);
+// For a disk with credentials that hangs, at this worker's end.
+constexpr Duration kDiskPatience = std::chrono::seconds(1);
 // How long a stuck thread gets to tell its stack.
 constexpr Duration kStackPause = std::chrono::milliseconds(20);
 constexpr int kStackAttempts = 50;
@@ -161,8 +163,13 @@ Status Worker::Join(const std::string& configuration) {
                              std::to_string(terms.bytes()) + " bytes, expected at most " +
                              std::to_string(rendezvous::kMaxTermsBytes));
     }
-    ASSIGN_OR_RETURN(credentials_, rendezvous::Credentials::Open(
-                                       loop_thread_->loop(), platform_.files(), welcome_.security));
+    std::unique_ptr<net::Background> background;
+    if (welcome_.security.has_files()) {
+      background = platform_.StartBackground("credentials", kDiskPatience);
+    }
+    ASSIGN_OR_RETURN(credentials_,
+                     rendezvous::Credentials::Open(loop_thread_->loop(), platform_.files(),
+                                                   welcome_.security, std::move(background)));
     options.credentials = credentials_.get();
     options.shared_memory = options_.shared_memory;
     options.only_shared_memory = options_.only_shared_memory;

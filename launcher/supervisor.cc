@@ -4,17 +4,22 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <utility>
 
 #include "base/open_files.h"
 #include "glog/logging.h"
 #include "launcher/descriptor_budget.h"
+#include "net/background.h"
 #include "telemetry/log_prefix.h"
 #include "telemetry/records.h"
 
 namespace closeranks::launcher {
 namespace {
+
+// For a disk that hangs, at the end of the run.
+constexpr Duration kDiskPatience = std::chrono::seconds(1);
 
 sigset_t HandledSignals() {
   sigset_t set;
@@ -119,7 +124,14 @@ Result<int> Supervisor::Run() {
 }
 
 Status Supervisor::Prepare() {
-  ASSIGN_OR_RETURN(credentials_, rendezvous::Credentials::Open(loop_, files_, options_.security));
+  std::unique_ptr<net::Background> credentials_disk;
+  if (options_.security.has_files()) {
+    credentials_disk =
+        std::make_unique<net::BackgroundThread>(clock_, "credentials", kDiskPatience);
+  }
+  ASSIGN_OR_RETURN(credentials_,
+                   rendezvous::Credentials::Open(loop_, files_, options_.security,
+                                                 std::move(credentials_disk)));
   options_.host.credentials = credentials_.get();
   if (!options_.report_folder.empty()) {
     const std::string& folder = options_.report_folder;

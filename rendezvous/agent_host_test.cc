@@ -5,10 +5,14 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <chrono>
+#include <memory>
 #include <optional>
+#include <utility>
 
 #include "base/unique_fd.h"
 #include "gtest/gtest.h"
+#include "net/background.h"
 #include "net/event_loop.h"
 #include "net/frame.h"
 #include "net/socket_network.h"
@@ -36,7 +40,12 @@ class AgentHostTest : public testing::Test {
     Security security;
     if (!key.empty()) security.keys = {key};
     security.key_file = key_file;
-    host->credentials = Credentials::Open(loop_, files_, security).value();
+    std::unique_ptr<net::Background> disk;
+    if (security.has_files()) {
+      disk =
+          std::make_unique<net::BackgroundThread>(clock_, "credentials", std::chrono::seconds(1));
+    }
+    host->credentials = Credentials::Open(loop_, files_, security, std::move(disk)).value();
     options.credentials = host->credentials.get();
     options.build = build;
     options.members = {index};

@@ -1,6 +1,7 @@
 #include "rendezvous/credentials.h"
 
 #include <chrono>
+#include <mutex>
 #include <utility>
 
 #include "glog/logging.h"
@@ -73,23 +74,78 @@ Result<std::vector<std::string>> ParseKeys(std::string_view text) {
   return keys;
 }
 
-Credentials::Credentials(net::Timers& timers, Files& files, Security security)
-    : timers_(timers),
-      files_(files),
+// What this and what goes on in the background share.
+struct Credentials::Reading {
+  Reading(net::Loop& l, Files& f, const Security& security)
+      : loop(l), files(f), key_file(security.key_file), tls(security.tls) {}
+
+  net::Loop& loop;
+  Files& files;
+  const std::string key_file;
+  const net::TlsFiles tls;
+
+  std::mutex mutex;
+  bool is_over = false;  // guarded by the mutex; till then the loop and the files are there
+
+  // Of a file that was given as `flag`.
+  Result<std::string> Read(const std::string& flag, const std::string& path) {
+    {
+      std::lock_guard lock(mutex);
+      if (is_over) return Aborted("nobody waits for it any more");
+    }
+    auto text = files.Read(path);
+    if (text.ok()) return text;
+    return InvalidArgument(flag + "=" + path + ": " + text.status().message());
+  }
+
+  Result<std::vector<std::string>> ReadKeys() {
+    ASSIGN_OR_RETURN(const std::string text, Read("--key-file", key_file));
+    auto keys = ParseKeys(text);
+    if (keys.ok()) return keys;
+    return InvalidArgument("--key-file=" + key_file + ": " + keys.status().message());
+  }
+
+  Result<net::TlsTexts> ReadCertificates() {
+    net::TlsTexts texts;
+    ASSIGN_OR_RETURN(texts.certificate, Read("--tls-cert", tls.certificate));
+    ASSIGN_OR_RETURN(texts.key, Read("--tls-key", tls.key));
+    ASSIGN_OR_RETURN(texts.authority, Read("--tls-ca", tls.authority));
+    return texts;
+  }
+
+  Found Look() {
+    Found found;
+    if (!key_file.empty()) found.keys = ReadKeys();
+    if (!tls.IsEmpty()) found.certificates = ReadCertificates();
+    return found;
+  }
+};
+
+Credentials::Credentials(net::Loop& loop, Files& files, Security security,
+                         std::unique_ptr<net::Background> background)
+    : loop_(loop),
       security_(std::move(security)),
-      keys_(std::make_shared<const std::vector<std::string>>(security_.keys)) {}
+      keys_(std::make_shared<const std::vector<std::string>>(security_.keys)),
+      reading_(std::make_shared<Reading>(loop, files, security_)),
+      background_(std::move(background)) {}
 
-Credentials::~Credentials() { timers_.Cancel(timer_); }
+Credentials::~Credentials() {
+  loop_.Cancel(timer_);
+  std::lock_guard lock(reading_->mutex);
+  reading_->is_over = true;
+}
 
-Result<std::unique_ptr<Credentials>> Credentials::Open(net::Timers& timers, Files& files,
-                                                       Security security) {
-  std::unique_ptr<Credentials> credentials(new Credentials(timers, files, std::move(security)));
-  credentials->read_at_ = timers.Now();
-  const Status keys = credentials->ReadKeys();
+Result<std::unique_ptr<Credentials>> Credentials::Open(
+    net::Loop& loop, Files& files, Security security, std::unique_ptr<net::Background> background) {
+  std::unique_ptr<Credentials> credentials(
+      new Credentials(loop, files, std::move(security), std::move(background)));
+  credentials->read_at_ = loop.Now();
+  const Found found = credentials->reading_->Look();
+  const Status keys = credentials->UseKeys(found);
   if (credentials->keys_->empty()) return keys;
   const net::TlsTexts& texts = credentials->security_.tls_texts;
   if (texts != net::TlsTexts()) RETURN_IF_ERROR(credentials->Use(texts));
-  const Status certificates = credentials->ReadCertificates();
+  const Status certificates = credentials->UseCertificates(found);
   if (!certificates.ok() && credentials->tls_ == nullptr) return certificates;
   credentials->ReadLater();
   return credentials;
@@ -102,33 +158,20 @@ Security Credentials::security() const {
   return security;
 }
 
-Status Credentials::ReadKeys() {
-  if (security_.key_file.empty()) return OkStatus();
-  auto text = files_.Read(security_.key_file);
-  auto keys = text.ok() ? ParseKeys(*text) : Result<std::vector<std::string>>(text.status());
-  if (!keys.ok()) {
-    return InvalidArgument("--key-file=" + security_.key_file + ": " + keys.status().message());
-  }
-  if (*keys == *keys_) return OkStatus();
+Status Credentials::UseKeys(const Found& found) {
+  if (!found.keys.has_value()) return OkStatus();
+  RETURN_IF_ERROR(found.keys->status());
+  const std::vector<std::string>& keys = **found.keys;
+  if (keys == *keys_) return OkStatus();
   if (!keys_->empty()) LOG(INFO) << "there are new keys in " << security_.key_file;
-  keys_ = std::make_shared<const std::vector<std::string>>(*std::move(keys));
+  keys_ = std::make_shared<const std::vector<std::string>>(keys);
   return OkStatus();
 }
 
-Status Credentials::ReadCertificates() {
-  if (security_.tls.IsEmpty()) return OkStatus();
-  net::TlsTexts texts;
-  for (const auto& [flag, file, text] :
-       {std::tuple("--tls-cert", &security_.tls.certificate, &texts.certificate),
-        std::tuple("--tls-key", &security_.tls.key, &texts.key),
-        std::tuple("--tls-ca", &security_.tls.authority, &texts.authority)}) {
-    auto read = files_.Read(*file);
-    if (!read.ok()) {
-      return InvalidArgument(std::string(flag) + "=" + *file + ": " + read.status().message());
-    }
-    *text = *std::move(read);
-  }
-  return Use(texts);
+Status Credentials::UseCertificates(const Found& found) {
+  if (!found.certificates.has_value()) return OkStatus();
+  RETURN_IF_ERROR(found.certificates->status());
+  return Use(**found.certificates);
 }
 
 Status Credentials::Use(const net::TlsTexts& certificates) {
@@ -143,24 +186,47 @@ Status Credentials::Use(const net::TlsTexts& certificates) {
 }
 
 void Credentials::LookAgain() {
-  if (timers_.Now() - read_at_ >= kLeastPause) ReadAndSay();
+  if (!is_reading_ && loop_.Now() - read_at_ >= kLeastPause) ReadAndSay();
+}
+
+void Credentials::ReadAndSay() {
+  if (is_reading_) {
+    return Say(Unavailable("the disk with " +
+                           (security_.key_file.empty() ? security_.tls.key : security_.key_file) +
+                           " doesn't answer"));
+  }
+  read_at_ = loop_.Now();
+  if (background_ == nullptr) return UseAndSay(reading_->Look());
+  is_reading_ = true;
+  background_->Start([this, reading = reading_] {
+    Found found = reading->Look();
+    std::lock_guard lock(reading->mutex);
+    if (reading->is_over) return;
+    reading->loop.Post([this, reading, found = std::move(found)] {
+      if (reading->is_over) return;  // which is only said on this thread
+      is_reading_ = false;
+      UseAndSay(found);
+    });
+  });
 }
 
 // What is wrong may be that somebody is just writing the file.
-void Credentials::ReadAndSay() {
-  read_at_ = timers_.Now();
-  const Status keys = ReadKeys();
-  const Status certificates = ReadCertificates();
-  const Status& read = keys.ok() ? certificates : keys;
-  if (!read.ok() && read.message() != trouble_) {
-    LOG(WARNING) << read.message() << "; going on with what was there before";
+void Credentials::UseAndSay(const Found& found) {
+  const Status keys = UseKeys(found);
+  const Status certificates = UseCertificates(found);
+  Say(keys.ok() ? certificates : keys);
+}
+
+void Credentials::Say(const Status& trouble) {
+  if (!trouble.ok() && trouble.message() != trouble_) {
+    LOG(WARNING) << trouble.message() << "; going on with what was there before";
   }
-  trouble_ = read.message();
+  trouble_ = trouble.message();
 }
 
 void Credentials::ReadLater() {
-  if (security_.key_file.empty() && security_.tls.IsEmpty()) return;
-  timer_ = timers_.RunAfter(kReadInterval, [this] {
+  if (!security_.has_files()) return;
+  timer_ = loop_.RunAfter(kReadInterval, [this] {
     ReadAndSay();
     ReadLater();
   });

@@ -4,6 +4,7 @@
 #define CLOSERANKS_RENDEZVOUS_CREDENTIALS_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,7 +13,8 @@
 #include "base/clock.h"
 #include "base/files.h"
 #include "base/status.h"
-#include "net/timers.h"
+#include "net/background.h"
+#include "net/loop.h"
 #include "net/tls.h"
 #include "rendezvous/handshake.h"
 
@@ -27,6 +29,8 @@ struct Security {
   // Also what doesn't leave this host: workers then share no memory, which can't be encrypted.
   bool encrypt_all = false;
 
+  // They are read again and again.
+  bool has_files() const { return !key_file.empty() || !tls.IsEmpty(); }
   bool operator==(const Security&) const = default;
 };
 void Encode(const Security& security, ByteWriter& writer);
@@ -38,14 +42,16 @@ Result<std::vector<std::string>> ParseKeys(std::string_view text);
 
 // Reads the files again every few seconds and when a handshake failed, so that keys and
 // certificates can be changed while the job runs: what can't be read or used leaves those in force
-// that were. Standing connections stay. Single-threaded, with `timers`.
+// that were. Standing connections stay. Single-threaded, on the loop.
 class Credentials {
  public:
   // kInvalidArgument names the file that can't be used, where `security` has no keys, or texts, to
   // go on with.
-  // `timers` and `files` outlive it.
-  static Result<std::unique_ptr<Credentials>> Open(net::Timers& timers, Files& files,
-                                                   Security security);
+  // `loop` outlives it, and `files` what `background` has begun. The files may lie on a disk that
+  // is slow or hangs: from now on only `background` touches them; null: the loop does.
+  static Result<std::unique_ptr<Credentials>> Open(
+      net::Loop& loop, Files& files, Security security,
+      std::unique_ptr<net::Background> background = nullptr);
   ~Credentials();
   Credentials(const Credentials&) = delete;
   Credentials& operator=(const Credentials&) = delete;
@@ -57,27 +63,39 @@ class Credentials {
   const std::shared_ptr<const net::TlsContext>& tls() const { return tls_; }
 
   // Somebody couldn't prove itself, perhaps as it has newer ones. Strangers may cause it as often
-  // as they like: the files are read a few times a second at most.
+  // as they like: the files are read a few times a second at most. What is new is in force later.
   void LookAgain();
 
  private:
-  Credentials(net::Timers& timers, Files& files, Security security);
+  // What there was to read; none: no file is named.
+  struct Found {
+    std::optional<Result<std::vector<std::string>>> keys;
+    std::optional<Result<net::TlsTexts>> certificates;
+  };
+  struct Reading;
 
-  Status ReadKeys();
-  Status ReadCertificates();
+  Credentials(net::Loop& loop, Files& files, Security security,
+              std::unique_ptr<net::Background> background);
+
+  Status UseKeys(const Found& found);
+  Status UseCertificates(const Found& found);
   Status Use(const net::TlsTexts& certificates);
   void ReadAndSay();
+  void UseAndSay(const Found& found);
+  void Say(const Status& trouble);
   void ReadLater();
 
-  net::Timers& timers_;
-  Files& files_;
+  net::Loop& loop_;
   const Security security_;
   Keys keys_;
   net::TlsTexts certificates_;  // that tls_ was made of
   std::shared_ptr<const net::TlsContext> tls_;
   TimePoint read_at_{};
+  bool is_reading_ = false;
   net::TimerId timer_ = net::kNoTimer;
   std::string trouble_;  // the last, so that it is told once
+  const std::shared_ptr<Reading> reading_;
+  const std::unique_ptr<net::Background> background_;
 };
 
 }  // namespace closeranks::rendezvous

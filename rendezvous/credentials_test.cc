@@ -1,11 +1,13 @@
 #include "rendezvous/credentials.h"
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "net/background.h"
 #include "net/event_loop.h"
 #include "net/test_certificates.h"
 
@@ -101,6 +103,52 @@ TEST_F(CredentialsTest, AFailedHandshakeLooksAtOnceButNotAgainAndAgain) {
   clock_.Advance(std::chrono::milliseconds(250));
   credentials->LookAgain();
   EXPECT_EQ(*credentials->keys(), List{kNew});
+}
+
+// A disk that does nothing until it is told.
+class HangingDisk final : public net::Background {
+ public:
+  explicit HangingDisk(std::vector<std::function<void()>>& tasks) : tasks_(tasks) {}
+  void Start(std::function<void()> task) override { tasks_.push_back(std::move(task)); }
+  bool AwaitIdle() override { return tasks_.empty(); }
+
+ private:
+  std::vector<std::function<void()>>& tasks_;
+};
+
+TEST_F(CredentialsTest, ADiskThatHangsHoldsNobodyUpAndIsAskedOnce) {
+  std::vector<std::function<void()>> tasks;
+  auto credentials =
+      Credentials::Open(loop_, files_, security_, std::make_unique<HangingDisk>(tasks)).value();
+  Write({kNew});
+  for (int i = 0; i < 3; ++i) {
+    PassSeconds();
+    credentials->LookAgain();
+    ASSERT_EQ(tasks.size(), 1u);
+    EXPECT_EQ(*credentials->keys(), List{kOld});
+  }
+  tasks[0]();
+  EXPECT_EQ(*credentials->keys(), List{kOld}) << "another thread has changed them";
+  loop_.PollOnce(Duration::zero());
+  EXPECT_EQ(*credentials->keys(), List{kNew});
+  // It is asked again; what it answers once nobody waits is of no use.
+  PassSeconds();
+  PassSeconds();
+  ASSERT_EQ(tasks.size(), 2u);
+  credentials.reset();
+  tasks[1]();
+  PassSeconds();
+}
+
+TEST_F(CredentialsTest, WhatABackgroundHasAnsweredIsOfNoUseOnceNobodyWaits) {
+  std::vector<std::function<void()>> tasks;
+  auto credentials =
+      Credentials::Open(loop_, files_, security_, std::make_unique<HangingDisk>(tasks)).value();
+  PassSeconds();
+  ASSERT_EQ(tasks.size(), 1u);
+  tasks[0]();
+  credentials.reset();
+  PassSeconds();
 }
 
 TEST_F(CredentialsTest, AtTheStartAFileThatCantBeUsedIsNamed) {

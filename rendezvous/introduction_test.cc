@@ -38,14 +38,14 @@ bool IsClosed(const Socket& end) {
 // A folder with files of a certificate.
 class TlsFolder {
  public:
-  std::unique_ptr<Credentials> Open(net::Timers& timers, Files& files, const net::TlsTexts& texts,
+  std::unique_ptr<Credentials> Open(net::Loop& loop, Files& files, const net::TlsTexts& texts,
                                     const std::string& key) const {
     EXPECT_TRUE(files.MakeFolder(path_).ok());
     const net::TlsFiles paths{path_ + "/certificate", path_ + "/key", path_ + "/authority"};
     EXPECT_TRUE(files.Replace(paths.certificate, texts.certificate).ok());
     EXPECT_TRUE(files.Replace(paths.key, texts.key).ok());
     EXPECT_TRUE(files.Replace(paths.authority, texts.authority).ok());
-    return Credentials::Open(timers, files, {.keys = {key}, .tls = paths}).value();
+    return Credentials::Open(loop, files, {.keys = {key}, .tls = paths}).value();
   }
 
  private:

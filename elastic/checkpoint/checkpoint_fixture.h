@@ -13,10 +13,10 @@
 
 #include "base/clock.h"
 #include "base/simulated_files.h"
-#include "elastic/checkpoint/background.h"
 #include "elastic/checkpoint/checkpointer.h"
 #include "elastic/checkpoint/store.h"
 #include "elastic/state.h"
+#include "net/background.h"
 
 namespace closeranks::elastic {
 
@@ -42,7 +42,7 @@ class StepState final : public StateOwner {
 bool IsStateOfItsStep(const StoredState& stored);
 
 // Does nothing until it is told, or somebody waits.
-class PendingWork final : public Background {
+class PendingWork final : public net::Background {
  public:
   void Start(std::function<void()> task) override { tasks_.push_back(std::move(task)); }
   bool AwaitIdle() override {

@@ -63,7 +63,7 @@ std::vector<int> DivideOverRanks(std::span<const Piece> pieces, int ranks) {
   return writers;
 }
 
-Checkpointer::Checkpointer(CheckpointStore store, Background& background, const Clock& clock,
+Checkpointer::Checkpointer(CheckpointStore store, net::Background& background, const Clock& clock,
                            Options options)
     : store_(std::move(store)),
       background_(background),

@@ -22,11 +22,11 @@
 #include "base/clock.h"
 #include "base/member.h"
 #include "base/status.h"
-#include "elastic/checkpoint/background.h"
 #include "elastic/checkpoint/beginning.h"
 #include "elastic/checkpoint/store.h"
 #include "elastic/lineage.h"
 #include "elastic/state.h"
+#include "net/background.h"
 
 namespace closeranks::elastic {
 
@@ -60,7 +60,8 @@ class Checkpointer {
   };
 
   // `background` and `clock` outlive it.
-  Checkpointer(CheckpointStore store, Background& background, const Clock& clock, Options options);
+  Checkpointer(CheckpointStore store, net::Background& background, const Clock& clock,
+               Options options);
 
   // What the records of the steps up to a checkpoint lie in is synced by this before it is
   // committed, in the background, on rank 0. Before the first world.
@@ -131,7 +132,7 @@ class Checkpointer {
   void GiveUpWhatTakesTooLong();
 
   CheckpointStore store_;
-  Background& background_;
+  net::Background& background_;
   const Clock& clock_;
   Options options_;
   std::function<Status()> sync_records_;

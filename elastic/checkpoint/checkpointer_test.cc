@@ -333,7 +333,7 @@ TEST_F(CheckpointerTest, FromNothingItBeginsOnlyWhereNothingElseWasMeant) {
 }
 
 // Nothing of it is done until the test says so.
-class SlowDisk final : public Background {
+class SlowDisk final : public net::Background {
  public:
   void Start(std::function<void()> task) override { tasks_.Start(std::move(task)); }
   bool AwaitIdle() override { return tasks_.size() == 0; }

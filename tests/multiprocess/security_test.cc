@@ -1,4 +1,5 @@
 // Jobs of several supervisors whose keys change and whose connections are encrypted.
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -47,6 +48,28 @@ TEST(Security, AKeyIsReplacedWhileTheJobRunsAndAWorkerComesBackWithTheNewOne) {
   ExpectNoProcessLeft(folder, 2);
   EXPECT_NE(ExpectTrained(folder, 2), "");
   EXPECT_NE(jobs[0]->output().find("there are new keys in"), std::string::npos);
+}
+
+// As a folder on a network that is gone does: whoever opens the file is kept there.
+TEST(Security, ADiskThatHangsKeepsNoHostFromItsJob) {
+  ReportFolder folder;
+  Hosts hosts(folder, 2, 1);
+  const std::string key_file = folder.Write("key.of.0", "0123456789abcdef0123456789abcdef");
+  Barrier barrier(folder), hanging(folder, "hanging");
+  const Words worker = {"--tcp", "--pause_step=5", "--pause_at=" + barrier.path()};
+  Jobs jobs;
+  jobs.push_back(std::make_unique<JobProcess>(hosts.Flags(0, {"--key_file=" + key_file}, worker)));
+  jobs.push_back(std::make_unique<JobProcess>(hosts.Flags(1, {}, worker)));
+  for (auto& job : jobs) ASSERT_TRUE(job->WaitForOutput("pauses"));
+  std::filesystem::rename(hanging.path(), key_file);
+  // The supervisor says so, and the worker.
+  for (int process = 0; process < 2; ++process) {
+    ASSERT_TRUE(jobs[0]->WaitForOutput("the disk with " + key_file + " doesn't answer"));
+  }
+  barrier.Open();
+  for (auto& job : jobs) EXPECT_EQ(job->Wait(), 0) << job->output();
+  EXPECT_EQ(testing_job::Suspicions(folder, 1, 0), 0) << jobs[1]->output();
+  EXPECT_NE(ExpectTrained(folder, 2), "");
 }
 
 TEST(Security, EncryptedJobsTrainAndSurviveALoss) {

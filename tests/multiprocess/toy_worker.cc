@@ -29,6 +29,7 @@
 #include "elastic/worker.h"
 #include "gflags/gflags.h"
 #include "glog/logging.h"
+#include "net/background.h"
 #include "net/system_socket.h"
 #include "telemetry/event_log.h"
 #include "telemetry/log_prefix.h"
@@ -223,7 +224,7 @@ class FaultyReplica final : public elastic::ToyReplica {
 class Observer final : public elastic::EventWriter {
  public:
   Observer(elastic::Worker& worker, telemetry::EventLog& events, Faults& faults, StepNumber steps,
-           elastic::Background& background)
+           net::Background& background)
       : EventWriter(events),
         worker_(worker),
         faults_(faults),
@@ -257,7 +258,7 @@ class Observer final : public elastic::EventWriter {
   elastic::Worker& worker_;
   Faults& faults_;
   StepNumber steps_;
-  elastic::Background& background_;
+  net::Background& background_;
 };
 
 std::atomic<bool> checkpoint_asked{false};
@@ -308,7 +309,7 @@ Status Train(const Environment& environment, const elastic::LeaveSignal& leave_s
   }
   elastic::ToyBatches batches(FLAGS_samples, FLAGS_batch, FLAGS_epochs);
   FaultyReplica replica(faults, hold, worker->process().member, batches.steps());
-  elastic::BackgroundThread background(clock, Seconds(FLAGS_checkpoint_timeout));
+  net::BackgroundThread background(clock, "checkpoint", Seconds(FLAGS_checkpoint_timeout));
   if (environment.member == FLAGS_disk_hangs) background.Start([] { pause(); });
   Observer observer(*worker, *events, faults, batches.steps(), background);
   elastic::StepLoop::Options loop_options;

@@ -96,6 +96,9 @@ class SimulatedPlatform final : public elastic::Platform {
   std::unique_ptr<net::LoopThread> StartLoopThread(const std::string&) override {
     return std::make_unique<SimulatedLoopThread>(fabric_, process_);
   }
+  std::unique_ptr<net::Background> StartBackground(const std::string&, Duration) override {
+    return nullptr;
+  }
   std::unique_ptr<net::Network> MakeNetwork(net::Loop&) override {
     return std::make_unique<net::SimulatedNetwork>(fabric_, process_, host_);
   }

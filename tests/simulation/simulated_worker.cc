@@ -7,6 +7,7 @@
 #include "elastic/checkpoint/checkpointer.h"
 #include "elastic/ledger.h"
 #include "glog/logging.h"
+#include "net/background.h"
 #include "telemetry/records.h"
 
 namespace closeranks::simulation {
@@ -112,7 +113,7 @@ class ProcessFiles final : public Files {
   const net::SimulatedProcess& process_;
 };
 
-class SimulatedBackground final : public elastic::Background {
+class SimulatedBackground final : public net::Background {
  public:
   SimulatedBackground(net::SimulatedProcess& process, Duration slowest)
       : process_(process), slowest_(slowest) {}

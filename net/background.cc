@@ -1,4 +1,4 @@
-#include "elastic/checkpoint/background.h"
+#include "net/background.h"
 
 #include <unistd.h>
 
@@ -11,10 +11,10 @@
 #include "glog/logging.h"
 #include "net/loop_thread.h"
 
-namespace closeranks::elastic {
+namespace closeranks::net {
 
 struct BackgroundThread::Work {
-  explicit Work(const Clock& c) : clock(c), thread(c, "checkpoint") {}
+  Work(const Clock& c, const std::string& name) : clock(c), thread(c, name) {}
 
   const Clock& clock;
   std::mutex mutex;
@@ -22,11 +22,11 @@ struct BackgroundThread::Work {
   int tasks = 0;  // that aren't done
   TimePoint oldest_begun{};
   bool is_left_behind = false;
-  net::SystemLoopThread thread;  // last, as its tasks use the others
+  SystemLoopThread thread;  // last, as its tasks use the others
 };
 
-BackgroundThread::BackgroundThread(const Clock& clock, Duration patience)
-    : patience_(patience), work_(std::make_unique<Work>(clock)) {}
+BackgroundThread::BackgroundThread(const Clock& clock, const std::string& name, Duration patience)
+    : patience_(patience), work_(std::make_unique<Work>(clock, name)) {}
 
 BackgroundThread::~BackgroundThread() {
   std::unique_lock lock(work_->mutex);
@@ -34,7 +34,7 @@ BackgroundThread::~BackgroundThread() {
   while (work_->tasks > 0) {
     const Duration left = work_->oldest_begun + patience_ - work_->clock.Now();
     if (left <= Duration::zero()) {
-      LOG(WARNING) << "ends without what was to be written: the disk hangs";
+      LOG(WARNING) << "ends without what was to be read or written: the disk hangs";
       work_->is_left_behind = true;
       lock.unlock();
       (void)work_.release();
@@ -71,4 +71,4 @@ bool BackgroundThread::AwaitIdle() {
   return work_->done.wait_for(lock, std::chrono::seconds(1), [this] { return work_->tasks == 0; });
 }
 
-}  // namespace closeranks::elastic
+}  // namespace closeranks::net
