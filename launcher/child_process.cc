@@ -61,8 +61,8 @@ Status StartStatus(int error_number, const std::string& program) {
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
   // SIGPIPE is ignored here, and a shell's background jobs begin with others ignored: programs
-  // expect the defaults, are to be ended by what their supervisor passes on, and want to hear of the
-  // end of processes of their own.
+  // expect the defaults, are to be ended by what their supervisor passes on, and want to hear of
+  // the end of processes of their own.
   for (int number : {SIGPIPE, SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGCHLD}) signal(number, SIG_DFL);
   dup2(out, STDOUT_FILENO);
   dup2(error, STDERR_FILENO);
@@ -106,8 +106,8 @@ std::string ExitResult::ToString() const {
   return "was killed by signal " + std::to_string(signal) + " (" + strsignal(signal) + ")";
 }
 
-ChildProcess::ChildProcess(pid_t pid, net::EventLoop& loop, OnLine on_line)
-    : pid_(pid), loop_(loop), on_line_(std::move(on_line)) {}
+ChildProcess::ChildProcess(pid_t pid, std::string program, net::EventLoop& loop, OnLine on_line)
+    : pid_(pid), program_(std::move(program)), loop_(loop), on_line_(std::move(on_line)) {}
 
 Result<std::unique_ptr<ChildProcess>> ChildProcess::Start(Options options, net::EventLoop& loop,
                                                           OnLine on_line) {
@@ -128,23 +128,16 @@ Result<std::unique_ptr<ChildProcess>> ChildProcess::Start(Options options, net::
                  options.open_files.has_value() ? &*options.open_files : nullptr,
                  report.write_end.get(), parent);
   }
-  std::unique_ptr<ChildProcess> child(new ChildProcess(pid, loop, std::move(on_line)));
-  // The report pipe closes without a word when the program is executed.
-  report.write_end.Reset();
-  int failure = 0;
-  ssize_t got;
-  do {
-    got = read(report.read_end.get(), &failure, sizeof(failure));
-  } while (got < 0 && errno == EINTR);
-  if (got > 0) {
-    return StartStatus(failure, options.command[0]);
-  }
+  std::unique_ptr<ChildProcess> child(
+      new ChildProcess(pid, options.command[0], loop, std::move(on_line)));
+  RETURN_IF_ERROR(child->WatchReport(std::move(report.read_end)));
   RETURN_IF_ERROR(child->WatchOutput(std::move(out.read_end), false));
   RETURN_IF_ERROR(child->WatchOutput(std::move(error.read_end), true));
   return child;
 }
 
 ChildProcess::~ChildProcess() {
+  if (report_) loop_.Unwatch(report_.get());
   for (auto& stream : streams_) {
     if (stream->fd) loop_.Unwatch(stream->fd.get());
   }
@@ -159,7 +152,7 @@ void ChildProcess::Signal(int signal) {
 }
 
 bool ChildProcess::IsReadyFor(int signal) const {
-  if (reaped_) return false;
+  if (reaped_ || report_) return false;
   std::ifstream status("/proc/" + std::to_string(pid_) + "/status");
   for (std::string line; std::getline(status, line);) {
     // "SigCgt:\t0000000000000600": bit 0 is signal 1.
@@ -183,12 +176,29 @@ bool ChildProcess::IsStopped() const {
 
 void ChildProcess::Reaped() {
   reaped_ = true;
+  if (report_) ReadReport();
   for (auto& stream : streams_) {
     // A grandchild may hold the pipe open and go on writing: take what is there, and no more.
     int there = 0;
     if (!stream->fd || ioctl(stream->fd.get(), FIONREAD, &there) != 0) continue;
     if (ReadStream(*stream, static_cast<size_t>(there))) EndStream(*stream);
   }
+}
+
+Status ChildProcess::WatchReport(UniqueFd fd) {
+  fcntl(fd.get(), F_SETFL, O_NONBLOCK);
+  report_ = std::move(fd);
+  return loop_.Watch(report_.get(), {.readable = true}, [this](net::Ready) { ReadReport(); });
+}
+
+// It closes without a word when the program is executed.
+void ChildProcess::ReadReport() {
+  int error_number = 0;
+  const ssize_t got = read(report_.get(), &error_number, sizeof(error_number));
+  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (got > 0) failure_ = StartStatus(error_number, program_);
+  loop_.Unwatch(report_.get());
+  report_.Reset();
 }
 
 Status ChildProcess::WatchOutput(UniqueFd fd, bool error) {

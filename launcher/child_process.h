@@ -41,8 +41,8 @@ class ChildProcess {
   // One whole line of the child's output, without the newline; `error` is set for standard error.
   using OnLine = std::function<void(std::string line, bool error)>;
 
-  // kInvalidArgument when the program can't be executed; the message names it. kResourceExhausted
-  // when the system is short of descriptors, processes or memory.
+  // kResourceExhausted when the system is short of descriptors, processes or memory. Doesn't wait
+  // for the program, which may lie on a disk that is slow: see failure().
   static Result<std::unique_ptr<ChildProcess>> Start(Options options, net::EventLoop& loop,
                                                      OnLine on_line);
   ~ChildProcess();
@@ -50,6 +50,9 @@ class ChildProcess {
   ChildProcess& operator=(const ChildProcess&) = delete;
 
   pid_t pid() const { return pid_; }
+  // Why the program couldn't be executed: kInvalidArgument names it, and kResourceExhausted is as
+  // that of Start. Ok: it was, or that isn't known yet; once the process was reaped it is.
+  const Status& failure() const { return failure_; }
   // Harmless once it was reaped.
   void Signal(int signal);
   // Whether its program handles, blocks or ignores `signal`, whose default would end it. False
@@ -70,13 +73,19 @@ class ChildProcess {
     std::string partial;
   };
 
-  ChildProcess(pid_t pid, net::EventLoop& loop, OnLine on_line);
+  ChildProcess(pid_t pid, std::string program, net::EventLoop& loop, OnLine on_line);
+  // What became of executing the program.
+  Status WatchReport(UniqueFd fd);
+  void ReadReport();
   Status WatchOutput(UniqueFd fd, bool error);
   // Reads what there is, but at most `most` bytes; false at the end of the stream.
   bool ReadStream(Stream& stream, size_t most);
   void EndStream(Stream& stream);
 
   pid_t pid_;
+  const std::string program_;
+  UniqueFd report_;  // until it has said something
+  Status failure_;
   bool reaped_ = false;
   net::EventLoop& loop_;
   OnLine on_line_;

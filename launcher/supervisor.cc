@@ -81,7 +81,10 @@ Result<int> Supervisor::Run() {
   std::signal(SIGCHLD, SIG_DFL);
   worker_open_files_ = RaiseOpenFilesLimit();
   Status prepared = Prepare();
-  while (prepared.ok() && !AllFinished()) loop_.PollOnce(Duration::max());
+  while (prepared.ok() && !AllFinished()) {
+    loop_.PollOnce(Duration::max());
+    prepared = not_executed_;
+  }
   if (prepared.ok()) HangUp();
   WriteFlights();
   live_.End();

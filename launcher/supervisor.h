@@ -99,8 +99,14 @@ class Supervisor {
   rendezvous::Agent::Owner OwnerOf(MemberId member);
   // Errors are those that trying again can't mend.
   Status StartWorker(Slot& slot);
-  // One attempt.
+  // One attempt. Whether the program can be executed shows later.
   Status LaunchWorker(Slot& slot);
+  // What was missing for the start may be there again later: it is tried again, or `started` is what
+  // this returns.
+  Status TryAgainIfShort(Slot& slot, Status started);
+  void OnNotExecuted(Slot& slot, const Status& why);
+  // For good.
+  void GiveUpWorker(Slot& slot, const Status& why);
   // Where others reach the supervisor of member 0, if that is known before it is met.
   std::optional<net::Address> FirstHost() const;
   void StartLater(Slot& slot, Duration delay);
@@ -109,7 +115,7 @@ class Supervisor {
   void DropSignals();
   void PassOnCheckpointSignal();
   void ReapAll();
-  void OnExit(Slot& slot, const ExitResult& result);
+  void OnExit(Slot& slot, ExitResult result);
   // The ledgers that an earlier start has left in the report folder are of this lineage, or go.
   void OnListed(const Incarnation& lineage);
   void OnProgress(const rendezvous::Progress& progress);
@@ -191,6 +197,7 @@ class Supervisor {
   UniqueFd signals_;
   std::optional<FaultAim> aim_;
   size_t kills_ = 0;
+  Status not_executed_;  // the program, before the job had begun: there is nothing to run
   bool stopping_ = false;
   bool job_ended_ = false;
   std::set<std::string> told_endings_;

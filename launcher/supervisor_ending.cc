@@ -44,12 +44,17 @@ void Supervisor::ReapAll() {
   }
 }
 
-void Supervisor::OnExit(Slot& slot, const ExitResult& result) {
-  const std::string end = result.ToString() + telemetry::FlightPosition(slot.flight);
+void Supervisor::OnExit(Slot& slot, ExitResult result) {
   const rendezvous::Agent& agent = *host_->agent(slot.member);
   DropLifelines(slot);
   slot.child->Reaped();
+  const Status not_executed = slot.child->failure();
   slot.child.reset();
+  if (!not_executed.ok()) {
+    if (!stopping_ && !slot.ending.has_value()) return OnNotExecuted(slot, not_executed);
+    result = {static_cast<int>(ExitCode::kLeft), 0};
+  }
+  const std::string end = result.ToString() + telemetry::FlightPosition(slot.flight);
   bool in_order = result.signal == 0 && result.code == 0;
   // The others may have come to the job's end between its last sign of life and now.
   bool early = !stopping_ && !slot.ending.has_value() && !agent.worker_leaves() &&

@@ -21,8 +21,9 @@ bool IsOfStack(const std::string& line) {
 
 }  // namespace
 
-Status Supervisor::StartWorker(Slot& slot) {
-  Status started = LaunchWorker(slot);
+Status Supervisor::StartWorker(Slot& slot) { return TryAgainIfShort(slot, LaunchWorker(slot)); }
+
+Status Supervisor::TryAgainIfShort(Slot& slot, Status started) {
   if (started.code() != StatusCode::kResourceExhausted) return started;
   RestartPolicy::Verdict verdict = slot.policy.OnShortage(clock_.Now());
   std::string what = "the worker of member " + std::to_string(slot.member) +
@@ -36,12 +37,25 @@ Status Supervisor::StartWorker(Slot& slot) {
 void Supervisor::StartLater(Slot& slot, Duration delay) {
   slot.restart = loop_.RunAfter(delay, [this, &slot] {
     Status started = StartWorker(slot);
-    if (started.ok()) return;
-    LOG(ERROR) << started;
-    slot.finished = true;
-    slot.exit_code = static_cast<int>(ExitCodeFor(started));
-    GiveUpStart(slot, "");
+    if (!started.ok()) GiveUpWorker(slot, started);
   });
+}
+
+void Supervisor::OnNotExecuted(Slot& slot, const Status& why) {
+  Status failed = TryAgainIfShort(slot, why);
+  if (failed.ok()) return;
+  if (host_->has_started()) {
+    GiveUpWorker(slot, failed);
+  } else {
+    not_executed_ = std::move(failed);
+  }
+}
+
+void Supervisor::GiveUpWorker(Slot& slot, const Status& why) {
+  LOG(ERROR) << why;
+  slot.finished = true;
+  slot.exit_code = static_cast<int>(ExitCodeFor(why));
+  GiveUpStart(slot, "");
 }
 
 Status Supervisor::LaunchWorker(Slot& slot) {

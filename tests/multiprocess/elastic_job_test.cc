@@ -176,6 +176,25 @@ TEST(ElasticJob, LosingTheLastWorkerWithTheStateIsToldAtOnce) {
   }
 }
 
+TEST(ElasticJob, AProgramThatIsGoneAtARestartIsNamedAndTheOthersFinish) {
+  ReportFolder folder;
+  testing_job::Barrier barrier(folder);
+  Words flags = RunFlags(folder, 3, {}, {"--pause_step=5", "--pause_at=" + barrier.path()});
+  std::string& program = *(std::find(flags.begin(), flags.end(), "--") + 1);
+  const std::string alias = folder.path() + "/program";
+  std::filesystem::create_symlink(std::filesystem::absolute(program), alias);
+  program = alias;
+  JobProcess job(flags);
+  for (int worker = 0; worker < 3; ++worker) ASSERT_TRUE(job.WaitForOutput("pauses"));
+  std::filesystem::remove(alias);
+  kill(testing_job::WorkerPid(folder, 2), SIGKILL);
+  ASSERT_TRUE(job.WaitForOutput("can't run '" + alias + "'"));
+  barrier.Open();
+  EXPECT_EQ(job.Wait(), kUsage) << job.output();
+  EXPECT_EQ(ExpectTrained(folder, 2), Undisturbed()) << job.output();
+  ExpectNoProcessLeft(folder);
+}
+
 TEST(ElasticJob, AWorkerThatEndsEarlyIsAnErrorAndTheOthersFinish) {
   ReportFolder folder;
   JobProcess job(RunFlags(folder, 3, {}, {"--faults=1:part:finish:5"}));
