@@ -10,6 +10,7 @@
 
 #include "base/open_files.h"
 #include "glog/logging.h"
+#include "launcher/background_file.h"
 #include "launcher/descriptor_budget.h"
 #include "net/background.h"
 #include "telemetry/log_prefix.h"
@@ -87,6 +88,7 @@ Result<int> Supervisor::Run() {
   }
   if (prepared.ok()) HangUp();
   WriteFlights();
+  if (prepared.ok()) AwaitRecords();
   live_.End();
   bool nobody_joined = !slots_.empty();
   int worst = static_cast<int>(ExitCode::kOk);
@@ -114,6 +116,7 @@ Result<int> Supervisor::Run() {
     events_->Write(ToRecord(telemetry::SupervisorEndEvent{worst, ToMilliseconds(longest_silence)}));
   }
   slots_.clear();  // ends what is still running
+  records_disk_.reset();
   SetOpenFilesLimit(worker_open_files_);
   // What came too late to be heard isn't to end this process instead of its exit code. Whoever
   // presses Ctrl-C from here on doesn't want to wait for who reads the output.
@@ -141,10 +144,11 @@ Status Supervisor::Prepare() {
     auto prepared = telemetry::PrepareReportFolder(files_, folder);
     if (!prepared.ok()) return ReportStatus(folder, prepared.status());
     report_ = *std::move(prepared);
-    auto events =
-        telemetry::EventLog::Open(files_, telemetry::SupervisorEventsPath(folder), clock_);
+    auto events = files_.OpenForAppend(telemetry::SupervisorEventsPath(folder));
     if (!events.ok()) return ReportStatus(folder, events.status());
-    events_ = *std::move(events);
+    records_disk_ = std::make_unique<net::BackgroundThread>(clock_, "records", kDiskPatience);
+    events_ = std::make_unique<telemetry::EventLog>(
+        std::make_unique<BackgroundFile>(*std::move(events), *records_disk_), clock_);
   }
   sigset_t handled = HandledSignals();
   signals_ = UniqueFd(signalfd(-1, &handled, SFD_NONBLOCK | SFD_CLOEXEC));
@@ -223,11 +227,20 @@ rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
 
 void Supervisor::OnListed(const Incarnation& lineage) {
   if (options_.report_folder.empty() || std::exchange(was_listed_, true)) return;
-  Status settled = telemetry::SettleEarlierLedgers(
-      files_, options_.report_folder, report_.earlier_ledgers, lineage, options_.keep_ledgers);
-  LOG_IF(WARNING, !settled.ok()) << "--report=" << options_.report_folder
-                                 << ": an earlier run's ledgers can't be removed: "
-                                 << settled.message();
+  records_disk_->Start([&files = files_, folder = options_.report_folder,
+                        ledgers = report_.earlier_ledgers, lineage,
+                        keep = options_.keep_ledgers] {
+    Status settled = telemetry::SettleEarlierLedgers(files, folder, ledgers, lineage, keep);
+    LOG_IF(WARNING, !settled.ok()) << "--report=" << folder
+                                   << ": an earlier run's ledgers can't be removed: "
+                                   << settled.message();
+  });
+}
+
+void Supervisor::AwaitRecords() {
+  if (records_disk_ == nullptr) return;
+  (void)records_disk_->AwaitIdle();
+  loop_.PollOnce(Duration::zero());
 }
 
 void Supervisor::OnHold(const std::string& why) {

@@ -26,6 +26,7 @@
 #include "launcher/output.h"
 #include "launcher/restart_policy.h"
 #include "net/address.h"
+#include "net/background.h"
 #include "net/event_loop.h"
 #include "net/socket_network.h"
 #include "rendezvous/agent_host.h"
@@ -60,6 +61,7 @@ class Supervisor {
     Duration linger = std::chrono::seconds(5);
   };
 
+  // `files` is for the life of the process: a disk that hangs at the end is left behind.
   Supervisor(Options options, const Clock& clock, Random& random, Files& files);
   ~Supervisor();
   Supervisor(const Supervisor&) = delete;
@@ -116,6 +118,8 @@ class Supervisor {
   void PassOnCheckpointSignal();
   void ReapAll();
   void OnExit(Slot& slot, ExitResult result);
+  // What is still to be written is, and what was said meanwhile is told.
+  void AwaitRecords();
   // The ledgers that an earlier start has left in the report folder are of this lineage, or go.
   void OnListed(const Incarnation& lineage);
   void OnProgress(const rendezvous::Progress& progress);
@@ -180,6 +184,9 @@ class Supervisor {
   Options options_;
   const Clock& clock_;
   Files& files_;
+  // Whoever waits for a disk is taken for dead: from the start of the run on only this one touches
+  // the report folder. Null without one.
+  std::unique_ptr<net::Background> records_disk_;
   net::EventLoop loop_;
   net::SocketNetwork network_{loop_};
   Random& random_;
@@ -204,8 +211,8 @@ class Supervisor {
   std::map<MemberId, TimePoint> suspicions_told_;    // by the first member of a host, the last
   std::map<std::string, MemberId> failed_for_good_;  // by the cause, the first
   std::string hold_;  // why the job holds, as was said last; empty: it doesn't
-  std::vector<std::pair<MemberProcess, std::string>> flights_;  // to be written
-  std::string flights_why_;                                     // empty: nobody is told of them
+  std::map<MemberProcess, std::string> flights_;  // to be written
+  std::string flights_why_;                       // empty: nobody is told of them
   net::TimerId write_flights_ = net::kNoTimer;
   TimePoint flights_copied_{};
 };

@@ -21,12 +21,15 @@ void Supervisor::OnNotice(Slot& slot, const rendezvous::Notice& notice) {
   if (options_.report_folder.empty()) return;
   const std::string path =
       telemetry::NoticesPath(options_.report_folder, {slot.member, slot.incarnation});
-  auto write = [&]() -> Status {
-    ASSIGN_OR_RETURN(std::unique_ptr<AppendFile> file, files_.OpenForAppend(path));
-    return file->Append("member " + std::to_string(slot.member) + " " + notice.text + "\n");
-  };
-  Status written = write();
-  LOG_IF(WARNING, !written.ok()) << path << ": " << written.message();
+  records_disk_->Start([&files = files_, path,
+                        line = "member " + std::to_string(slot.member) + " " + notice.text + "\n"] {
+    auto write = [&]() -> Status {
+      ASSIGN_OR_RETURN(std::unique_ptr<AppendFile> file, files.OpenForAppend(path));
+      return file->Append(line);
+    };
+    Status written = write();
+    LOG_IF(WARNING, !written.ok()) << path << ": " << written.message();
+  });
   if (notice.hangs) DumpFlights("member " + std::to_string(slot.member) + " is stuck");
 }
 
@@ -65,35 +68,33 @@ void Supervisor::DumpFlightLater(Slot& slot) {
 void Supervisor::CopyFlight(const Slot& slot) {
   auto dump = telemetry::CopyFlightMemory(slot.flight, clock_.Now());
   if (dump.ok()) {
-    flights_.emplace_back(MemberProcess{slot.member, slot.incarnation}, *std::move(dump));
+    flights_[{slot.member, slot.incarnation}] = *std::move(dump);
   } else {
     LOG(WARNING) << "the flight record of member " << slot.member << ": " << dump.status();
   }
 }
 
-// Those who agree on going on don't wait for a disk.
+// Those who agree on going on are to have the processors.
 void Supervisor::WriteFlightsLater() {
   loop_.Cancel(write_flights_);
   write_flights_ = loop_.RunAfter(kAfterTheAgreement, [this] { WriteFlights(); });
 }
 
-// Not synced, which may take long: a supervisor that waits for the disk is taken for a dead one.
 void Supervisor::WriteFlights() {
-  for (const auto& [process, dump] : std::exchange(flights_, {})) {
-    const std::string path = telemetry::FlightPath(options_.report_folder, process);
-    auto write = [&]() -> Status {
-      RETURN_IF_ERROR(files_.Remove(path));
-      ASSIGN_OR_RETURN(std::unique_ptr<AppendFile> file, files_.OpenForAppend(path));
-      return file->Append(dump);
-    };
-    Status written = write();
-    LOG_IF(WARNING, !written.ok()) << path << ": " << written.message();
-  }
-  const std::string why = std::exchange(flights_why_, "");
-  if (why.empty()) return;
-  // Who acts on this line finds them.
-  LOG(INFO) << why << ": flight records are written; 'closeranks explain " << options_.report_folder
-            << "' reads them";
+  loop_.Cancel(write_flights_);
+  if (flights_.empty() && flights_why_.empty()) return;
+  records_disk_->Start([&files = files_, folder = options_.report_folder,
+                        flights = std::exchange(flights_, {}),
+                        why = std::exchange(flights_why_, "")] {
+    for (const auto& [process, dump] : flights) {
+      const std::string path = telemetry::FlightPath(folder, process);
+      Status written = files.Replace(path, dump);
+      LOG_IF(WARNING, !written.ok()) << path << ": " << written.message();
+    }
+    // Who acts on this line finds them.
+    LOG_IF(INFO, !why.empty()) << why << ": flight records are written; 'closeranks explain "
+                               << folder << "' reads them";
+  });
 }
 
 }  // namespace closeranks::launcher

@@ -69,6 +69,9 @@ class EventLog {
   static Result<std::unique_ptr<EventLog>> Open(Files& files, const std::string& path,
                                                 const Clock& clock);
 
+  // The same over a file that was opened elsewhere.
+  EventLog(std::unique_ptr<AppendFile> file, const Clock& clock);
+
   // A log with no file, that forgets everything: for tests and for runs without a report.
   EventLog() = default;
 
@@ -83,8 +86,6 @@ class EventLog {
   Status status() const;
 
  private:
-  EventLog(std::unique_ptr<AppendFile> file, const Clock& clock);
-
   const Clock* const clock_ = nullptr;  // none exactly when there never was a file
   mutable std::mutex mutex_;
   std::unique_ptr<AppendFile> file_;  // none after a failure

@@ -13,7 +13,8 @@ std::string ProcessName(const MemberProcess& process) {
 bool IsRecord(const std::string& name) {
   static const std::regex record(
       R"(events\.supervisor\.jsonl|)"
-      R"((events|ledger|flight|notices)\.\d+\.[0-9a-f]{8}\.(jsonl|txt|bin))");
+      R"((events|ledger|flight|notices)\.\d+\.[0-9a-f]{8}\.(jsonl|txt|bin))"
+      R"((\.tmp\.[0-9a-f]+)?)");  // a supervisor was killed while it wrote
   return std::regex_match(name, record);
 }
 

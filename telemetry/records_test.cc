@@ -61,8 +61,9 @@ TEST(Records, PreparingTheFolderRemovesAnOlderRunAndNothingElse) {
   for (const std::string& path :
        {WorkerEventsPath(folder, kProcess), SupervisorEventsPath(folder),
         LedgerPath(folder, kProcess), FlightPath(folder, kProcess), NoticesPath(folder, kProcess),
-        folder + "/report.json", folder + "/report.html", folder + "/mine.txt",
-        folder + "/events.md", folder + "/events.2026.jsonl"}) {
+        FlightPath(folder, kProcess) + ".tmp.1a2b", folder + "/report.json",
+        folder + "/report.html", folder + "/mine.txt", folder + "/events.md",
+        folder + "/events.2026.jsonl"}) {
     ASSERT_TRUE(files.CreateExclusively(path, "x").ok());
   }
   ASSERT_TRUE(PrepareReportFolder(files, folder).ok());

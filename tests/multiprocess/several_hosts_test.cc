@@ -130,6 +130,19 @@ TEST(SeveralHosts, TheOtherHostsLearnWhyAWorkerIsLost) {
   ExpectNoProcessLeft(folder, 2);
 }
 
+// As one on a network that is gone does: whoever opens a file of it is kept there.
+TEST(SeveralHosts, AReportFolderThatHangsKeepsNoHostFromItsJob) {
+  ReportFolder folder;
+  Hosts hosts(folder, 2, 1);
+  std::filesystem::create_directories(folder.OfSupervisor(0));
+  Barrier hanging(folder, "supervisor.0/run.lineage");
+  Jobs jobs = StartAll(hosts, 2, {}, {"--tcp"});
+  ExpectGoodEnds(jobs, 2);
+  EXPECT_EQ(testing_job::Worlds(folder), 1) << jobs[0]->output();
+  EXPECT_EQ(ExpectTrained(folder, 2), Undisturbed()) << jobs[0]->output();
+  ExpectNoProcessLeft(folder, 2);
+}
+
 TEST(SeveralHosts, FindEachOtherByASharedFolderAndASuccessorElsewhereToo) {
   ReportFolder folder;
   Hosts hosts(folder, 3, 1);
