@@ -203,13 +203,15 @@ rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
     if (memory != nullptr) slots_.at(member).flight = memory->Release();
   };
   owner.on_timeout = [this, member] {
-    DumpFlights("an operation of member " + std::to_string(member) + " took too long");
+    DumpFlights(Incident::kTimeout,
+                "an operation of member " + std::to_string(member) + " took too long");
   };
   owner.on_suspicion = [this, member](MemberId peer, TimePoint heard) {
     OnSuspicion(member, peer, heard);
   };
   owner.on_loss = [this](MemberId peer) {
-    DumpFlightsLater("the supervisor of member " + std::to_string(peer) + " is lost");
+    DumpFlightsLater(Incident::kLostHost,
+                     "the supervisor of member " + std::to_string(peer) + " is lost");
   };
   owner.on_notice = [this, member](const rendezvous::Notice& notice) {
     OnNotice(slots_.at(member), notice);
@@ -250,7 +252,7 @@ void Supervisor::OnHold(const std::string& why) {
     LOG(INFO) << "the job goes on";
   } else {
     LOG(WARNING) << "the job " << why;
-    if (before.empty()) DumpFlights("the job holds");
+    if (before.empty()) DumpFlights(Incident::kLostHost, "the job holds");
   }
 }
 
@@ -263,7 +265,7 @@ void Supervisor::OnSignal() {
     } else if (info.ssi_signo == SIGUSR1) {
       PassOnCheckpointSignal();
     } else if (info.ssi_signo == SIGUSR2) {
-      DumpFlights("SIGUSR2 asks for it", /*always=*/true);
+      DumpFlights(Incident::kAsked, "SIGUSR2 asks for it");
     } else {
       StopAll(static_cast<int>(info.ssi_signo));
     }

@@ -97,6 +97,10 @@ class Supervisor {
     int exit_code = 0;
   };
 
+  // For what flight records are written. Each kind is limited by itself: what follows from one and
+  // the same cause comes at nearly the same time, and writes them once.
+  enum class Incident { kAsked, kLostWorker, kLostHost, kStuck, kTimeout };
+
   Status Prepare();
   rendezvous::Agent::Owner OwnerOf(MemberId member);
   // Errors are those that trying again can't mend.
@@ -153,14 +157,13 @@ class Supervisor {
   // Says it once for all members of this host.
   void OnHold(const std::string& why);
   // Writes the flight records of all workers of this host, as they are now, into the report folder.
-  // What follows from one and the same cause writes them once, unless it's to be `always`.
-  void DumpFlights(const std::string& why, bool always = false);
+  void DumpFlights(Incident incident, const std::string& why);
   // The same, as they are now, but written once there is time: the survivors come first.
-  void DumpFlightsLater(const std::string& why);
+  void DumpFlightsLater(Incident incident, const std::string& why);
   // The same for one that is gone.
   void DumpFlightLater(Slot& slot);
-  // False: it isn't the time for it, or there is no folder.
-  bool CopyFlights(const std::string& why, bool always);
+  // False: they have just been copied for the same, or there is no folder.
+  bool CopyFlights(Incident incident, const std::string& why);
   void CopyFlight(const Slot& slot);
   void WriteFlightsLater();
   void WriteFlights();
@@ -214,7 +217,7 @@ class Supervisor {
   std::map<MemberProcess, std::string> flights_;  // to be written
   std::string flights_why_;                       // empty: nobody is told of them
   net::TimerId write_flights_ = net::kNoTimer;
-  TimePoint flights_copied_{};
+  std::map<Incident, TimePoint> flights_copied_;
 };
 
 }  // namespace closeranks::launcher

@@ -184,7 +184,8 @@ void Supervisor::OnSuspicion(MemberId member, MemberId peer, TimePoint heard) {
   if (told != TimePoint{} && now - told < kOfOneSilence) return;
   LOG(WARNING) << "the supervisor of member " << peer << " is taken for lost: nothing came from it "
                << "for " << static_cast<int>(ToMilliseconds(now - heard)) << " ms";
-  DumpFlightsLater("the supervisor of member " + std::to_string(peer) + " is silent");
+  DumpFlightsLater(Incident::kLostHost,
+                   "the supervisor of member " + std::to_string(peer) + " is silent");
 }
 
 void Supervisor::OnEnding(MemberId member, const rendezvous::Agent::Ending& ending) {
@@ -202,7 +203,9 @@ void Supervisor::OnEnding(MemberId member, const rendezvous::Agent::Ending& endi
     if (!row.remedy.empty() && !is_told) text += "; " + std::string(row.remedy);
     // Members that end alike are told of once.
     if (told_endings_.insert(text).second) LOG(ERROR) << "member " << member << ": " << text;
-    if (ending.outcome == rendezvous::Outcome::kQuorumLost) DumpFlights("the quorum is lost");
+    if (ending.outcome == rendezvous::Outcome::kQuorumLost) {
+      DumpFlights(Incident::kLostHost, "the quorum is lost");
+    }
     EndMember(slots_.at(member), ending.exit_code);
     return;
   }
@@ -258,7 +261,7 @@ void Supervisor::EndWorker(Slot& slot, const std::string& reason, TimePoint hear
   slot.child->Signal(SIGKILL);
   // Who waits for it, and at what, is to be seen before they go on without it.
   if (heard != TimePoint{})
-    DumpFlightsLater("member " + std::to_string(slot.member) + " is silent");
+    DumpFlightsLater(Incident::kLostWorker, "member " + std::to_string(slot.member) + " is silent");
   if (slot.lost_at != TimePoint{}) return;
   slot.lost_at = clock_.Now();
   slot.ended_for = reason;

@@ -30,23 +30,24 @@ void Supervisor::OnNotice(Slot& slot, const rendezvous::Notice& notice) {
     Status written = write();
     LOG_IF(WARNING, !written.ok()) << path << ": " << written.message();
   });
-  if (notice.hangs) DumpFlights("member " + std::to_string(slot.member) + " is stuck");
+  if (notice.hangs) DumpFlights(Incident::kStuck, "member " + std::to_string(slot.member) + " is stuck");
 }
 
-void Supervisor::DumpFlights(const std::string& why, bool always) {
-  if (CopyFlights(why, always)) WriteFlights();
+void Supervisor::DumpFlights(Incident incident, const std::string& why) {
+  if (CopyFlights(incident, why)) WriteFlights();
 }
 
-void Supervisor::DumpFlightsLater(const std::string& why) {
-  if (CopyFlights(why, /*always=*/false)) WriteFlightsLater();
+void Supervisor::DumpFlightsLater(Incident incident, const std::string& why) {
+  if (CopyFlights(incident, why)) WriteFlightsLater();
 }
 
-bool Supervisor::CopyFlights(const std::string& why, bool always) {
+bool Supervisor::CopyFlights(Incident incident, const std::string& why) {
   const TimePoint now = clock_.Now();
-  if (!always && flights_copied_ != TimePoint{} && now - flights_copied_ < kOfOneCause) {
-    return false;
+  if (incident != Incident::kAsked) {
+    TimePoint& copied = flights_copied_[incident];
+    if (copied != TimePoint{} && now - copied < kOfOneCause) return false;
+    copied = now;
   }
-  flights_copied_ = now;
   if (options_.report_folder.empty()) {
     LOG(WARNING) << why << ", but without --report there is no folder for flight records";
     return false;

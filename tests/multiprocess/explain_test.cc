@@ -139,5 +139,20 @@ TEST(Explain, OfAnOperationThatTakesTooLong) {
   EXPECT_NE(text.find("it ended with"), std::string::npos) << text;
 }
 
+// As by a monitor that wants to see how the job is.
+TEST(Explain, HoweverOftenRecordsAreAskedForAnOperationThatTakesTooLongIsRecorded) {
+  ReportFolder folder;
+  JobProcess job(RunFlags(folder, 4, {}, {"--faults=1:part:hang:5", "--timeout=1"}));
+  ASSERT_TRUE(job.WaitForOutput("hangs"));
+  const auto is_recorded = [&job] {
+    return CountLines(job.output(), "took too long: flight records are written") > 0;
+  };
+  for (int asked = 0; asked < 20'000 && !is_recorded(); ++asked) {
+    job.Signal(SIGUSR2);
+    ASSERT_TRUE(job.WaitForOutput("SIGUSR2 asks for it: flight records are written"));
+  }
+  EXPECT_TRUE(is_recorded()) << job.output();
+}
+
 }  // namespace
 }  // namespace closeranks
