@@ -30,24 +30,40 @@ Words TlsFlags(const ReportFolder& folder, net::TestAuthority& authority, int ho
           "--tls_ca=" + folder.Write(name + ".ca", texts.authority)};
 }
 
-TEST(Security, AKeyIsReplacedWhileTheJobRunsAndAWorkerComesBackWithTheNewOne) {
-  ReportFolder folder;
-  Hosts hosts(folder, 2, 1);
-  Barrier barrier(folder);
-  const Words worker = {"--tcp",         "--pause_step=5",
-                        "--hold_step=9", "--pause_at=" + barrier.path(),
-                        "--hold_size=2", "--faults=1:apply:kill:6"};
-  Jobs jobs;
-  for (int host = 0; host < 2; ++host) {
-    jobs.push_back(std::make_unique<JobProcess>(hosts.Flags(host, {}, worker)));
+// As it is done where each host has a file of its own: first all accept the new one, then all offer
+// it, then nobody accepts the old one any more.
+TEST(Security, AKeyIsReplacedOnOneHostAfterTheOtherAndAWorkerComesBackWhicheverTheyHave) {
+  const std::string old_key = "0123456789abcdef0123456789abcdef";
+  const std::string new_key = "a new key of the same job, that nobody had before";
+  const std::string both = old_key + "\n" + new_key, changed = new_key + "\n" + old_key;
+  for (const auto& texts : {Words{both, old_key}, Words{changed, both}, Words{new_key, changed},
+                            Words{new_key, new_key}}) {
+    ReportFolder folder;
+    Hosts hosts(folder, 2, 1);
+    Barrier barrier(folder);
+    const Words worker = {"--tcp",         "--pause_step=5",
+                          "--hold_step=9", "--pause_at=" + barrier.path(),
+                          "--hold_size=2", "--faults=1:apply:kill:6"};
+    Jobs jobs;
+    for (int host = 0; host < 2; ++host) {
+      const std::string file = folder.Write("key" + std::to_string(host), old_key);
+      jobs.push_back(
+          std::make_unique<JobProcess>(hosts.Flags(host, {"--key_file=" + file}, worker)));
+    }
+    for (auto& job : jobs) ASSERT_TRUE(job->WaitForOutput("pauses"));
+    for (int host = 0; host < 2; ++host) {
+      if (texts[host] == old_key) continue;
+      const std::string file = folder.Write("key" + std::to_string(host), texts[host]);
+      // The supervisor says so, and the worker.
+      for (int process = 0; process < 2; ++process) {
+        ASSERT_TRUE(jobs[host]->WaitForOutput("there are new keys in " + file));
+      }
+    }
+    barrier.Open();
+    for (auto& job : jobs) EXPECT_EQ(job->Wait(), 0) << job->output();
+    ExpectNoProcessLeft(folder, 2);
+    EXPECT_NE(ExpectTrained(folder, 2), "");
   }
-  for (auto& job : jobs) ASSERT_TRUE(job->WaitForOutput("pauses"));
-  folder.Write("key", "a new key of the same job, that nobody had before");
-  barrier.Open();
-  for (auto& job : jobs) EXPECT_EQ(job->Wait(), 0) << job->output();
-  ExpectNoProcessLeft(folder, 2);
-  EXPECT_NE(ExpectTrained(folder, 2), "");
-  EXPECT_NE(jobs[0]->output().find("there are new keys in"), std::string::npos);
 }
 
 // As a folder on a network that is gone does: whoever opens the file is kept there.
