@@ -5,6 +5,7 @@
 
 #include "collectives/engine/call.h"
 #include "telemetry/flight_recorder.h"
+#include "telemetry/report/event_reader.h"
 #include "telemetry/report/flight_explanation.h"
 
 namespace closeranks::cli {
@@ -24,6 +25,7 @@ constexpr char kHelp[] =
 struct Evidence {
   std::vector<telemetry::FlightRecord> records;
   std::vector<std::string> notices;
+  std::vector<telemetry::WorkerExitEvent> exits;
 };
 
 bool IsNamed(const std::string& name, const char* begin, const char* end) {
@@ -33,6 +35,10 @@ bool IsNamed(const std::string& name, const char* begin, const char* end) {
 // Of one folder. A record that can't be read costs its own rank's part of the story only.
 Status Collect(Files& files, const std::string& folder, Evidence& evidence, std::ostream& err) {
   ASSIGN_OR_RETURN(std::vector<std::string> names, files.List(folder));
+  // Records of workers tell something without it.
+  if (const auto events = telemetry::ReadSupervisorEvents(files, folder); events.ok()) {
+    for (const auto& exit : events->exits) evidence.exits.push_back(exit.event);
+  }
   for (const std::string& name : names) {
     const bool is_flight = IsNamed(name, "flight.", ".bin");
     if (!is_flight && !IsNamed(name, "notices.", ".txt")) continue;
@@ -82,7 +88,7 @@ ExitCode ExplainCommand(std::span<const std::string> arguments, Files& files, st
     return ExitCode::kUsage;
   }
   if (!evidence.records.empty()) {
-    out << telemetry::ExplainFlight(evidence.records,
+    out << telemetry::ExplainFlight(evidence.records, evidence.exits,
                                     [](const std::array<uint64_t, 2>& fingerprint) {
                                       return collectives::Call::Decode(fingerprint).ToString();
                                     })

@@ -135,9 +135,8 @@ Status Supervisor::Prepare() {
     credentials_disk =
         std::make_unique<net::BackgroundThread>(clock_, "credentials", kDiskPatience);
   }
-  ASSIGN_OR_RETURN(credentials_,
-                   rendezvous::Credentials::Open(loop_, files_, options_.security,
-                                                 std::move(credentials_disk)));
+  ASSIGN_OR_RETURN(credentials_, rendezvous::Credentials::Open(loop_, files_, options_.security,
+                                                               std::move(credentials_disk)));
   options_.host.credentials = credentials_.get();
   if (!options_.report_folder.empty()) {
     const std::string& folder = options_.report_folder;
@@ -230,12 +229,11 @@ rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
 void Supervisor::OnListed(const Incarnation& lineage) {
   if (options_.report_folder.empty() || std::exchange(was_listed_, true)) return;
   records_disk_->Start([&files = files_, folder = options_.report_folder,
-                        ledgers = report_.earlier_ledgers, lineage,
-                        keep = options_.keep_ledgers] {
+                        ledgers = report_.earlier_ledgers, lineage, keep = options_.keep_ledgers] {
     Status settled = telemetry::SettleEarlierLedgers(files, folder, ledgers, lineage, keep);
-    LOG_IF(WARNING, !settled.ok()) << "--report=" << folder
-                                   << ": an earlier run's ledgers can't be removed: "
-                                   << settled.message();
+    LOG_IF(WARNING, !settled.ok())
+        << "--report=" << folder
+        << ": an earlier run's ledgers can't be removed: " << settled.message();
   });
 }
 

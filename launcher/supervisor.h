@@ -38,8 +38,8 @@ namespace closeranks::launcher {
 // Single-threaded. The calling thread's SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2 and
 // SIGHUP (unless ignored) are taken over while Run is in progress, and SIGCHLD isn't ignored any
 // more. From then on this process ignores SIGPIPE: the run goes on when nobody reads its output any
-// more, and when who reads it stands still. Once it is over, SIGTERM, SIGUSR1 and SIGUSR2 are ignored
-// too: the process is to end with its exit code.
+// more, and when who reads it stands still. Once it is over, SIGTERM, SIGUSR1 and SIGUSR2 are
+// ignored too: the process is to end with its exit code.
 //
 // What a worker writes goes to the stream of the same name here, each line after its member's
 // number in brackets, which is the RANK that it was started with.
@@ -83,12 +83,13 @@ class Supervisor {
     bool asked_in = false;                // the worker asked to be let into the job
     // Of the running worker.
     std::vector<std::unique_ptr<net::Socket>> lifelines;
-    UniqueFd flight;        // its flight recorder's memory
-    std::string ended_for;  // why it was ended from here, or empty
-    std::string cause;      // what the other workers were told of its loss, or empty
-    std::string last_line;  // that it wrote to stderr, but for a stack
-    TimePoint lost_at{};    // it was ended, or seen to be dying; none: it runs
-    TimePoint heard_at{};   // last, if it was ended for its silence
+    UniqueFd flight;           // its flight recorder's memory
+    std::string ended_for;     // why it was ended from here, or empty
+    std::string cause;         // what the other workers were told of its loss, or empty
+    std::string last_line;     // that it wrote to stderr, but for a stack
+    TimePoint lost_at{};       // it was ended, or seen to be dying; none: it runs
+    TimePoint heard_at{};      // last, if it was ended for its silence
+    bool is_recorded = false;  // flight records were copied when it was seen to be lost
     net::TimerId restart = net::kNoTimer;
     std::optional<ExitCode> ending;  // of the member, whatever its worker still does
     bool finished = false;
@@ -100,6 +101,10 @@ class Supervisor {
   // For what flight records are written. Each kind is limited by itself: what follows from one and
   // the same cause comes at nearly the same time, and writes them once.
   enum class Incident { kAsked, kLostWorker, kLostHost, kStuck, kTimeout };
+  struct Copied {
+    TimePoint when{};
+    Generation world = 0;
+  };
 
   Status Prepare();
   rendezvous::Agent::Owner OwnerOf(MemberId member);
@@ -107,8 +112,8 @@ class Supervisor {
   Status StartWorker(Slot& slot);
   // One attempt. Whether the program can be executed shows later.
   Status LaunchWorker(Slot& slot);
-  // What was missing for the start may be there again later: it is tried again, or `started` is what
-  // this returns.
+  // What was missing for the start may be there again later: it is tried again, or `started` is
+  // what this returns.
   Status TryAgainIfShort(Slot& slot, Status started);
   void OnNotExecuted(Slot& slot, const Status& why);
   // For good.
@@ -133,6 +138,8 @@ class Supervisor {
   // The other workers' logs are to say why this one was lost. The first cause counts.
   void TellLoss(Slot& slot, const std::string& cause, rendezvous::OnThisHost here);
   MemberId OnFailing(Slot& slot, const rendezvous::Failing& failing);
+  // Whether a worker that ends now is lost: nobody told it to.
+  bool EndsEarly(const Slot& slot) const;
   // Of a worker that ended by itself.
   static std::string CauseOf(const Slot& slot, const ExitResult& result);
   // The member takes no further part: its worker ends by itself within the grace period, or is
@@ -160,10 +167,15 @@ class Supervisor {
   void DumpFlights(Incident incident, const std::string& why);
   // The same, as they are now, but written once there is time: the survivors come first.
   void DumpFlightsLater(Incident incident, const std::string& why);
-  // The same for one that is gone.
+  // The same for a worker that is lost, when that is first seen: soon the others go on without it.
+  // `why` may be empty: nobody is told.
+  void DumpFlightsOfLoss(Slot& slot, const std::string& why);
+  // Its own, of one that is gone.
   void DumpFlightLater(Slot& slot);
   // False: they have just been copied for the same, or there is no folder.
   bool CopyFlights(Incident incident, const std::string& why);
+  // That a member of this host knows.
+  Generation NewestGeneration() const;
   void CopyFlight(const Slot& slot);
   void WriteFlightsLater();
   void WriteFlights();
@@ -217,7 +229,7 @@ class Supervisor {
   std::map<MemberProcess, std::string> flights_;  // to be written
   std::string flights_why_;                       // empty: nobody is told of them
   net::TimerId write_flights_ = net::kNoTimer;
-  std::map<Incident, TimePoint> flights_copied_;
+  std::map<Incident, Copied> flights_copied_;
 };
 
 }  // namespace closeranks::launcher

@@ -45,7 +45,7 @@ void Supervisor::ReapAll() {
 }
 
 void Supervisor::OnExit(Slot& slot, ExitResult result) {
-  const rendezvous::Agent& agent = *host_->agent(slot.member);
+  if (slot.lost_at == TimePoint{}) slot.lost_at = clock_.Now();
   DropLifelines(slot);
   slot.child->Reaped();
   const Status not_executed = slot.child->failure();
@@ -56,12 +56,11 @@ void Supervisor::OnExit(Slot& slot, ExitResult result) {
   }
   const std::string end = result.ToString() + telemetry::FlightPosition(slot.flight);
   bool in_order = result.signal == 0 && result.code == 0;
-  // The others may have come to the job's end between its last sign of life and now.
-  bool early = !stopping_ && !slot.ending.has_value() && !agent.worker_leaves() &&
-               (agent.worker_left_early() || (!job_ended_ && !agent.worker_was_told()));
+  const bool early = EndsEarly(slot);
   slot.never_joined = in_order && early && !slot.asked_in && !host_->has_started();
   if (early && !slot.never_joined) {
     TellLoss(slot, CauseOf(slot, result), rendezvous::OnThisHost::kTheCause);
+    DumpFlightsOfLoss(slot, "");
     DumpFlightLater(slot);
   }
   telemetry::WorkerExitEvent exit;
@@ -71,7 +70,7 @@ void Supervisor::OnExit(Slot& slot, ExitResult result) {
   exit.signal = result.signal;
   exit.ended_for = slot.ended_for;
   exit.cause = slot.cause;
-  exit.t_lost = slot.lost_at != TimePoint{} ? slot.lost_at : clock_.Now();
+  exit.t_lost = slot.lost_at;
   exit.t_heard = slot.heard_at;
   events_->Write(ToRecord(exit));
   bool premature = in_order && early && !slot.never_joined;
@@ -99,6 +98,13 @@ void Supervisor::OnExit(Slot& slot, ExitResult result) {
   slot.never_joined ? CheckStart() : GiveUpStart(slot, "");
 }
 
+bool Supervisor::EndsEarly(const Slot& slot) const {
+  const rendezvous::Agent& agent = *host_->agent(slot.member);
+  // The others may have come to the job's end between its last sign of life and now.
+  return !stopping_ && !slot.ending.has_value() && !agent.worker_leaves() &&
+         (agent.worker_left_early() || (!job_ended_ && !agent.worker_was_told()));
+}
+
 void Supervisor::TellLoss(Slot& slot, const std::string& cause, rendezvous::OnThisHost here) {
   if (!slot.cause.empty()) return;
   slot.cause = cause;
@@ -110,6 +116,7 @@ void Supervisor::TellLoss(Slot& slot, const std::string& cause, rendezvous::OnTh
 MemberId Supervisor::OnFailing(Slot& slot, const rendezvous::Failing& failing) {
   using rendezvous::OnThisHost;
   const std::string cause = failing.cause + telemetry::FlightPosition(slot.flight);
+  DumpFlightsOfLoss(slot, "");
   if (!failing.is_final) {
     TellLoss(slot, cause, OnThisHost::kTheCause);
     return -1;
@@ -259,13 +266,14 @@ void Supervisor::EndWorker(Slot& slot, const std::string& reason, TimePoint hear
   if (slot.child == nullptr) return;
   LOG(WARNING) << "ending the worker of member " << slot.member << ": " << reason;
   slot.child->Signal(SIGKILL);
-  // Who waits for it, and at what, is to be seen before they go on without it.
-  if (heard != TimePoint{})
-    DumpFlightsLater(Incident::kLostWorker, "member " + std::to_string(slot.member) + " is silent");
-  if (slot.lost_at != TimePoint{}) return;
-  slot.lost_at = clock_.Now();
-  slot.ended_for = reason;
-  slot.heard_at = heard;
+  if (slot.lost_at == TimePoint{}) {
+    slot.lost_at = clock_.Now();
+    slot.ended_for = reason;
+    slot.heard_at = heard;
+  }
+  if (heard != TimePoint{}) {
+    DumpFlightsOfLoss(slot, "member " + std::to_string(slot.member) + " is silent");
+  }
 }
 
 // Nothing is said of it: how it ended is, when it is reaped.

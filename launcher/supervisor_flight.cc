@@ -1,4 +1,5 @@
 // What the workers' flight recorders hold, and what they notice about themselves, is put on record.
+#include <algorithm>
 #include <utility>
 
 #include "glog/logging.h"
@@ -30,7 +31,8 @@ void Supervisor::OnNotice(Slot& slot, const rendezvous::Notice& notice) {
     Status written = write();
     LOG_IF(WARNING, !written.ok()) << path << ": " << written.message();
   });
-  if (notice.hangs) DumpFlights(Incident::kStuck, "member " + std::to_string(slot.member) + " is stuck");
+  if (notice.hangs)
+    DumpFlights(Incident::kStuck, "member " + std::to_string(slot.member) + " is stuck");
 }
 
 void Supervisor::DumpFlights(Incident incident, const std::string& why) {
@@ -44,19 +46,36 @@ void Supervisor::DumpFlightsLater(Incident incident, const std::string& why) {
 bool Supervisor::CopyFlights(Incident incident, const std::string& why) {
   const TimePoint now = clock_.Now();
   if (incident != Incident::kAsked) {
-    TimePoint& copied = flights_copied_[incident];
-    if (copied != TimePoint{} && now - copied < kOfOneCause) return false;
-    copied = now;
+    // Who is lost from a new world wasn't lost with somebody of the one before.
+    const Generation world = incident == Incident::kLostWorker ? NewestGeneration() : 0;
+    Copied& copied = flights_copied_[incident];
+    const bool is_recent = copied.when != TimePoint{} && now - copied.when < kOfOneCause;
+    if (is_recent && copied.world == world) return false;
+    copied = {now, world};
   }
   if (options_.report_folder.empty()) {
-    LOG(WARNING) << why << ", but without --report there is no folder for flight records";
+    LOG_IF(WARNING, !why.empty()) << why
+                                  << ", but without --report there is no folder for flight records";
     return false;
   }
   for (const auto& [member, slot] : slots_) {
     if (slot.child != nullptr && slot.flight) CopyFlight(slot);
   }
-  flights_why_ = why;
+  if (!why.empty()) flights_why_ = why;
   return true;
+}
+
+Generation Supervisor::NewestGeneration() const {
+  Generation newest = 0;
+  for (const MemberId member : options_.host.members) {
+    const rendezvous::DecisionRef& decision = host_->agent(member)->membership().decision();
+    if (decision != nullptr) newest = std::max(newest, decision->generation);
+  }
+  return newest;
+}
+
+void Supervisor::DumpFlightsOfLoss(Slot& slot, const std::string& why) {
+  if (!std::exchange(slot.is_recorded, true)) DumpFlightsLater(Incident::kLostWorker, why);
 }
 
 void Supervisor::DumpFlightLater(Slot& slot) {

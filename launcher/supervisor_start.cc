@@ -89,6 +89,7 @@ Status Supervisor::LaunchWorker(Slot& slot) {
   slot.cause.clear();
   slot.last_line.clear();
   slot.lost_at = slot.heard_at = {};
+  slot.is_recorded = false;
   telemetry::WorkerStartedEvent started;
   started.member = slot.member;
   started.pid = slot.child->pid();
@@ -118,6 +119,7 @@ void Supervisor::OnLifeline(Slot& slot, std::unique_ptr<net::Socket> lifeline) {
       // Whatever made the thread end: now the process does, for certain.
       FinishOff(slot);
       host_->agent(slot.member)->WorkerDoomed();
+      if (EndsEarly(slot)) DumpFlightsOfLoss(slot, "");
     });
   });
   if (!watched.ok()) slot.lifelines.pop_back();

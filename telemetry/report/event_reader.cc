@@ -14,6 +14,8 @@ namespace {
 
 using Json = nlohmann::json;
 
+constexpr char kSupervisorFile[] = "events.supervisor.jsonl";
+
 // Takes typed fields from one object and remembers the first that doesn't fit.
 class Fields {
  public:
@@ -169,12 +171,19 @@ bool ParseWorkerFileName(std::string_view name, WorkerEvents& worker) {
 
 }  // namespace
 
+Result<SupervisorEvents> ReadSupervisorEvents(Files& files, const std::string& folder) {
+  SupervisorEvents events;
+  std::vector<std::string> torn;
+  RETURN_IF_ERROR(ReadEventFile(files, folder, kSupervisorFile, events, torn));
+  return events;
+}
+
 Result<RunEvents> ReadEvents(Files& files, const std::string& folder) {
   ASSIGN_OR_RETURN(std::vector<std::string> names, files.List(folder));
   RunEvents events;
   for (const std::string& name : names) {
     WorkerEvents worker;
-    if (name == "events.supervisor.jsonl") {
+    if (name == kSupervisorFile) {
       events.supervisor.emplace();
       RETURN_IF_ERROR(ReadEventFile(files, folder, name, *events.supervisor, events.torn));
     } else if (ParseWorkerFileName(name, worker)) {

@@ -54,6 +54,8 @@ struct RunEvents {
 // kUnavailable when the folder or every worker's file is missing; kInvalidArgument, with file and
 // line, for a line that isn't an event as records.h describes it.
 Result<RunEvents> ReadEvents(Files& files, const std::string& folder);
+// The launcher's alone. Errors as above.
+Result<SupervisorEvents> ReadSupervisorEvents(Files& files, const std::string& folder);
 
 }  // namespace closeranks::telemetry
 

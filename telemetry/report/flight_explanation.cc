@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <optional>
+#include <set>
 #include <sstream>
 
 #include "telemetry/report/format_number.h"
@@ -18,6 +19,7 @@ struct Seat {
   bool is_in_world = false;                    // the record knows the newest generation
   const FlightOperation* operation = nullptr;  // the one that is looked at; null: not begun
   std::optional<uint64_t> newest_sequence;     // that it has begun in this generation
+  const WorkerExitEvent* exit = nullptr;       // null: it wasn't lost when its record was taken
 };
 
 const FlightWorld* WorldOf(const FlightRecord& record, Generation generation) {
@@ -37,7 +39,20 @@ const FlightWorld* NewestWorld(const std::vector<FlightRecord>& records) {
   return newest;
 }
 
-std::vector<Seat> SeatsOf(const FlightWorld& world, const std::vector<FlightRecord>& records) {
+const WorkerExitEvent* LossOf(const FlightRecord& record,
+                              const std::vector<WorkerExitEvent>& exits) {
+  const std::string incarnation = record.process.incarnation.ToString();
+  for (const WorkerExitEvent& exit : exits) {
+    // What has no cause to be told was no loss. Both times are of the same host.
+    if (exit.incarnation == incarnation && !exit.cause.empty() && exit.t_lost <= record.dumped) {
+      return &exit;
+    }
+  }
+  return nullptr;
+}
+
+std::vector<Seat> SeatsOf(const FlightWorld& world, const std::vector<FlightRecord>& records,
+                          const std::vector<WorkerExitEvent>& exits) {
   std::vector<Seat> seats;
   for (size_t rank = 0; rank < world.members.size(); ++rank) {
     Seat seat;
@@ -52,6 +67,7 @@ std::vector<Seat> SeatsOf(const FlightWorld& world, const std::vector<FlightReco
       seat.record = &record;
       seat.is_in_world = is_in_world;
     }
+    if (seat.is_in_world) seat.exit = LossOf(*seat.record, exits);
     seats.push_back(seat);
   }
   return seats;
@@ -99,6 +115,12 @@ std::string Doing(const FlightRecord& record) {
   return text + ", " + Since(record, record.active_since);
 }
 
+// "its worker was killed by signal 9 (Killed) in step 57; what it did last: it computes, in step
+// 57, since 1.2 ms"
+std::string Loss(const Seat& seat) {
+  return "its worker " + seat.exit->cause + "; what it did last: " + Doing(*seat.record);
+}
+
 std::string RanksOf(const std::vector<const Seat*>& seats) {
   std::vector<int32_t> ranks;
   for (const Seat* seat : seats) ranks.push_back(seat->rank);
@@ -109,20 +131,42 @@ std::string RanksOf(const std::vector<const Seat*>& seats) {
 std::string Activities(const std::vector<Seat>& seats) {
   std::string text;
   for (const Seat& seat : seats) {
-    text += " " + Named(seat) + ": ";
-    text += seat.record == nullptr ? "there is no record of it." : Doing(*seat.record) + ".";
+    text += " " + Named(seat);
+    if (seat.exit != nullptr) {
+      text += " is lost: " + Loss(seat) + ".";
+    } else {
+      text +=
+          seat.record == nullptr ? ": there is no record of it." : ": " + Doing(*seat.record) + ".";
+    }
   }
   return text;
 }
 
+// Of those that are known to be lost, or found to be by somebody.
+std::set<int> LostRanks(const std::vector<Seat>& seats) {
+  std::set<int> lost;
+  for (const Seat& seat : seats) {
+    if (seat.exit != nullptr) lost.insert(seat.rank);
+    if (seat.operation != nullptr && seat.operation->suspected_rank >= 0) {
+      lost.insert(seat.operation->suspected_rank);
+    }
+  }
+  return lost;
+}
+
 void Explain(const std::vector<Seat>& seats, const OperationName& name_of, uint64_t sequence,
              std::ostream& out) {
-  std::vector<const Seat*> waiting, missing;
+  const std::set<int> lost = LostRanks(seats);
+  std::vector<const Seat*> waiting, missing, unknown;
   const FlightOperation* some = nullptr;
   for (const Seat& seat : seats) {
     if (seat.operation != nullptr) {
       some = seat.operation;
-      if (IsUnderWay(*seat.operation)) waiting.push_back(&seat);
+      if (IsUnderWay(*seat.operation) && seat.exit == nullptr) waiting.push_back(&seat);
+    } else if (seat.exit != nullptr) {
+      continue;
+    } else if (!seat.is_in_world && !lost.empty() && !lost.contains(seat.rank)) {
+      unknown.push_back(&seat);
       // It may have begun it so long ago that the ring has forgotten.
     } else if (!seat.is_in_world || seat.newest_sequence.value_or(0) < sequence ||
                !seat.newest_sequence.has_value()) {
@@ -131,6 +175,11 @@ void Explain(const std::vector<Seat>& seats, const OperationName& name_of, uint6
   }
   out << " Operation " << sequence << " (" << name_of(some->fingerprint) << ", "
       << FormatBytes(static_cast<int64_t>(some->bytes)) << ") isn't through.";
+  for (const Seat& seat : seats) {
+    if (seat.exit == nullptr) continue;
+    out << " It lost " << Named(seat) << ", which "
+        << (seat.operation != nullptr ? "had" : "hadn't") << " begun it: " << Loss(seat) << ".";
+  }
   for (const Seat* seat : missing) {
     out << " It lacks " << Named(*seat) << ", ";
     if (seat->record == nullptr) {
@@ -158,6 +207,10 @@ void Explain(const std::vector<Seat>& seats, const OperationName& name_of, uint6
     }
     out << ".";
   }
+  if (!unknown.empty()) {
+    out << " " << RanksOf(unknown) << (unknown.size() == 1 ? " has" : " have")
+        << " no record of this generation.";
+  }
   for (const Seat& seat : seats) {
     if (seat.operation == nullptr || IsUnderWay(*seat.operation)) continue;
     if (seat.operation->status == StatusCode::kOk) continue;
@@ -170,9 +223,34 @@ void Explain(const std::vector<Seat>& seats, const OperationName& name_of, uint6
   }
 }
 
+// Who was lost from the generation before, or from the newest before that from which somebody was.
+void ExplainEarlierLosses(const std::vector<FlightRecord>& records,
+                          const std::vector<WorkerExitEvent>& exits, Generation newest,
+                          std::ostream& out) {
+  std::vector<Seat> lost;
+  Generation from = 0;
+  for (const FlightRecord& record : records) {
+    const WorkerExitEvent* exit = LossOf(record, exits);
+    if (exit == nullptr || record.worlds.empty()) continue;
+    const FlightWorld& last = record.worlds.back();
+    if (last.generation >= newest || last.generation < from) continue;
+    if (last.generation > from) lost.clear();
+    from = last.generation;
+    Seat& seat = lost.emplace_back();
+    seat.rank = last.rank;
+    seat.member = record.process.member;
+    seat.record = &record;
+    seat.exit = exit;
+  }
+  for (const Seat& seat : lost) {
+    out << " Generation " << from << " lost " << Named(seat) << ": " << Loss(seat) << ".";
+  }
+}
+
 }  // namespace
 
-std::string ExplainFlight(const std::vector<FlightRecord>& records, const OperationName& name_of) {
+std::string ExplainFlight(const std::vector<FlightRecord>& records,
+                          const std::vector<WorkerExitEvent>& exits, const OperationName& name_of) {
   std::ostringstream out;
   const FlightWorld* world = NewestWorld(records);
   if (world == nullptr) {
@@ -182,7 +260,7 @@ std::string ExplainFlight(const std::vector<FlightRecord>& records, const Operat
     }
     return out.str();
   }
-  std::vector<Seat> seats = SeatsOf(*world, records);
+  std::vector<Seat> seats = SeatsOf(*world, records, exits);
   out << "Generation " << world->generation << " has " << Counted(world->size, "rank", "ranks")
       << ".";
   if (const auto sequence = FirstUnfinished(seats, world->generation)) {
@@ -191,6 +269,7 @@ std::string ExplainFlight(const std::vector<FlightRecord>& records, const Operat
   } else {
     out << " No operation of it is under way." << Activities(seats);
   }
+  ExplainEarlierLosses(records, exits, world->generation, out);
   return out.str();
 }
 

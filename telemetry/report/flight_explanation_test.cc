@@ -38,12 +38,23 @@ class FlightExplanationTest : public Test {
   std::string Explain(const std::vector<int>& ranks) {
     std::vector<FlightRecord> records;
     for (int rank : ranks) records.push_back(*ReadFlightRecord(recorders_[rank]->Copy()));
-    return ExplainFlight(records, NameOf);
+    return ExplainFlight(records, exits_, NameOf);
+  }
+  // The rank's worker is killed now.
+  void Lose(int rank) {
+    WorkerExitEvent exit;
+    exit.member = world_.ranks[rank].member;
+    exit.incarnation = world_.ranks[rank].incarnation.ToString();
+    exit.signal = 9;
+    exit.cause = "was killed by signal 9 (Killed) in step 7";
+    exit.t_lost = clock_.Now();
+    exits_.push_back(exit);
   }
 
   ManualClock clock_;
   const World world_{2, {{0, {1, 1}}, {1, {1, 2}}, {3, {1, 3}}}};
   std::vector<std::unique_ptr<FlightRecorder>> recorders_;
+  std::vector<WorkerExitEvent> exits_;
 };
 
 TEST_F(FlightExplanationTest, NamesTheRankThatHasNotBegunAndWhoWaitsForIt) {
@@ -115,6 +126,72 @@ TEST_F(FlightExplanationTest, TellsWhomAnOperationEndedFor) {
       << text;
 }
 
+TEST_F(FlightExplanationTest, OneThatWasLostWithinTheOperationIsWhatIsWrongWithIt) {
+  EnterAll();
+  recorders_[1]->SetActivity(Activity::kReducing, 7);
+  Begin(0, 0);
+  Begin(1, 0);
+  const uint64_t begun = Begin(2, 0);
+  clock_.Advance(seconds(2));
+  Lose(1);
+  recorders_[2]->End(begun, PeerLost("gone").WithSuspectedRank(1));
+  EXPECT_EQ(
+      Explain({0, 1, 2}),
+      "Generation 2 has 3 ranks. Operation 0 (operation of kind 5, 2.0 KiB) isn't through. It "
+      "lost rank 1 (member 1), which had begun it: its worker was killed by signal 9 (Killed) "
+      "in step 7; what it did last: it waits for the reduction, in step 7, since 2.00 s. Rank "
+      "0 waits for it, since 2.00 s. On rank 2 (member 3) it ended with kPeerLost, because of "
+      "rank 1, 2.00 s after its begin.");
+  // Another host's ranks, whose records nobody has.
+  EXPECT_EQ(
+      Explain({1}),
+      "Generation 2 has 3 ranks. Operation 0 (operation of kind 5, 2.0 KiB) isn't through. It "
+      "lost rank 1 (member 1), which had begun it: its worker was killed by signal 9 (Killed) "
+      "in step 7; what it did last: it waits for the reduction, in step 7, since 2.00 s. Ranks "
+      "0 and 2 have no record of this generation.");
+}
+
+TEST_F(FlightExplanationTest, WhomSomebodyFoundLostIsMissedAndNobodyElseForWantOfARecord) {
+  EnterAll();
+  recorders_[0]->End(Begin(0, 0), PeerLost("gone").WithSuspectedRank(2));
+  const std::string text = Explain({0});
+  EXPECT_NE(text.find("It lacks rank 2 (member 3), of which there is no record. Rank 1 has no "
+                      "record of this generation."),
+            std::string::npos)
+      << text;
+}
+
+TEST_F(FlightExplanationTest, WhoEndedAfterItsRecordWasTakenOrWasToldToIsNotLost) {
+  EnterAll();
+  Begin(0, 0);
+  Begin(1, 0);
+  const std::string before = Explain({0, 1, 2});
+  Lose(0);
+  exits_.back().cause = "";
+  EXPECT_EQ(Explain({0, 1, 2}), before);
+  exits_.clear();
+  std::vector<FlightRecord> records;
+  for (const auto& recorder : recorders_) records.push_back(*ReadFlightRecord(recorder->Copy()));
+  clock_.Advance(seconds(1));
+  Lose(1);
+  EXPECT_EQ(ExplainFlight(records, exits_, NameOf), before);
+}
+
+TEST_F(FlightExplanationTest, WhoWasLostFromTheWorldBeforeIsNamedToo) {
+  EnterAll();
+  recorders_[1]->SetActivity(Activity::kComputing, 7);
+  Lose(1);
+  const World next{3, {world_.ranks[0], world_.ranks[2]}};
+  recorders_[0]->EnterWorld(next, 0);
+  recorders_[2]->EnterWorld(next, 1);
+  const std::string text = Explain({0, 1, 2});
+  EXPECT_EQ(text.find("Generation 3 has 2 ranks."), 0u) << text;
+  EXPECT_NE(text.find("Generation 2 lost rank 1 (member 1): its worker was killed by signal 9 "
+                      "(Killed) in step 7; what it did last: it computes, in step 7, since 0"),
+            std::string::npos)
+      << text;
+}
+
 TEST_F(FlightExplanationTest, WithNothingUnderWayItSaysWhatEachDoes) {
   EnterAll();
   Run(0);
@@ -125,6 +202,9 @@ TEST_F(FlightExplanationTest, WithNothingUnderWayItSaysWhatEachDoes) {
             std::string::npos)
       << text;
   EXPECT_NE(text.find("rank 2 (member 3): there is no record of it."), std::string::npos) << text;
+  Lose(1);
+  EXPECT_NE(Explain({0, 1}).find("rank 1 (member 1) is lost: its worker was killed by signal 9"),
+            std::string::npos);
 }
 
 TEST_F(FlightExplanationTest, OfSeveralProcessesOfAMemberTheOneInTheWorldCounts) {
@@ -138,7 +218,7 @@ TEST_F(FlightExplanationTest, OfSeveralProcessesOfAMemberTheOneInTheWorldCounts)
   std::vector<FlightRecord> records;
   for (const auto& recorder : recorders_) records.push_back(*ReadFlightRecord(recorder->Copy()));
   records.push_back(*ReadFlightRecord(successor.Copy()));
-  EXPECT_EQ(ExplainFlight(records, NameOf).find("It lacks"), std::string::npos);
+  EXPECT_EQ(ExplainFlight(records, {}, NameOf).find("It lacks"), std::string::npos);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,13 +37,14 @@ std::string Explain(const ReportFolder& folder, int supervisors = 1) {
   return text;
 }
 
-// By records as SIGUSR2 has them written, once the others have come to where they wait.
-std::string ExplainOnceAllWait(JobProcess& job, const ReportFolder& folder) {
+// By records as SIGUSR2 has them written, once these ranks have come to where they wait.
+std::string ExplainOnceTheyWait(JobProcess& job, const ReportFolder& folder,
+                                const std::string& ranks = "0, 2 and 3") {
   while (true) {
     job.Signal(SIGUSR2);
     if (!job.WaitForOutput("SIGUSR2 asks for it")) return "";
     std::string text = Explain(folder);
-    if (text.find("0, 2 and 3 wait for it") != std::string::npos) return text;
+    if (text.find(ranks + " wait for it") != std::string::npos) return text;
   }
 }
 
@@ -58,7 +60,7 @@ TEST(Explain, OfARankThatIsStuckEveryRankHasTheStackInItsLog) {
     ASSERT_TRUE(job.WaitForOutput("pause"));
     ASSERT_TRUE(job.WaitForOutput("closeranks::elastic::RunToyTraining("));
   }
-  const std::string text = ExplainOnceAllWait(job, folder);
+  const std::string text = ExplainOnceTheyWait(job, folder);
   EXPECT_NE(text.find(kLacksRank1), std::string::npos) << text;
   EXPECT_EQ(CountLines(text, "closeranks::elastic::RunToyTraining("), 1) << text;
 }
@@ -80,7 +82,7 @@ TEST(Explain, OfARankThatIsStoppedAndWaitedFor) {
   for (int worker = 0; worker < 4; ++worker) ASSERT_TRUE(job.WaitForOutput("pauses"));
   kill(testing_job::WorkerPid(folder, 1), SIGSTOP);
   barrier.Open();
-  const std::string text = ExplainOnceAllWait(job, folder);
+  const std::string text = ExplainOnceTheyWait(job, folder);
   EXPECT_NE(text.find(kLacksRank1), std::string::npos) << text;
   kill(testing_job::WorkerPid(folder, 1), SIGCONT);
   EXPECT_EQ(job.Wait(), 0) << job.output();
@@ -97,7 +99,34 @@ TEST(Explain, OfARankThatWasLostThereIsARecord) {
     EXPECT_EQ(job.Wait(), 0) << job.output();
     const std::string text = Explain(folder);
     EXPECT_NE(text.find("it computes, in step 5"), std::string::npos) << text;
-    EXPECT_NE(text.find("rank 1 (member 1)"), std::string::npos) << text;
+    EXPECT_NE(text.find("lost rank 1 (member 1)"), std::string::npos) << text;
+    EXPECT_EQ(text.find("of which there is no record"), std::string::npos) << text;
+  }
+}
+
+TEST(Explain, OfARankThatWasKilledWithinAReductionItIsSaidAndTheOthersArentBlamed) {
+  ReportFolder folder;
+  JobProcess job(
+      RunFlags(folder, 4, {"--grace=0.2", "--restart_delay=3600"}, {"--faults=0:part:hang:5"}));
+  ASSERT_TRUE(job.WaitForOutput("hangs"));
+  ExplainOnceTheyWait(job, folder, "1, 2 and 3");
+  for (const auto& file : std::filesystem::directory_iterator(folder.OfSupervisor())) {
+    if (file.path().extension() == ".bin") std::filesystem::remove(file.path());
+  }
+  kill(testing_job::WorkerPid(folder, 1), SIGKILL);
+  ASSERT_TRUE(job.WaitForOutput("was killed by signal 9"));
+  job.Signal(SIGTERM);
+  EXPECT_EQ(job.Wait(), testing_job::kLeft) << job.output();
+  const std::string text = Explain(folder);
+  EXPECT_NE(text.find("It lost rank 1 (member 1), which had begun it: its worker was killed by "
+                      "signal 9 (Killed) in step 5; what it did last: it waits for the reduction, "
+                      "in step 5"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find("It lacks rank 0 (member 0), which hasn't begun it"), std::string::npos)
+      << text;
+  for (const char* rank : {"rank 2", "rank 3"}) {
+    EXPECT_EQ(text.find(std::string("It lacks ") + rank), std::string::npos) << text;
   }
 }
 
