@@ -210,13 +210,14 @@ void Agent::SendToWorker(const AgentMessage& message, std::unique_ptr<net::Socke
 void Agent::Drain() {
   MembershipOutputs outputs = membership_.TakeOutputs();
   for (const Envelope& envelope : outputs.messages) owner_.send(envelope);
-  for (const WorkerCommand& command : outputs.commands) Execute(command);
+  // Before the worker goes on without them: what it was waiting for is put on record.
   for (const Suspicion& suspicion : outputs.suspicions) {
     if (owner_.on_suspicion) owner_.on_suspicion(suspicion.supervisor.member, suspicion.heard);
   }
   for (const MemberProcess& lost : outputs.losses) {
     if (owner_.on_loss) owner_.on_loss(lost.member);
   }
+  for (const WorkerCommand& command : outputs.commands) Execute(command);
   if (membership_.phase() != Membership::Phase::kOver) last_reason_ = membership_.reason();
   TellListing();
   WatchHold();
