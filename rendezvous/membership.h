@@ -54,8 +54,9 @@ struct MembershipOptions {
   // of the agreement rests on it; that nothing is recorded meanwhile does. The same everywhere; at
   // most the hosts of the starting members.
   int least_hosts = 1;
-  // So many of the lowest that seem alive watch everybody, and are watched by everybody; of these
-  // one proposes. A world of no more members is a full mesh. At least 1; the same everywhere.
+  // So many of those that seem alive, spread over all (watch_order.h), watch everybody, and are
+  // watched by everybody; of these one proposes. A world of no more members is a full mesh. At
+  // least 1; the same everywhere.
   int watchers = 8;
 
   // The defaults are for one host.

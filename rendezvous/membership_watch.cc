@@ -1,22 +1,31 @@
-// Who watches whom, so that a world of n costs O(n) messages: the lowest few that seem alive, the
-// watchers, send heartbeats to everybody and get everybody's; the others know nothing of each
-// other. What a member has to say goes to the watchers at once, for one of them proposes; what a
-// watcher knows goes to the others with its heartbeat, but for the word that a generation is
-// installed. When a watcher seems lost, the next in line is one: whoever watched the lost one turns
-// to it, and it finds by itself that fewer are before it.
+// Who watches whom, so that a world of n costs O(n) messages: the first few that seem alive, the
+// watchers (watch_order.h), send heartbeats to everybody and get everybody's; the others know
+// nothing of each other. What a member has to say goes to the watchers at once, for one of them
+// proposes; what a watcher knows goes to the others with its heartbeat, but for the word that a
+// generation is installed. When a watcher seems lost, the next in line is one: whoever watched the
+// lost one turns to it, and it finds by itself that fewer are before it.
 //
 // All of this is hints. Who is wrong about it proposes in vain, or waits for a heartbeat.
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "glog/logging.h"
 #include "rendezvous/membership.h"
+#include "rendezvous/watch_order.h"
 
 namespace closeranks::rendezvous {
 namespace {
 
 // Of the watchers so many say at once that a generation is installed: any one may be lost.
 constexpr int kFirstToTell = 2;
+
+WatchLine LineOf(const Decision& decision) {
+  std::vector<MemberId> members;
+  members.reserve(decision.members.size());
+  for (const ListedMember& listed : decision.members) members.push_back(listed.member);
+  return WatchLine(std::move(members));
+}
 
 }  // namespace
 
@@ -33,12 +42,18 @@ void Membership::UpdateCircle() {
   const std::vector<MemberProcess> before = std::exchange(circle_, {});
   const bool was_watcher = std::exchange(is_watcher_, false);
   if (decision_ == nullptr) {
-    const MemberId last = std::min(options_.watchers, options_.starting_members);
-    for (MemberId member = 0; member < last; ++member) {
+    std::vector<MemberId> starting(options_.starting_members);
+    std::iota(starting.begin(), starting.end(), 0);
+    WatchLine line(std::move(starting));
+    for (int place = 0; place < options_.watchers && !line.empty(); ++place) {
+      const MemberId member = line.Next();
       peers_.Expect(member);
-      if (member != options_.self) circle_.push_back({member, {}});
+      if (member == options_.self) {
+        is_watcher_ = true;
+      } else {
+        circle_.push_back({member, {}});
+      }
     }
-    is_watcher_ = options_.self < last;
     for (MemberId member = 0; is_watcher_ && member < options_.starting_members; ++member) {
       if (member != options_.self) peers_.Expect(member);
     }
@@ -48,8 +63,9 @@ void Membership::UpdateCircle() {
   // Of those in a row that are silent some may never have been asked: the more were in vain, the
   // more are asked at once.
   int place = 0, in_vain = 0;
-  for (const ListedMember& listed : decision_->members) {
-    if (place >= options_.watchers + in_vain) break;
+  WatchLine line = LineOf(*decision_);
+  while (place < options_.watchers + in_vain && !line.empty()) {
+    const ListedMember& listed = *decision_->Find(line.Next());
     const MemberProcess process{listed.member, listed.supervisor};
     if (process == self()) {
       is_watcher_ = place < options_.watchers;
@@ -296,15 +312,17 @@ void Membership::SendHeartbeat() {
   for (const MemberProcess& process : to) SendStatusTo(process);
 }
 
-// The lowest, gone or not, and some of the others: should all that it knows have gone, somebody is
-// there who knows more.
+// The first in line, gone or not, and some of the others: should all that it knows have gone,
+// somebody is there who knows more.
 void Membership::AddOthersInTurn(std::set<MemberProcess>& to) {
   const bool is_settled = SelfListed() != nullptr && installed_ && !need_.has_value();
   std::vector<MemberProcess> others;
   if (decision_ != nullptr) {
-    for (const ListedMember& listed : decision_->members) {
+    WatchLine line = LineOf(*decision_);
+    while (!line.empty()) {
       if (static_cast<int>(others.size()) == options_.watchers && is_settled) break;
-      others.push_back({listed.member, listed.supervisor});
+      const MemberId member = line.Next();
+      others.push_back({member, decision_->Find(member)->supervisor});
     }
   }
   const int first = std::min(options_.watchers, static_cast<int>(others.size()));

@@ -6,7 +6,9 @@
 //
 // Agents run the shipping Membership over links of 1 ms; a worker stops 0.1 ms after it is told. A
 // lost member's links close with it, and whoever had one and watched it sees that 1 ms later; what
-// the others see of a member above all watchers changes nothing for them, and is left out.
+// the others see of a member that comes after all watchers changes nothing for them, and is left
+// out.
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <fstream>
@@ -20,14 +22,19 @@
 #include "gflags/gflags.h"
 #include "glog/logging.h"
 #include "rendezvous/membership.h"
+#include "rendezvous/watch_order.h"
 
 DEFINE_int32(members, 10000, "how many");
 DEFINE_int32(watchers, closeranks::rendezvous::MembershipOptions().watchers,
              "how many of them watch all");
 DEFINE_string(losses, "1,10,1000", "how many are lost at once, at random, case after case");
-DEFINE_string(lowest, "1,10,100", "and how many of the lowest, the watchers first");
+DEFINE_string(lowest, "1,10,100,1000",
+              "and how many of the lowest, as of a zone; and all the watchers");
 DEFINE_string(json, "", "a file for the record");
-DEFINE_bool(check, false, "fail unless messages are O(n) and agreement takes less than a second");
+DEFINE_bool(
+    check, false,
+    "fail unless messages are O(n), by the same factor however many are lost, and agreement "
+    "takes less than a second");
 
 namespace closeranks::simulation {
 namespace {
@@ -37,6 +44,8 @@ using rendezvous::Membership;
 using rendezvous::MembershipOptions;
 using rendezvous::MembershipOutputs;
 using rendezvous::Message;
+using rendezvous::WatchLine;
+using rendezvous::WatchOrder;
 using rendezvous::WorkerCommand;
 
 constexpr Duration kLink = std::chrono::milliseconds(1);
@@ -101,14 +110,15 @@ class ScaleWorld {
     messages_ = 0;
     const TimePoint at = now_;
     for (MemberId member : lost) agents_[member].membership.reset();
-    const std::vector<MemberId> living = Living();
-    const MemberId last_watcher = living[std::min<size_t>(watchers_, living.size()) - 1];
+    const std::vector<MemberId> watchers = Watchers();
+    const uint32_t last_watcher = WatchOrder(watchers.back());
     for (MemberId member : lost) {
       const MemberProcess gone = agents_[member].process;
       At(now_ + kLink, [this, gone, last_watcher] {
-        const MemberId end = gone.member < last_watcher ? members_ : last_watcher + 1;
-        for (MemberId other = 0; other < end; ++other) {
+        const bool is_after_all = WatchOrder(gone.member) > last_watcher;
+        for (MemberId other = 0; other < members_; ++other) {
           if (agents_[other].membership == nullptr) continue;
+          if (is_after_all && WatchOrder(other) > last_watcher) continue;
           agents_[other].membership->OnPeerLinkDown(now_, gone);
           Drain(other);
         }
@@ -134,6 +144,15 @@ class ScaleWorld {
       if (agents_[member].membership != nullptr) living.push_back(member);
     }
     return living;
+  }
+  // Of those who live, in their order.
+  std::vector<MemberId> Watchers() const {
+    std::vector<MemberId> watchers;
+    for (WatchLine line(Living());
+         !line.empty() && static_cast<int>(watchers.size()) < watchers_;) {
+      watchers.push_back(line.Next());
+    }
+    return watchers;
   }
   SeededRandom& random() { return random_; }
 
@@ -268,11 +287,20 @@ class ScaleWorld {
 };
 
 // At random, but for the first, which is the proposer.
-std::vector<MemberId> Draw(ScaleWorld& world, size_t count, bool lowest) {
+std::vector<MemberId> DrawRandom(ScaleWorld& world, size_t count) {
   std::vector<MemberId> living = world.Living();
-  for (size_t i = 1; !lowest && i < living.size(); ++i) {
+  const std::vector<MemberId> watchers = world.Watchers();
+  std::swap(living[0], *std::find(living.begin(), living.end(),
+                                  *std::min_element(watchers.begin(), watchers.end())));
+  for (size_t i = 1; i < living.size(); ++i) {
     std::swap(living[i], living[i + world.random().Below(living.size() - i)]);
   }
+  living.resize(count);
+  return living;
+}
+
+std::vector<MemberId> Lowest(ScaleWorld& world, size_t count) {
+  std::vector<MemberId> living = world.Living();
   living.resize(count);
   return living;
 }
@@ -326,26 +354,26 @@ int Main() {
   std::printf("%8s %10s %12s %12s %12s %12s %8s\n", "losses", "which", "messages", "per member",
               "first, ms", "all, ms", "CPU, s");
   std::vector<Row> rows;
-  for (bool lowest : {false, true}) {
-    for (int losses : Numbers(lowest ? FLAGS_lowest : FLAGS_losses)) {
-      Row row = world.Lose(Draw(world, losses, lowest));
-      row.lost = lowest ? "lowest" : "random";
-      std::printf("%8d %10s %12zu %12.1f %12.1f %12.1f %8.1f\n", row.losses, row.lost.c_str(),
-                  row.messages, static_cast<double>(row.messages) / FLAGS_members, row.agree_ms,
-                  row.all_agree_ms, row.cpu_seconds);
-      std::fflush(stdout);
-      rows.push_back(row);
-    }
-  }
+  auto lose = [&](const char* which, const std::vector<MemberId>& lost) {
+    Row row = world.Lose(lost);
+    row.lost = which;
+    std::printf("%8d %10s %12zu %12.1f %12.1f %12.1f %8.1f\n", row.losses, row.lost.c_str(),
+                row.messages, static_cast<double>(row.messages) / FLAGS_members, row.agree_ms,
+                row.all_agree_ms, row.cpu_seconds);
+    std::fflush(stdout);
+    rows.push_back(row);
+  };
+  for (int losses : Numbers(FLAGS_losses)) lose("random", DrawRandom(world, losses));
+  for (int losses : Numbers(FLAGS_lowest)) lose("lowest", Lowest(world, losses));
+  lose("watchers", world.Watchers());
   if (!FLAGS_json.empty()) WriteJson(rows, heartbeats, decision_bytes);
   std::printf("%.1f s of CPU in all\n",
               std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
   if (!FLAGS_check) return 0;
   bool is_good = heartbeats <= 2.0 * FLAGS_watchers * FLAGS_members;
   for (const Row& row : rows) {
-    // When the watchers themselves are lost, each member also turns to one more for each of them.
-    const int turned_to = row.lost == "lowest" ? row.losses : 0;
-    const int a_member = 3 * FLAGS_watchers + 3 * turned_to;
+    // Each member also turns to one more for each watcher that is lost.
+    const int a_member = (row.lost == "watchers" ? 6 : 3) * FLAGS_watchers;
     is_good &= row.all_agree_ms < 1000 &&
                row.messages < static_cast<size_t>(a_member) * static_cast<size_t>(FLAGS_members);
   }
