@@ -153,6 +153,10 @@ void SimulatedSupervisor::FinishWhenDone() {
     if (!slot.finished) return;
   }
   if (!std::exchange(is_finishing_, true)) {
+    // As the launcher does: else its going could leave the others without a quorum.
+    if (agents_->has_started() && !job_ended_) {
+      for (MemberId member : members_) agents_->agent(member)->Leave();
+    }
     process_.RunAfter(kLinger, [this] { has_ended_ = true; });
   }
   if (has_ended_) return;

@@ -299,13 +299,16 @@ Status SimulatedWorker::Train() {
     RETURN_IF_ERROR(loop.Commit().status());
   }
   RETURN_IF_ERROR(loop.Finish());
-  if (is_alive()) surroundings_.checker.Trained(name_, model_->WeightsHash());
+  if (is_alive()) {
+    surroundings_.checker.Trained(name_, worker_->process(), model_->WeightsHash());
+  }
   return OkStatus();
 }
 
 void SimulatedWorker::OnWorld(const elastic::ConnectedWorld& world, const Entry& entry) {
+  entered_ = world.decision;
   if (is_alive()) {
-    surroundings_.checker.Entered(name_, *world.decision, entry.resumed_from,
+    surroundings_.checker.Entered(name_, worker_->process(), *world.decision, entry.resumed_from,
                                   model_->WeightsHash());
   }
   At(Point::kEnteredWorld);

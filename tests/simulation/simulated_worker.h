@@ -89,6 +89,8 @@ class SimulatedWorker final : private elastic::StepObserver {
   const std::string& name() const { return name_; }
   net::SimulatedProcess& process() { return process_; }
   bool is_alive() const { return process_.state() != net::SimulatedProcess::State::kDead; }
+  // Of the newest world that it entered with all of its state; null before the first.
+  const rendezvous::DecisionRef& entered() const { return entered_; }
 
   // SIGKILL. Harmless when it is dead. On a simulated thread: this must outlive the next event.
   void Kill();
@@ -116,6 +118,7 @@ class SimulatedWorker final : private elastic::StepObserver {
   std::unique_ptr<net::Socket> worker_end_;
   std::unique_ptr<Model> model_;
   elastic::Worker* worker_ = nullptr;  // on the thread's stack
+  rendezvous::DecisionRef entered_;
   SimulatedThread thread_;
 };
 

@@ -1,7 +1,10 @@
 #include "tests/simulation/system_checker.h"
 
+#include <algorithm>
 #include <sstream>
 
+#include "glog/logging.h"
+#include "telemetry/records.h"
 #include "telemetry/report/ledger_count.h"
 
 namespace closeranks::simulation {
@@ -13,9 +16,14 @@ std::string Milliseconds(Duration duration) {
 
 }  // namespace
 
-void SystemChecker::Entered(const std::string& worker, const rendezvous::Decision& decision,
-                            StepNumber step, uint64_t weights_hash) {
-  lineages_.insert(decision.lineage);
+void SystemChecker::Entered(const std::string& worker, const MemberProcess& process,
+                            const rendezvous::Decision& decision, StepNumber step,
+                            uint64_t weights_hash) {
+  lineages_[decision.lineage].insert(process);
+  for (const auto& [lineage, processes] : lineages_) {
+    if (lineage == decision.lineage || !processes.contains(process)) continue;
+    Fail(worker + " goes over to another lineage");
+  }
   std::ostringstream text;
   text << decision;
   const auto [known, is_new] =
@@ -39,8 +47,10 @@ void SystemChecker::Applied(const std::string& worker, const rendezvous::Decisio
   }
 }
 
-void SystemChecker::Trained(const std::string& worker, uint64_t weights_hash) {
+void SystemChecker::Trained(const std::string& worker, const MemberProcess& process,
+                            uint64_t weights_hash) {
   trained_[worker] = weights_hash;
+  trained_processes_.insert(process);
 }
 
 void SystemChecker::Holds(const std::string& process, size_t sockets, size_t most) {
@@ -73,6 +83,22 @@ void SystemChecker::CheckLedgers(Files& files, const std::string& folder, int sa
   }
   if (complete && !counted->Sound()) {
     Fail("samples were lost: " + telemetry::LedgerCountText(*counted));
+  }
+}
+
+void SystemChecker::CheckLedgersOfEachLineage(Files& files, const std::string& folder, int samples,
+                                              int epochs) {
+  for (const auto& [lineage, processes] : lineages_) {
+    const std::string own = folder + "." + lineage.ToString();
+    CHECK(files.MakeFolder(own).ok());
+    for (const MemberProcess& process : processes) {
+      const Result<std::string> ledger = files.Read(telemetry::LedgerPath(folder, process));
+      if (ledger.ok()) CHECK(files.Replace(telemetry::LedgerPath(own, process), *ledger).ok());
+    }
+    const bool is_complete =
+        std::any_of(processes.begin(), processes.end(),
+                    [this](const auto& process) { return trained_processes_.contains(process); });
+    CheckLedgers(files, own, samples, epochs, is_complete);
   }
 }
 

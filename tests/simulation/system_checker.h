@@ -26,14 +26,14 @@ class SystemChecker {
     if (violation_.empty()) violation_ = what;
   }
 
-  // A worker is in `decision`'s world, at `step`, with weights of that hash.
-  void Entered(const std::string& worker, const rendezvous::Decision& decision, StepNumber step,
-               uint64_t weights_hash);
+  // A worker, whose process it is, is in `decision`'s world, at `step`, with weights of that hash.
+  void Entered(const std::string& worker, const MemberProcess& process,
+               const rendezvous::Decision& decision, StepNumber step, uint64_t weights_hash);
   // It applied `step`, which was reduced in `generation`.
   void Applied(const std::string& worker, const rendezvous::Decision& decision, StepNumber step,
                uint64_t weights_hash);
   // It has come to the end of the run.
-  void Trained(const std::string& worker, uint64_t weights_hash);
+  void Trained(const std::string& worker, const MemberProcess& process, uint64_t weights_hash);
   // `process` holds so many sockets, and can need no more than `most`, whatever it came through.
   void Holds(const std::string& process, size_t sockets, size_t most);
   // What a worker has to say of its operations as it ends, each of which has `limit`.
@@ -43,6 +43,9 @@ class SystemChecker {
   // `complete`: and every sample of the run.
   void CheckLedgers(Files& files, const std::string& folder, int samples, int epochs,
                     bool complete);
+  // The same of each lineage's by themselves, where each began from nothing: complete, if one of
+  // its workers came to the end of the run.
+  void CheckLedgersOfEachLineage(Files& files, const std::string& folder, int samples, int epochs);
   // Those who came to the end have these weights.
   void CheckWeights(uint64_t expected);
 
@@ -56,7 +59,8 @@ class SystemChecker {
   using Of = std::pair<Incarnation, uint64_t>;
 
   std::string violation_;
-  std::set<Incarnation> lineages_;
+  std::map<Incarnation, std::set<MemberProcess>> lineages_;  // and the workers that were in each
+  std::set<MemberProcess> trained_processes_;
   std::map<Of, std::string> generations_;  // what was decided, in words
   // (lineage, step and the generation that reduced it) -> the weights after it, and who said so.
   std::map<std::pair<Of, Generation>, std::pair<uint64_t, std::string>> weights_;

@@ -23,6 +23,8 @@ constexpr Duration kQuorumTimeout = seconds(5);
 constexpr Duration kJoinTimeout = seconds(20);
 // After the last fault: everything that waits for a limit has come to it by then, several times.
 constexpr Duration kPatience = seconds(200);
+// From a fault's end to where all that it broke is known to be.
+constexpr Duration kSettling = milliseconds(200);
 
 }  // namespace
 
@@ -39,25 +41,35 @@ SystemWorld::~SystemWorld() {
 
 void SystemWorld::DrawJob() {
   Random& random = world_.random();
-  shape_.hosts = 2 + static_cast<int>(random.Below(3));
+  shape_.faults = random.OneIn(3)   ? Faults::kOneAtATime
+                  : random.OneIn(2) ? Faults::kSparing
+                                    : Faults::kWild;
+  // Where any one host may be lost, the others must be a quorum.
+  const bool is_one_at_a_time = shape_.faults == Faults::kOneAtATime;
+  shape_.hosts = is_one_at_a_time ? 3 + static_cast<int>(random.Below(2))
+                                  : 2 + static_cast<int>(random.Below(3));
   shape_.members_per_host = random.OneIn(3) ? 2 : 1;
-  shape_.is_wild = random.OneIn(2);
   shape_.has_witness = shape_.hosts > 2 && random.OneIn(4);
   const int with_workers = shape_.members() / shape_.members_per_host;
   shape_.starting_hosts =
       random.OneIn(4) ? 1 + static_cast<int>(random.Below(with_workers)) : with_workers;
+  // Else the host that alone makes a start would make another when it comes back.
+  if (is_one_at_a_time) shape_.starting_hosts = std::max(2, shape_.starting_hosts);
   if (random.OneIn(4)) {
     shape_.most_computing = 1 + static_cast<int>(random.Below(shape_.members()));
   }
   // Who leaves doesn't come back: that fewer are left than must be is an end that only a wild job
   // may come to.
-  if (shape_.is_wild && random.OneIn(4)) {
-    shape_.least_hosts = 1 + static_cast<int>(random.Below(shape_.starting_hosts));
+  if (shape_.faults != Faults::kSparing && random.OneIn(4)) {
+    const int most = is_one_at_a_time ? std::min(shape_.starting_hosts, with_workers - 1)
+                                      : shape_.starting_hosts;
+    shape_.least_hosts = 1 + static_cast<int>(random.Below(most));
   }
   shape_.spared = static_cast<MemberId>(random.Below(shape_.starting_members()));
   workload_.batch = 1 + static_cast<int>(random.Below(9));
   workload_.samples = workload_.batch + static_cast<int>(random.Below(30));
-  workload_.epochs = 1 + static_cast<int>(random.Below(3));
+  // It takes a while until all are together again.
+  workload_.epochs = 1 + static_cast<int>(random.Below(is_one_at_a_time ? 24 : 3));
   if (random.OneIn(2)) workload_.logical_shards = 1 + static_cast<int>(random.Below(12));
   workload_.weights_seed = random.Next();
   workload_.slowest_part = milliseconds(1) * static_cast<int>(1 + random.Below(60));
@@ -74,35 +86,88 @@ void SystemWorld::DrawJob() {
 
 void SystemWorld::DrawFaults() {
   Random& random = world_.random();
-  const int count = static_cast<int>(random.Below(10));
-  const Duration stretch = milliseconds(1) * static_cast<int>(1 + random.Below(2000));
+  const bool is_one_at_a_time = shape_.faults == Faults::kOneAtATime;
+  const int count =
+      is_one_at_a_time ? 1 + static_cast<int>(random.Below(4)) : static_cast<int>(random.Below(10));
+  const Duration stretch = milliseconds(1 + random.Below(is_one_at_a_time ? 200 : 2000));
   // Some kinds only, so that one doesn't always end what another needs time for (swarm testing:
   // Groce et al., 2012).
   std::vector<FaultKind> kinds;
   for (const FaultKind& kind : FaultKinds()) {
-    if ((shape_.is_wild || !kind.only_wild) && random.OneIn(2)) kinds.push_back(kind);
+    const bool is_allowed =
+        shape_.is_wild() || (is_one_at_a_time ? kind.one_at_a_time : kind.sparing);
+    if (is_allowed && random.OneIn(2)) kinds.push_back(kind);
   }
   while (!kinds.empty() && static_cast<int>(schedule_.size()) < count) {
     const FaultKind& kind = kinds[random.Below(kinds.size())];
-    const Duration longest = shape_.is_wild ? Duration(seconds(4)) : Duration(milliseconds(300));
+    const Duration longest = shape_.is_wild()   ? Duration(seconds(4))
+                             : is_one_at_a_time ? Duration(seconds(3))
+                                                : Duration(milliseconds(300));
     schedule_.push_back({world_.DrawBetween({}, stretch), world_.DrawBetween({}, longest),
                          kind.draw(random, shape_)});
   }
 }
 
 void SystemWorld::ScheduleFaults() {
+  if (shape_.faults == Faults::kOneAtATime) {
+    awaits_whole_ = true;
+    return;
+  }
   for (int i = 0; i < static_cast<int>(schedule_.size()); ++i) {
-    if (options_.only_faults.has_value() && !options_.only_faults->contains(i)) continue;
+    if (!IsChosen(i)) continue;
     Scheduled& scheduled = schedule_[i];
-    world_.RunAfter(scheduled.begin, [this, &scheduled] {
-      Trace("fault: " + scheduled.fault->Text());
-      scheduled.fault->Begin(*this);
-      world_.RunAfter(scheduled.length, [this, &scheduled] {
-        Trace("over: " + scheduled.fault->Text());
-        scheduled.fault->End(*this);
+    world_.RunAfter(scheduled.begin, [this, &scheduled] { Begin(scheduled, [] {}); });
+  }
+}
+
+bool SystemWorld::IsChosen(int fault) const {
+  return !options_.only_faults.has_value() || options_.only_faults->contains(fault);
+}
+
+void SystemWorld::Begin(Scheduled& scheduled, std::function<void()> then) {
+  Trace("fault: " + scheduled.fault->Text());
+  ++struck_;
+  scheduled.fault->Begin(*this);
+  world_.RunAfter(scheduled.length, [this, &scheduled, then = std::move(then)] {
+    Trace("over: " + scheduled.fault->Text());
+    scheduled.fault->End(*this);
+    then();
+  });
+}
+
+bool SystemWorld::IsWhole() {
+  const size_t voters = shape_.members() + (shape_.has_witness ? 1 : 0);
+  rendezvous::DecisionRef all;
+  for (MemberId member = 0; member < shape_.members(); ++member) {
+    const SimulatedWorker* worker = this->worker(member);
+    if (worker == nullptr || !worker->is_alive() || worker->entered() == nullptr) return false;
+    const rendezvous::DecisionRef& entered = worker->entered();
+    if (entered->members.size() != voters) return false;
+    if (all != nullptr && all->generation != entered->generation) return false;
+    all = entered;
+  }
+  return true;
+}
+
+void SystemWorld::StrikeNext() {
+  if (!awaits_whole_ || !IsWhole()) return;
+  while (next_fault_ < schedule_.size() && !IsChosen(static_cast<int>(next_fault_))) ++next_fault_;
+  if (next_fault_ == schedule_.size()) return;
+  awaits_whole_ = false;
+  Scheduled& scheduled = schedule_[next_fault_];
+  world_.RunAfter(scheduled.begin, [this, &scheduled] {
+    // What the one before it began may not have been over.
+    awaits_whole_ = !IsWhole();
+    if (awaits_whole_) return;
+    ++next_fault_;
+    Begin(scheduled, [this] {
+      strikes_.clear();
+      world_.RunAfter(kSettling, [this] {
+        awaits_whole_ = true;
+        StrikeNext();
       });
     });
-  }
+  });
 }
 
 SystemWorld::Result SystemWorld::Run() {
@@ -114,6 +179,8 @@ SystemWorld::Result SystemWorld::Run() {
   for (const Scheduled& scheduled : schedule_) {
     last = std::max(last, scheduled.begin + scheduled.length);
   }
+  // Each fault ends by itself there, and waits for the job.
+  if (shape_.faults == Faults::kOneAtATime) last = kPatience;
   const auto is_over = [this] { return IsOver(); };
   if (!world_.RunUntilTrue(is_over, last + milliseconds(400))) {
     EndFaults();
@@ -134,6 +201,7 @@ SystemWorld::Result SystemWorld::Run() {
         std::to_string(static_cast<int>(ToMilliseconds(scheduled.length))) +
         " ms: " + scheduled.fault->Text());
   }
+  result.struck = struck_;
   result.took = world_.Now() - begin;
   result.events = world_.events_run();
   result.generations = checker_.generations();
@@ -224,14 +292,18 @@ void SystemWorld::KillWorker(MemberId member) {
   supervisor(shape_.HostOf(member))->OnWorkerKilled(member);
 }
 
-void SystemWorld::KillHost(int index, Duration down) {
+void SystemWorld::KillHost(int index, std::optional<Duration> down) {
   Host& host = hosts_[index];
   if (host.supervisor == nullptr || host.is_over) return;
   Trace("host " + std::to_string(index) + " is killed");
   host.supervisor->Kill();
   dead_.push_back(std::move(host.supervisor));
   world_.RunAfter(Duration::zero(), [this] { dead_.clear(); });
-  world_.RunAfter(down, [this, index] { StartHost(index); });
+  if (down.has_value()) {
+    world_.RunAfter(*down, [this, index] { StartHost(index); });
+  } else {
+    host.is_over = true;
+  }
 }
 
 void SystemWorld::StrikeAt(MemberId member, Point point, int nth,
@@ -241,6 +313,7 @@ void SystemWorld::StrikeAt(MemberId member, Point point, int nth,
 
 void SystemWorld::OnPoint(SimulatedWorker& worker, Point point) {
   if (options_.trace) Trace(worker.name() + " " + std::string(PointName(point)));
+  if (point == Point::kEnteredWorld) StrikeNext();
   for (size_t i = 0; i < strikes_.size(); ++i) {
     Strike& strike = strikes_[i];
     if (strike.member != worker.member() || strike.point != point || --strike.left > 0) continue;
@@ -251,7 +324,6 @@ void SystemWorld::OnPoint(SimulatedWorker& worker, Point point) {
 }
 
 void SystemWorld::EndFaults() {
-  faults_are_over_ = true;
   strikes_.clear();
   fabric_.HealEverything();
   for (int host = 0; host < shape_.hosts; ++host) {
@@ -286,7 +358,8 @@ bool SystemWorld::IsOver() {
     std::erase_if(host.older, [](const auto& older) { return older->has_ended(); });
     over = over && host.is_over && host.older.empty();
   }
-  const bool goes_on = over && workload_.checkpoint_every > 0 && checker_.trained() == 0;
+  const bool goes_on =
+      over && shape_.is_wild() && workload_.checkpoint_every > 0 && checker_.trained() == 0;
   if (!goes_on || lives_ == kMostLives) return over;
   Trace("the job starts again");
   StartAllHosts();
@@ -297,11 +370,25 @@ void SystemWorld::Judge() {
   const bool is_trained = checker_.trained() > 0;
   // A life without faults comes to the end of the run.
   const bool must_be_trained =
-      !shape_.is_wild || (workload_.checkpoint_every > 0 && lives_ == kMostLives);
+      !shape_.is_wild() || (workload_.checkpoint_every > 0 && lives_ == kMostLives);
   if (must_be_trained && !is_trained) checker_.Fail("the run didn't come to its end");
-  // Without checkpoints a second start begins from nothing.
-  if (checker_.lineages() == 1 || workload_.checkpoint_every > 0) {
+  if (shape_.faults == Faults::kOneAtATime) {
+    // Whom the last fault took out may not come back in time.
+    const auto well = std::count_if(hosts_.begin(), hosts_.end(), [](const Host& host) {
+      return !host.exit_codes.empty() &&
+             std::all_of(host.exit_codes.begin(), host.exit_codes.end(),
+                         [](ExitCode code) { return code == ExitCode::kOk; });
+    });
+    if (well < shape_.hosts - shape_.hosts / 2) {
+      checker_.Fail("only " + std::to_string(well) + " of " + std::to_string(shape_.hosts) +
+                    " hosts came to the job's end");
+    }
+  }
+  if (workload_.checkpoint_every > 0) {
     checker_.CheckLedgers(disk_, kFolder, workload_.samples, workload_.epochs, is_trained);
+  } else {
+    // A second start begins from nothing.
+    checker_.CheckLedgersOfEachLineage(disk_, kFolder, workload_.samples, workload_.epochs);
   }
   checker_.CheckWeights(UndisturbedWeights());
 }

@@ -32,6 +32,7 @@ class SystemWorld {
   struct Result {
     std::string violation;            // empty: none
     std::vector<std::string> faults;  // the whole schedule, in words
+    size_t struck = 0;                // so many of them came to it
     Duration took{};                  // of virtual time
     size_t events = 0;
     size_t generations = 0;
@@ -53,8 +54,8 @@ class SystemWorld {
   std::string HostName(int host) const;
   // Kills a worker as if by somebody else.
   void KillWorker(MemberId member);
-  // The host's supervisor and workers die; others start in their place after `down`.
-  void KillHost(int host, Duration down);
+  // The host's supervisor and workers die; others start in their place after `down`, if ever.
+  void KillHost(int host, std::optional<Duration> down);
   // Another process of this host's members starts, elsewhere, while the one before it lives: it is
   // the one that other faults strike from now on.
   void StartHostAgain(int host);
@@ -72,7 +73,7 @@ class SystemWorld {
     std::vector<ExitCode> exit_codes;
   };
   struct Scheduled {
-    Duration begin;
+    Duration begin;  // of kOneAtATime: from where all are together again
     Duration length;
     std::unique_ptr<Fault> fault;
   };
@@ -86,6 +87,12 @@ class SystemWorld {
   void DrawJob();
   void DrawFaults();
   void ScheduleFaults();
+  bool IsChosen(int fault) const;
+  void Begin(Scheduled& scheduled, std::function<void()> then);
+  // Of kOneAtATime: the next one, once all are together.
+  void StrikeNext();
+  // Every member's worker has entered the same world, which has all voters.
+  bool IsWhole();
   void StartHost(int host);
   // Where no other process listens.
   std::string FreeName(int host) const;
@@ -107,7 +114,9 @@ class SystemWorld {
   JobShape shape_;
   Workload workload_;
   std::vector<Scheduled> schedule_;
-  bool faults_are_over_ = false;
+  size_t struck_ = 0;
+  size_t next_fault_ = 0;  // these two: of kOneAtATime
+  bool awaits_whole_ = false;
   int lives_ = 0;  // of the whole job
   std::vector<Strike> strikes_;
   std::vector<Host> hosts_;

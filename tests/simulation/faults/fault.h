@@ -15,6 +15,18 @@ namespace closeranks::simulation {
 
 class SystemWorld;
 
+// How a job may be struck.
+enum class Faults {
+  // By any number of faults at once, but always somebody is spared who has the state, no host is
+  // lost, and nothing lasts long enough to be given up.
+  kSparing,
+  // By one after the other, each once all are together again: any one host may be lost, for good
+  // too, and any link, and the hosts may be parted.
+  kOneAtATime,
+  // By any number of anything. Only such a job may come to an end without being trained.
+  kWild,
+};
+
 struct JobShape {
   int hosts = 2;
   int members_per_host = 1;
@@ -23,14 +35,11 @@ struct JobShape {
   int starting_hosts = 2;
   int least_hosts = 1;     // with fewer nothing is trained
   int most_computing = 0;  // of the members; 0: all
-  // Whether what must stay for the job to go on may be struck too: more than one host at a time,
-  // or for longer than it takes to be given up.
-  bool is_wild = false;
-
-  // Of a job that isn't wild: a member whose worker is never killed or stopped, so that somebody
-  // always has the state.
+  Faults faults = Faults::kSparing;
+  // Of kSparing: a member whose worker is never killed or stopped.
   MemberId spared = 0;
 
+  bool is_wild() const { return faults == Faults::kWild; }
   // That have a worker.
   int members() const { return (hosts - (has_witness ? 1 : 0)) * members_per_host; }
   int starting_members() const { return starting_hosts * members_per_host; }
@@ -38,11 +47,11 @@ struct JobShape {
   // Ones that may be struck.
   int DrawHost(Random& random) const {
     const auto drawn = static_cast<int>(random.Below(hosts));
-    return !is_wild && drawn == HostOf(spared) ? (drawn + 1) % hosts : drawn;
+    return faults == Faults::kSparing && drawn == HostOf(spared) ? (drawn + 1) % hosts : drawn;
   }
   MemberId DrawMember(Random& random) const {
     const auto drawn = static_cast<MemberId>(random.Below(members()));
-    return !is_wild && drawn == spared ? (drawn + 1) % members() : drawn;
+    return faults == Faults::kSparing && drawn == spared ? (drawn + 1) % members() : drawn;
   }
 };
 
@@ -61,7 +70,9 @@ using DrawFault = std::unique_ptr<Fault> (*)(Random& random, const JobShape& sha
 
 struct FaultKind {
   DrawFault draw;
-  bool only_wild;
+  // Which jobs it may strike beside the wild ones.
+  bool sparing;
+  bool one_at_a_time;
 };
 std::span<const FaultKind> FaultKinds();
 

@@ -18,7 +18,8 @@ class Leave final : public Fault {
     if (world.worker(member_) == nullptr) return;
     SimulatedSupervisor& supervisor = *world.supervisor(world.shape().HostOf(member_));
     // Without everyone there is no start.
-    if (supervisor.has_started() || world.shape().is_wild) supervisor.TellToLeave(member_, grace_);
+    if (supervisor.has_started() || world.shape().is_wild())
+      supervisor.TellToLeave(member_, grace_);
   }
 
  private:

@@ -7,7 +7,7 @@ namespace closeranks::simulation {
 namespace {
 
 enum class Strike { kKill, kStop, kKillHost, kCutOff };
-constexpr int kTameStrikes = 2;
+constexpr int kStrikesAtAWorker = 2;
 constexpr int kStrikes = 4;
 
 std::string TextOf(Strike strike) {
@@ -81,7 +81,8 @@ class StrikeAtPoint final : public Fault {
 }  // namespace
 
 std::unique_ptr<Fault> DrawStrikeAtPoint(Random& random, const JobShape& shape) {
-  const auto strike = static_cast<Strike>(random.Below(shape.is_wild ? kStrikes : kTameStrikes));
+  const int strikes = shape.faults == Faults::kSparing ? kStrikesAtAWorker : kStrikes;
+  const auto strike = static_cast<Strike>(random.Below(strikes));
   const auto member = shape.DrawMember(random);
   const auto point = static_cast<Point>(random.Below(kPoints));
   return std::make_unique<StrikeAtPoint>(strike, member, point,
