@@ -2,39 +2,31 @@
 //
 //   membership_simulation --seeds 10000            seeds 0 .. 9999
 //   membership_simulation --from 17 --seeds 1 --trace
-//   membership_simulation --expect_violation       fails unless some seed finds one
-#include <atomic>
+//   membership_simulation --expect_violation 'two decisions'    of code with a mistake planted
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
+#include <string>
 
 #include "gflags/gflags.h"
 #include "glog/logging.h"
+#include "tests/simulation/first_violation.h"
 #include "tests/simulation/membership_world.h"
 
 DEFINE_uint64(seeds, 10000, "how many jobs are run");
 DEFINE_uint64(from, 0, "the first seed");
 DEFINE_bool(liveness, true, "also demand that jobs go on once faults are over");
 DEFINE_bool(trace, false, "print what happens");
-DEFINE_bool(expect_violation, false,
-            "the protocol under test has a mistake: succeed at the first violation");
 
 namespace {
 
 const char* program_name = "membership_simulation";
 uint64_t current_seed = 0;
 
-void PrintReplay(const char* what) {
+int OnViolation(const std::string& violation) {
   std::fprintf(stderr, "seed %llu: %s\nreplay: %s --from %llu --seeds 1 --trace\n",
-               static_cast<unsigned long long>(current_seed), what, program_name,
+               static_cast<unsigned long long>(current_seed), violation.c_str(), program_name,
                static_cast<unsigned long long>(current_seed));
-}
-
-// The protocol's own checks end the process.
-[[noreturn]] void OnFailedCheck() {
-  PrintReplay("a CHECK of the protocol itself failed");
-  std::fflush(nullptr);
-  std::_Exit(FLAGS_expect_violation ? 0 : 1);
+  return closeranks::simulation::ExitCodeOf(violation);
 }
 
 }  // namespace
@@ -43,7 +35,7 @@ int main(int argc, char** argv) {
   gflags::ParseCommandLineFlags(&argc, &argv, true);
   google::InitGoogleLogging(argv[0]);
   FLAGS_logtostderr = true;
-  google::InstallFailureFunction(&OnFailedCheck);
+  closeranks::simulation::EndByFailedCheck(&OnViolation);
   program_name = argv[0];
   const auto begin = std::chrono::steady_clock::now();
   size_t events = 0, decisions = 0, stable_steps = 0, lost = 0;
@@ -55,8 +47,7 @@ int main(int argc, char** argv) {
     stable_steps += result.stable_steps;
     lost += result.lost;
     if (result.violation.empty()) continue;
-    PrintReplay(result.violation.c_str());
-    return FLAGS_expect_violation ? 0 : 1;
+    return OnViolation(result.violation);
   }
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -65,7 +56,5 @@ int main(int argc, char** argv) {
       "%.1f s, %.0f seeds/s\n",
       static_cast<unsigned long long>(FLAGS_seeds), events, decisions, stable_steps, lost, seconds,
       static_cast<double>(FLAGS_seeds) / seconds);
-  if (!FLAGS_expect_violation) return 0;
-  std::fprintf(stderr, "the mistake was not found\n");
-  return 1;
+  return closeranks::simulation::ExitCodeOfNone();
 }

@@ -3,9 +3,9 @@
 //   system_simulation --seeds 2000                seeds 0 .. 1999
 //   system_simulation --from 17 --seeds 1 --trace
 //   system_simulation --from 17 --seeds 1 --only_faults 0,3
+//   system_simulation --expect_violation 'has other weights'    of code with a mistake planted
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <optional>
 #include <set>
 #include <sstream>
@@ -13,15 +13,13 @@
 
 #include "gflags/gflags.h"
 #include "glog/logging.h"
+#include "tests/simulation/first_violation.h"
 #include "tests/simulation/system_world.h"
 
 DEFINE_uint64(seeds, 2000, "how many jobs are run");
 DEFINE_uint64(from, 0, "the first seed");
 DEFINE_bool(trace, false, "print what happens");
 DEFINE_string(only_faults, "", "the numbers of those faults of the schedule that are to happen");
-DEFINE_bool(expect_violation, false,
-            "the code under test has a mistake: succeed at the first violation");
-
 DEFINE_double(least_trained, 0,
               "at least this share of the jobs must come to their end, of a thousand or more");
 
@@ -47,11 +45,9 @@ void PrintReplay(const std::string& what) {
                current_faults ? (" --only_faults " + ListOf(*current_faults)).c_str() : "");
 }
 
-// The code's own checks end the process.
-[[noreturn]] void OnFailedCheck() {
-  PrintReplay("a CHECK of the code itself failed");
-  std::fflush(nullptr);
-  std::_Exit(FLAGS_expect_violation ? 0 : 1);
+int OnViolation(const std::string& violation) {
+  PrintReplay(violation);
+  return ExitCodeOf(violation);
 }
 
 SystemWorld::Result RunSeed(bool trace) {
@@ -105,9 +101,9 @@ int Main() {
     trained += result.is_trained;
     faults += result.struck;
     if (result.violation.empty()) continue;
-    PrintReplay(result.violation);
-    if (!FLAGS_expect_violation) Minimise(result);
-    return FLAGS_expect_violation ? 0 : 1;
+    const int exit_code = OnViolation(result.violation);
+    if (!ExpectsViolation()) Minimise(result);
+    return exit_code;
   }
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -118,14 +114,12 @@ int Main() {
       seconds, static_cast<double>(FLAGS_seeds) / seconds);
   // A wild job that ends undone breaks no promise; if they all did, something else would be broken.
   const double share = static_cast<double>(trained) / static_cast<double>(FLAGS_seeds);
-  if (!FLAGS_expect_violation && FLAGS_seeds >= 1000 && share < FLAGS_least_trained) {
+  if (!ExpectsViolation() && FLAGS_seeds >= 1000 && share < FLAGS_least_trained) {
     std::fprintf(stderr, "%.3f of the jobs came to their end, and at least %.3f should\n", share,
                  FLAGS_least_trained);
     return 1;
   }
-  if (!FLAGS_expect_violation) return 0;
-  std::fprintf(stderr, "the mistake was not found\n");
-  return 1;
+  return ExitCodeOfNone();
 }
 
 }  // namespace
@@ -136,7 +130,7 @@ int main(int argc, char** argv) {
   google::InitGoogleLogging(argv[0]);
   FLAGS_logtostderr = true;
   if (!FLAGS_trace) FLAGS_minloglevel = google::GLOG_FATAL;
-  google::InstallFailureFunction(&closeranks::simulation::OnFailedCheck);
+  closeranks::simulation::EndByFailedCheck(&closeranks::simulation::OnViolation);
   closeranks::simulation::program_name = argv[0];
   return closeranks::simulation::Main();
 }
