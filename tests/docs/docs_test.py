@@ -98,6 +98,19 @@ class Documents(unittest.TestCase):
                 if "NAME" not in path:
                     self.assertTrue((ROOT / path).exists(), f"{document}: {path}")
 
+    def test_names_on_a_newcomers_paths_are_files(self):
+        text = (ROOT / "docs/design.md").read_text()
+        text = text.split("## Two paths", 1)[1].split("\nInstead", 1)[0]
+        files = {f"/{path.relative_to(ROOT).with_suffix('')}"
+                 for folder in ("net", "collectives", "rendezvous", "ddp", "elastic")
+                 for path in (ROOT / folder).rglob("*.h")}
+        names = [name.strip() for path in re.findall(r"`([^`]+)`", text)
+                 for name in path.split("->")]
+        names = [name for name in names if re.fullmatch(r"[a-z_/]+", name)]
+        self.assertGreater(len(names), 15)
+        for name in names:
+            self.assertTrue(any(file.endswith("/" + name) for file in files), name)
+
 
 if __name__ == "__main__":
     sys.argv[1:] = []
