@@ -11,7 +11,6 @@ here depends on how long anything takes, but for the limits after which a wait i
 
 import argparse
 import json
-import os
 import pathlib
 import random
 import signal
@@ -21,6 +20,7 @@ import time
 
 import namespaces
 import training
+from faults import FAULTS
 
 HOSTS = 6
 LIMIT_S = 120  # for anything that a fault makes us wait for
@@ -29,66 +29,6 @@ PULSE_S = 0.015
 # last fault.
 STEPS_PER_FAULT = 80
 SLOW_PULSE_S = 0.25
-
-
-class KillWorker:
-    def strike(self, job, hosts):
-        os.kill(job.worker(hosts[0]), signal.SIGKILL)
-
-    def heal(self, job, hosts):
-        pass  # its supervisor starts another one
-
-
-class StopWorker(KillWorker):
-    def strike(self, job, hosts):
-        os.kill(job.worker(hosts[0]), signal.SIGSTOP)
-
-
-class KillHosts:
-    def strike(self, job, hosts):
-        for host in hosts:
-            job.signal_host(host, signal.SIGKILL)
-
-    def heal(self, job, hosts):
-        for host in hosts:
-            job.supervisor(host).wait()
-            job.start(host)
-
-
-class StopHost:
-    def strike(self, job, hosts):
-        job.signal_host(hosts[0], signal.SIGSTOP)
-
-    def heal(self, job, hosts):
-        job.signal_host(hosts[0], signal.SIGCONT)
-
-
-class Cut:
-    """What is done to the network, for all of the hosts."""
-
-    def __init__(self, cut):
-        self._cut = cut
-
-    def strike(self, job, hosts):
-        self._cut(job.network, hosts)
-
-    def heal(self, job, hosts):
-        for host in hosts:
-            job.network.heal(host)
-
-
-# Name -> what it does, and to how many hosts.
-FAULTS = {
-    "kill a worker": (KillWorker(), 1),
-    "stop a worker": (StopWorker(), 1),
-    "kill a host": (KillHosts(), 1),
-    "kill two hosts": (KillHosts(), 2),
-    "stop a host": (StopHost(), 1),
-    "blackhole a host": (Cut(lambda net, hosts: net.blackhole(hosts[0])), 1),
-    "part two hosts from four": (Cut(lambda net, hosts: net.split(hosts)), 2),
-    "a host hears nothing": (Cut(lambda net, hosts: net.deafen(hosts[0])), 1),
-    "a host isn't heard": (Cut(lambda net, hosts: net.mute(hosts[0])), 1),
-}
 
 
 class Paced:
@@ -160,11 +100,11 @@ def main():
         print(f"\nSKIPPED: {reason}")
         return
     print(f"again with --faults={options.faults} --seed={options.seed}", flush=True)
-    steps_per_epoch = training.SAMPLES // training.BATCH
+    steps_per_epoch = training.Toy.samples // training.Toy.batch
     epochs = 10 + (STEPS_PER_FAULT + 70) * options.faults // steps_per_epoch
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        job = training.Training(pathlib.Path(folder), HOSTS, epochs)
+        job = training.Training(pathlib.Path(folder), HOSTS, training.Toy(epochs))
         try:
             disturb(job, options.faults, random.Random(options.seed), rows)
             at = newest_step(job.newest_commits())
@@ -175,7 +115,7 @@ def main():
             assert code == 0 and not count["conflicts"], json.dumps(count, indent=1)
             ends = job.ends()
             assert len(ends) == HOSTS, ends
-            assert set(ends) == {job.undisturbed()}, ends
+            assert set(ends) == {job.undisturbed()[0]}, ends
         finally:
             job.close()
     print(f"{len(rows)} faults in {at} of {job.steps} steps; {count['samples_consumed']} samples "

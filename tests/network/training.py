@@ -1,4 +1,5 @@
-"""A training of toy workers on several hosts, in steps that a test hands out one by one."""
+"""A training on several hosts: of toy workers, in steps that a test hands out one by one, or of the
+example."""
 
 import json
 import os
@@ -9,20 +10,53 @@ import time
 
 import namespaces
 
-CLOSERANKS = pathlib.Path("cli/closeranks").resolve()
-WORKER = pathlib.Path("tests/multiprocess/toy_worker").resolve()
-SAMPLES, BATCH = 1200, 24
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+# As a test this runs where Bazel has put the programs.
+BIN = pathlib.Path(".") if pathlib.Path("cli/closeranks").exists() else ROOT / "bazel-bin"
+CLOSERANKS = (BIN / "cli/closeranks").resolve()
 SHARDS = 24  # exact mode: the weights depend on nothing but the samples
+
+
+class Toy:
+    """Waits at a gate before each step."""
+
+    program = (BIN / "tests/multiprocess/toy_worker").resolve()
+    samples, batch = 1200, 24
+    undisturbed_workers = 1
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def command(self, report, gate):
+        return [self.program, "--tcp", f"--shards={SHARDS}", f"--samples={self.samples}",
+                f"--batch={self.batch}", f"--epochs={self.epochs}", f"--report={report}",
+                *([f"--gate={gate}"] if gate else [])]
+
+
+class FashionMnist:
+    """The example, on the whole data. It has no gate."""
+
+    program = (BIN / "examples/fashion_mnist/fashion_mnist").resolve()
+    samples, batch = 60000, 256
+    undisturbed_workers = 2
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def command(self, report, _gate):
+        return [self.program, "--transport=tcp", "--mode=exact", f"--logical-shards={SHARDS}",
+                f"--batch={self.batch}", f"--epochs={self.epochs}", f"--report={report}"]
 
 
 class Training:
     """One supervisor with one worker on each of `hosts`; close() ends all of it."""
 
-    def __init__(self, folder, hosts, epochs):
+    def __init__(self, folder, hosts, program):
         self.folder = folder
         self.hosts = hosts
-        self.steps = SAMPLES // BATCH * epochs
-        self._epochs = epochs
+        self.program = program
+        self.steps = -(-program.samples // program.batch) * program.epochs
+        self.losses = {}  # by generation: which members were lost with the one before it
         self._gate = folder / "gate"
         self._held = None
         os.mkfifo(self._gate)
@@ -39,17 +73,15 @@ class Training:
     def network(self):
         return self._network
 
-    def worker_flags(self, report):
-        return [WORKER, "--tcp", f"--shards={SHARDS}", f"--samples={SAMPLES}", f"--batch={BATCH}",
-                f"--epochs={self._epochs}", f"--report={report}"]
-
     def undisturbed(self):
-        """The weights' hash of a run that nothing happens to."""
+        """The weights' hash of a run that nothing happens to, and its test accuracy, if it has
+        one."""
         report = self.folder / "undisturbed"
-        subprocess.run([CLOSERANKS, "run", f"--report={report}", "--",
-                        *self.worker_flags(report)], check=True, stdout=subprocess.DEVNULL)
-        (end,) = self._ends(report)
-        return end
+        subprocess.run([CLOSERANKS, "run", f"-n={self.program.undisturbed_workers}",
+                        f"--report={report}", "--", *self.program.command(report, None)],
+                       check=True, stdout=subprocess.DEVNULL)
+        (end,) = set(self._ends(report))
+        return end, self._accuracy([report])
 
     def start(self, host):
         """A supervisor, the first of this host or a successor, by the same command."""
@@ -59,7 +91,7 @@ class Training:
         command = [*self._network.enter(host), CLOSERANKS, "run", "--hosts=" + ",".join(addresses),
                    f"--host_index={host}", f"--key_file={self.folder / 'key'}",
                    "--max_restarts=100000", "--quorum_timeout=600", f"--report={report}", "--",
-                   *self.worker_flags(report), f"--gate={self._gate}"]
+                   *self.program.command(report, self._gate)]
         with open(self._logs[host][-1], "wb") as log:
             self._supervisors[host] = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -119,6 +151,9 @@ class Training:
         for line in whole.split(b"\n")[:-1]:
             if b'"event":"commit"' in line:
                 commit = json.loads(line)
+            elif b'"event":"world"' in line:
+                world = json.loads(line)
+                self.losses.setdefault(world["gen"], set()).update(world["lost_members"])
         self._commits[path] = (offset + len(whole), commit)
         return commit
 
@@ -136,11 +171,22 @@ class Training:
         """The hashes of the weights of all who came to the end."""
         return [end for report in self._reports for end in self._ends(report)]
 
+    @classmethod
+    def _accuracy(cls, reports):
+        measured = [event for report in reports for path in report.glob("events.[0-9]*.jsonl")
+                    for event in cls._events(path)
+                    if event["event"] == "metric" and event["name"] == "test_accuracy"]
+        return max(measured, key=lambda event: event["t"])["value"] if measured else None
+
+    def accuracy(self):
+        """The test accuracy, if the program said one."""
+        return self._accuracy(self._reports)
+
     def count_samples(self):
         """What `closeranks verify-epoch` says of all hosts' reports: (exit code, its JSON)."""
         reports = [report for report in self._reports if list(report.glob("ledger.*.txt"))]
-        done = subprocess.run([CLOSERANKS, "verify-epoch", f"--samples={SAMPLES}",
-                               f"--epochs={self._epochs}", "--json", *reports],
+        done = subprocess.run([CLOSERANKS, "verify-epoch", f"--samples={self.program.samples}",
+                               f"--epochs={self.program.epochs}", "--json", *reports],
                               stdout=subprocess.PIPE, check=False)
         return done.returncode, json.loads(done.stdout)
 
