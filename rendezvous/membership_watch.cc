@@ -63,6 +63,7 @@ void Membership::UpdateCircle() {
   // Of those in a row that are silent some may never have been asked: the more were in vain, the
   // more are asked at once.
   int place = 0, in_vain = 0;
+  std::set<MemberProcess> passed_over;
   WatchLine line = LineOf(*decision_);
   while (place < options_.watchers + in_vain && !line.empty()) {
     const ListedMember& listed = *decision_->Find(line.Next());
@@ -71,6 +72,7 @@ void Membership::UpdateCircle() {
       is_watcher_ = place < options_.watchers;
     } else if (SeemsGone(listed)) {
       in_vain += !peers_.Find(listed.member)->link_down;
+      passed_over.insert(process);
       continue;
     } else {
       circle_.push_back(process);
@@ -80,10 +82,12 @@ void Membership::UpdateCircle() {
   const DecisionRef counted_in = std::exchange(circle_of_, decision_);
   if (counted_in == decision_ && circle_ == before && is_watcher_ == was_watcher) return;
   std::set<MemberProcess> counted_on(circle_.begin(), circle_.end());
+  // Who watches no more is told nothing by the others: their silence is no loss.
   for (auto& [member, peer] : peers_.all()) {
-    if (!is_watcher_ && !counted_on.contains(peer.process) && peers_.IsAlive(peer, now_)) {
-      peer.counted_on = false;
+    if (is_watcher_ || counted_on.contains(peer.process) || passed_over.contains(peer.process)) {
+      continue;
     }
+    if (std::exchange(peer.counted_on, false)) Reassess(member);
   }
   auto count_on = [this](const MemberProcess& process) {
     peers_.CountOn(process, now_);
