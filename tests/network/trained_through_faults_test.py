@@ -158,9 +158,7 @@ def page(record):
     return "\n".join(lines)
 
 
-def write_record(path, record, options):
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True,
-                            text=True, check=True, cwd=training.ROOT).stdout.strip()
+def write_record(path, record, options, commit):
     cpu = next(line.split(":")[1].strip() for line in open("/proc/cpuinfo")
                if line.startswith("model name"))
     # The number only: what follows it names somebody's build.
@@ -189,6 +187,10 @@ def main():
         return
     if fashion_mnist_part.why_skipped():
         return
+    commit = None
+    if options.json:  # before it changes
+        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True,
+                                text=True, check=True, cwd=training.ROOT).stdout.strip()
     print(f"again with --faults={options.faults} --seed={options.seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         job = training.Training(pathlib.Path(folder), HOSTS, training.FashionMnist(options.epochs))
@@ -197,7 +199,7 @@ def main():
         finally:
             job.close()
     if options.json:
-        write_record(options.json.resolve(), record, options)
+        write_record(options.json.resolve(), record, options, commit)
     print(json.dumps({name: value for name, value in record.items() if name != "rows"}, indent=1))
     assert record["verdict"] == "as promised"
 
