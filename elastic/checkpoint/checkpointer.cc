@@ -72,6 +72,9 @@ Checkpointer::Checkpointer(CheckpointStore store, net::Background& background, c
 
 bool Checkpointer::AwaitBeginning() {
   if (lineage_.number != 0) return true;
+  // In between another rank may have begun a later lineage. What still reads comes first in the
+  // background, so this one's is the newest.
+  if (reading_ != nullptr && generation_ > reading_->generation + 1) reading_.reset();
   if (reading_ == nullptr) {
     reading_ = std::make_shared<Reading>();
     reading_->begun = clock_.Now();
@@ -81,6 +84,7 @@ bool Checkpointer::AwaitBeginning() {
           reading->is_through = true;
         });
   }
+  reading_->generation = generation_;
   return AwaitReading();
 }
 

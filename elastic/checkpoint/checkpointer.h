@@ -72,7 +72,8 @@ class Checkpointer {
   // On one rank, which gives the result to all others: chooses how the run begins, in the
   // background, from the first call on, and waits for that for about a second. True once
   // beginning() has the result, or nothing is to begin any more; it stays until SetLineage, so
-  // that a world that is lost meanwhile doesn't cost it. kTimeout after Options::timeout.
+  // that the next world doesn't read again where this rank is the one again. kTimeout after
+  // Options::timeout.
   bool AwaitBeginning();
   std::shared_ptr<const Result<Beginning>> beginning() const;
   // Another rank is to choose. It may once this is true on all others, as of two that begin a
@@ -119,6 +120,7 @@ class Checkpointer {
   // How the run begins: written in the background until is_through.
   struct Reading {
     TimePoint begun{};
+    Generation generation = 0;  // the last that waited for it
     std::optional<Result<Beginning>> result;
     std::atomic<bool> is_through{false};
   };

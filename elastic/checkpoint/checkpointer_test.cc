@@ -377,6 +377,22 @@ TEST_F(CheckpointerTest, ItIsReadOnceHoweverLongThatTakesAndWhateverWorldsPassBy
 
 TEST_F(CheckpointerTest, WhatAnotherRankMayHaveBegunMeanwhileIsChosenAnew) {
   ManualClock clock;
+  for (const bool is_through : {false, true}) {
+    SimulatedFiles files;
+    SlowDisk disk, of_other;
+    Checkpointer checkpointer(CheckpointStore(files, kFolder), disk, clock, {});
+    checkpointer.OnWorld(1, 0, 2);
+    EXPECT_FALSE(checkpointer.AwaitBeginning());
+    if (is_through) disk.Do();
+    Checkpointer other(CheckpointStore(files, kFolder), of_other, clock, {});
+    EXPECT_FALSE(other.AwaitBeginning());
+    of_other.Do();
+    checkpointer.OnWorld(3, 0, 2);
+    EXPECT_FALSE(checkpointer.AwaitBeginning());
+    disk.Do();
+    ASSERT_TRUE(checkpointer.AwaitBeginning());
+    EXPECT_EQ((*checkpointer.beginning())->lineage.number, 3);
+  }
   SlowDisk disk;
   Checkpointer checkpointer(store_, disk, clock, {});
   EXPECT_FALSE(checkpointer.AwaitBeginning());
