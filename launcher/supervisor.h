@@ -226,8 +226,13 @@ class Supervisor {
   std::map<MemberId, TimePoint> suspicions_told_;    // by the first member of a host, the last
   std::map<std::string, MemberId> failed_for_good_;  // by the cause, the first
   std::string hold_;  // why the job holds, as was said last; empty: it doesn't
-  std::map<MemberProcess, std::string> flights_;  // to be written
-  std::string flights_why_;                       // empty: nobody is told of them
+  // A flight record to be written: the memory, and what of it was copied in time.
+  struct Flight {
+    std::shared_ptr<const UniqueFd> memory;
+    std::string newest;
+  };
+  std::map<MemberProcess, Flight> flights_;
+  std::string flights_why_;  // empty: nobody is told of them
   net::TimerId write_flights_ = net::kNoTimer;
   std::map<Incident, Copied> flights_copied_;
 };

@@ -1,5 +1,8 @@
 // What the workers' flight recorders hold, and what they notice about themselves, is put on record.
+#include <fcntl.h>
+
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "glog/logging.h"
@@ -86,11 +89,13 @@ void Supervisor::DumpFlightLater(Slot& slot) {
 }
 
 void Supervisor::CopyFlight(const Slot& slot) {
-  auto dump = telemetry::CopyFlightMemory(slot.flight, clock_.Now());
-  if (dump.ok()) {
-    flights_[{slot.member, slot.incarnation}] = *std::move(dump);
+  auto newest = telemetry::CopyNewestOfFlight(slot.flight, clock_.Now());
+  if (newest.ok()) {
+    UniqueFd memory(fcntl(slot.flight.get(), F_DUPFD_CLOEXEC, 0));
+    flights_[{slot.member, slot.incarnation}] = {std::make_shared<UniqueFd>(std::move(memory)),
+                                                 *std::move(newest)};
   } else {
-    LOG(WARNING) << "the flight record of member " << slot.member << ": " << dump.status();
+    LOG(WARNING) << "the flight record of member " << slot.member << ": " << newest.status();
   }
 }
 
@@ -106,9 +111,10 @@ void Supervisor::WriteFlights() {
   records_disk_->Start([&files = files_, folder = options_.report_folder,
                         flights = std::exchange(flights_, {}),
                         why = std::exchange(flights_why_, "")] {
-    for (const auto& [process, dump] : flights) {
+    for (const auto& [process, flight] : flights) {
       const std::string path = telemetry::FlightPath(folder, process);
-      Status written = files.Replace(path, dump);
+      auto dump = telemetry::CopyFlight(*flight.memory, flight.newest);
+      Status written = dump.ok() ? files.Replace(path, *dump) : dump.status();
       LOG_IF(WARNING, !written.ok()) << path << ": " << written.message();
     }
     // Who acts on this line finds them.

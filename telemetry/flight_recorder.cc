@@ -18,7 +18,7 @@ namespace closeranks::telemetry {
 namespace {
 
 constexpr uint64_t kMagic = 0x5448474c46524c43;  // "CLRFLGHT" in memory
-constexpr uint32_t kVersion = 1;                 // of the layout
+constexpr uint32_t kVersion = 2;                 // of the layout
 constexpr int kActivityBits = 8;
 
 // A reader copies from low addresses to high ones, perhaps while the owner writes. So what a slot
@@ -64,12 +64,18 @@ struct FlightRecorder::Memory {
   uint64_t incarnation[2];
   std::atomic<uint64_t> activity;  // and the step, above kActivityBits
   std::atomic<int64_t> active_since;
-  int64_t dumped;  // only in a copy
+  int64_t dumped;                // only in a copy
+  std::atomic<uint64_t> newest;  // operation's number
   WorldSlot worlds[kWorlds];
   OperationSlot operations[kOperations];
 };
 
 static_assert(std::atomic<uint64_t>::is_always_lock_free);
+
+// All but the operations.
+constexpr size_t kHeadBytes = offsetof(FlightRecorder::Memory, operations);
+// So many are copied at once: far more than are ever under way.
+constexpr uint64_t kNewestOperations = 128;
 
 std::string_view ActivityText(Activity activity) {
   switch (activity) {
@@ -130,6 +136,7 @@ uint64_t FlightRecorder::Begin(Generation generation, uint64_t sequence,
   slot.begun = Nanoseconds(now);
   slot.number_again.store(number, std::memory_order_release);
   slot.number.store(number, std::memory_order_release);
+  memory_->newest.store(number, std::memory_order_release);
   return number;
 }
 
@@ -182,18 +189,65 @@ std::string FlightRecorder::Copy() const {
   return bytes;
 }
 
-Result<std::string> CopyFlightMemory(const UniqueFd& shared, TimePoint now) {
-  std::string bytes(sizeof(FlightRecorder::Memory), '\0');
-  size_t done = 0;
-  while (done < bytes.size()) {
+namespace {
+
+// Reads exactly `size` bytes at `offset` into `to`.
+Status ReadAt(const UniqueFd& shared, char* to, size_t size, size_t offset) {
+  for (size_t done = 0; done < size;) {
     const ssize_t count =
-        pread(shared.get(), bytes.data() + done, bytes.size() - done, static_cast<off_t>(done));
+        pread(shared.get(), to + done, size - done, static_cast<off_t>(offset + done));
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return ErrnoStatus(errno, "reading a flight record");
-    if (count == 0) return InvalidArgument("a flight record of " + std::to_string(done) + " bytes");
+    if (count == 0) {
+      return InvalidArgument("a flight record of " + std::to_string(offset + done) + " bytes");
+    }
     done += static_cast<size_t>(count);
   }
+  return OkStatus();
+}
+
+uint64_t NewestOf(std::string_view head) {
+  uint64_t newest = 0;
+  std::memcpy(&newest, head.data() + offsetof(FlightRecorder::Memory, newest), sizeof(newest));
+  return newest;
+}
+
+}  // namespace
+
+Result<std::string> CopyNewestOfFlight(const UniqueFd& shared, TimePoint now) {
+  std::string bytes(kHeadBytes + kNewestOperations * sizeof(OperationSlot), '\0');
+  RETURN_IF_ERROR(ReadAt(shared, bytes.data(), kHeadBytes, 0));
+  // The slots lie in one row, or in two: at the ring's end and at its beginning.
+  const uint64_t newest = NewestOf(bytes);
+  const uint64_t count = std::min<uint64_t>(newest, kNewestOperations);
+  const size_t first = (newest - count + 1) % FlightRecorder::kOperations;
+  const size_t at_end = std::min<size_t>(count, FlightRecorder::kOperations - first);
+  char* to = bytes.data() + kHeadBytes;
+  constexpr size_t kSlot = sizeof(OperationSlot);
+  RETURN_IF_ERROR(ReadAt(shared, to, at_end * kSlot, kHeadBytes + first * kSlot));
+  RETURN_IF_ERROR(ReadAt(shared, to + at_end * kSlot, (count - at_end) * kSlot, kHeadBytes));
+  bytes.resize(kHeadBytes + count * kSlot);
   SetDumped(&bytes, offsetof(FlightRecorder::Memory, dumped), now);
+  return bytes;
+}
+
+Result<std::string> CopyFlight(const UniqueFd& shared, std::string_view newest) {
+  constexpr size_t kSlot = sizeof(OperationSlot);
+  std::string bytes(sizeof(FlightRecorder::Memory), '\0');
+  RETURN_IF_ERROR(ReadAt(shared, bytes.data(), bytes.size(), 0));
+  const uint64_t then = NewestOf(newest);
+  for (size_t at = kHeadBytes; at < bytes.size(); at += kSlot) {
+    uint64_t number = 0;  // the first of a slot
+    std::memcpy(&number, bytes.data() + at, sizeof(number));
+    if (number > then) std::memset(bytes.data() + at, 0, kSlot);
+  }
+  newest.copy(bytes.data(), kHeadBytes);
+  const char* from = newest.data() + kHeadBytes;
+  const uint64_t count = std::min<uint64_t>(then, kNewestOperations);
+  for (uint64_t number = then - count + 1; number <= then; ++number, from += kSlot) {
+    const size_t index = number % FlightRecorder::kOperations;
+    std::memcpy(bytes.data() + kHeadBytes + index * kSlot, from, kSlot);
+  }
   return bytes;
 }
 

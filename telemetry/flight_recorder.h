@@ -111,13 +111,18 @@ class FlightRecorder {
   uint64_t worlds_ = 0;      // entered
 };
 
-// What lies in another process's memory, as Share gave it; `now` is when that is looked at.
-Result<std::string> CopyFlightMemory(const UniqueFd& shared, TimePoint now);
+// Of what lies in another process's memory, as Share gave it, what changes within moments: the
+// newest operations, the worlds and what it does now. Microseconds, where all of it takes a
+// hundred times as long, and others wait.
+Result<std::string> CopyNewestOfFlight(const UniqueFd& shared, TimePoint now);
+// A dump of the same memory as it was when `newest` was copied from it, but for older operations
+// that have been overwritten since.
+Result<std::string> CopyFlight(const UniqueFd& shared, std::string_view newest);
 
 // Of the same: " in step 12", " after step 12", or nothing where it is in none.
 std::string FlightPosition(const UniqueFd& shared);
 
-// `dump` is what Copy or CopyFlightMemory gave, perhaps of a process that was writing just then:
+// `dump` is what Copy or CopyFlight gave, perhaps of a process that was writing just then:
 // what was torn by that is left out. kInvalidArgument, with what is wrong, for anything else.
 Result<FlightRecord> ReadFlightRecord(std::string_view dump);
 

@@ -91,10 +91,44 @@ TEST_F(FlightRecorderTest, AnotherProcessReadsTheSameMemory) {
   const UniqueFd shared = recorder_.Share();
   ASSERT_TRUE(shared);
   Begin(17);
-  auto copy = CopyFlightMemory(shared, clock_.Now());
+  auto newest = CopyNewestOfFlight(shared, clock_.Now());
+  ASSERT_TRUE(newest.ok()) << newest.status();
+  auto copy = CopyFlight(shared, *newest);
   ASSERT_TRUE(copy.ok()) << copy.status();
   EXPECT_EQ(*copy, recorder_.Copy());
   EXPECT_EQ(ReadFlightRecord(*copy)->operations.front().sequence, 17u);
+}
+
+TEST_F(FlightRecorderTest, WhatIsWrittenLaterIsAsItWasWhenItsNewestWereCopied) {
+  const UniqueFd shared = recorder_.Share();
+  ASSERT_TRUE(shared);
+  // Before the ring is full, and around its end.
+  for (const uint64_t begun : {5u, 4000u, 40u, 60u, 4096u}) {
+    for (uint64_t i = 0; i < begun; ++i) recorder_.End(Begin(i), OkStatus());
+    const uint64_t under_way = Begin(begun);
+    recorder_.SetActivity(Activity::kReducing, begun);
+    const std::string then = recorder_.Copy();
+    auto newest = CopyNewestOfFlight(shared, clock_.Now());
+    ASSERT_TRUE(newest.ok()) << newest.status();
+    EXPECT_LT(newest->size(), 40u << 10);
+    recorder_.End(under_way, Aborted("a rank is lost"));
+    recorder_.SetActivity(Activity::kCatchingUp, begun);
+    for (uint64_t i = 0; i < 100; ++i) Begin(i);
+    auto copy = CopyFlight(shared, *newest);
+    ASSERT_TRUE(copy.ok()) << copy.status();
+    const FlightRecord expected = ReadFlightRecord(then).value();
+    const FlightRecord record = ReadFlightRecord(*copy).value();
+    EXPECT_EQ(record.activity, Activity::kReducing);
+    EXPECT_EQ(record.dumped, expected.dumped);
+    ASSERT_GE(record.operations.size() + 100, expected.operations.size());
+    ASSERT_LE(record.operations.size(), expected.operations.size());
+    auto old = expected.operations.rbegin();
+    for (auto it = record.operations.rbegin(); it != record.operations.rend(); ++it, ++old) {
+      ASSERT_EQ(it->number, old->number);
+      ASSERT_EQ(it->ended, old->ended);
+    }
+    EXPECT_EQ(record.operations.back().ended, TimePoint()) << "it was under way";
+  }
 }
 
 TEST_F(FlightRecorderTest, WithoutSharedMemoryOnlyThisProcessDumpsIt) {
