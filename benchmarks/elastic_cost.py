@@ -25,7 +25,6 @@ import tempfile
 
 import record
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Name -> flags of the loop. The work takes some 20 ms of a step, as the example's training does.
 LOOPS = {
     "steps with computation, then 1 MiB": ["--steps=500", "--alternate=1", "--work=2000"],
@@ -119,7 +118,7 @@ def main():
     parser.add_argument("--pairs", type=int, default=30)
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--json", type=pathlib.Path, required=True)
-    parser.add_argument("--bin", type=pathlib.Path, default=ROOT / "bazel-bin")
+    parser.add_argument("--bin", type=pathlib.Path, default=record.ROOT / "bazel-bin")
     options = parser.parse_args()
     measured = record.begin() | {"ranks": options.ranks}
     pairs = []

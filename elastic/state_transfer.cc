@@ -63,10 +63,10 @@ Status StateTransfer::Begin(Communicator& communicator, std::vector<bool> listen
     if (words[rank].was_behind != 0) not_compared_[rank] = true;
   }
   // Where it goes on, the listeners know which copy it is.
-  const auto known = is_new_ ? std::find(not_compared_.begin(), not_compared_.end(), false)
-                             : std::find(listeners_.begin(), listeners_.end(), true);
-  CHECK(is_new_ ? known != not_compared_.end() : known != listeners_.end());
-  head_ = words[static_cast<size_t>(known - (is_new_ ? not_compared_ : listeners_).begin())].head;
+  const std::vector<bool>& among = is_new_ ? not_compared_ : listeners_;
+  const auto known = std::find(among.begin(), among.end(), !is_new_);
+  CHECK(known != among.end());
+  head_ = words[static_cast<size_t>(known - among.begin())].head;
   done_bytes_ = head_.bytes;
   sources_.clear();
   at_once_ = false;

@@ -76,6 +76,7 @@ static_assert(std::atomic<uint64_t>::is_always_lock_free);
 constexpr size_t kHeadBytes = offsetof(FlightRecorder::Memory, operations);
 // So many are copied at once: far more than are ever under way.
 constexpr uint64_t kNewestOperations = 128;
+constexpr size_t kSlot = sizeof(OperationSlot);
 
 std::string_view ActivityText(Activity activity) {
   switch (activity) {
@@ -206,6 +207,9 @@ Status ReadAt(const UniqueFd& shared, char* to, size_t size, size_t offset) {
   return OkStatus();
 }
 
+// How many operations are copied where this is the newest.
+uint64_t CountUpTo(uint64_t newest) { return std::min(newest, kNewestOperations); }
+
 uint64_t NewestOf(std::string_view head) {
   uint64_t newest = 0;
   std::memcpy(&newest, head.data() + offsetof(FlightRecorder::Memory, newest), sizeof(newest));
@@ -215,15 +219,14 @@ uint64_t NewestOf(std::string_view head) {
 }  // namespace
 
 Result<std::string> CopyNewestOfFlight(const UniqueFd& shared, TimePoint now) {
-  std::string bytes(kHeadBytes + kNewestOperations * sizeof(OperationSlot), '\0');
+  std::string bytes(kHeadBytes + kNewestOperations * kSlot, '\0');
   RETURN_IF_ERROR(ReadAt(shared, bytes.data(), kHeadBytes, 0));
   // The slots lie in one row, or in two: at the ring's end and at its beginning.
   const uint64_t newest = NewestOf(bytes);
-  const uint64_t count = std::min<uint64_t>(newest, kNewestOperations);
+  const uint64_t count = CountUpTo(newest);
   const size_t first = (newest - count + 1) % FlightRecorder::kOperations;
   const size_t at_end = std::min<size_t>(count, FlightRecorder::kOperations - first);
   char* to = bytes.data() + kHeadBytes;
-  constexpr size_t kSlot = sizeof(OperationSlot);
   RETURN_IF_ERROR(ReadAt(shared, to, at_end * kSlot, kHeadBytes + first * kSlot));
   RETURN_IF_ERROR(ReadAt(shared, to + at_end * kSlot, (count - at_end) * kSlot, kHeadBytes));
   bytes.resize(kHeadBytes + count * kSlot);
@@ -232,7 +235,6 @@ Result<std::string> CopyNewestOfFlight(const UniqueFd& shared, TimePoint now) {
 }
 
 Result<std::string> CopyFlight(const UniqueFd& shared, std::string_view newest) {
-  constexpr size_t kSlot = sizeof(OperationSlot);
   std::string bytes(sizeof(FlightRecorder::Memory), '\0');
   RETURN_IF_ERROR(ReadAt(shared, bytes.data(), bytes.size(), 0));
   const uint64_t then = NewestOf(newest);
@@ -243,8 +245,7 @@ Result<std::string> CopyFlight(const UniqueFd& shared, std::string_view newest) 
   }
   newest.copy(bytes.data(), kHeadBytes);
   const char* from = newest.data() + kHeadBytes;
-  const uint64_t count = std::min<uint64_t>(then, kNewestOperations);
-  for (uint64_t number = then - count + 1; number <= then; ++number, from += kSlot) {
+  for (uint64_t number = then - CountUpTo(then) + 1; number <= then; ++number, from += kSlot) {
     const size_t index = number % FlightRecorder::kOperations;
     std::memcpy(bytes.data() + kHeadBytes + index * kSlot, from, kSlot);
   }

@@ -112,8 +112,7 @@ class FlightRecorder {
 };
 
 // Of what lies in another process's memory, as Share gave it, what changes within moments: the
-// newest operations, the worlds and what it does now. Microseconds, where all of it takes a
-// hundred times as long, and others wait.
+// newest operations, the worlds and what it does now. A tenth of the whole, for when others wait.
 Result<std::string> CopyNewestOfFlight(const UniqueFd& shared, TimePoint now);
 // A dump of the same memory as it was when `newest` was copied from it, but for older operations
 // that have been overwritten since.

@@ -11,13 +11,9 @@ and .md.
 """
 
 import argparse
-import datetime
 import json
 import os
 import pathlib
-import platform
-import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -25,6 +21,9 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import record  # noqa: E402
+
 # As a test this runs where Bazel has put the programs.
 BIN = pathlib.Path(".") if pathlib.Path("cli/closeranks").exists() else ROOT / "bazel-bin"
 CLOSERANKS = (BIN / "cli/closeranks").resolve()
@@ -128,39 +127,22 @@ def measure(seconds):
     return rows, load
 
 
-def page(record):
+def page(measured):
     lines = ["# Suspicions of who is only slow", "",
              f"{HOSTS} hosts on one machine, each with its own supervisor and a worker that steps "
-             f"all the time, for {record['seconds']} s beside",
-             f"{record['busy_threads']} threads that never rest ({BUSY_FOR_EACH_CORE} for each "
+             f"all the time, for {measured['seconds']} s beside",
+             f"{measured['busy_threads']} threads that never rest ({BUSY_FOR_EACH_CORE} for each "
              f"core). Counted from the supervisors' own records.", "",
              "| host | suspected others | workers lost | generations | longest silence of another "
              "host, ms | steps |", "|---|---|---|---|---|---|"]
     lines += [f"| {row['host']} | {row['suspicions']} | {row['workers_lost']} | "
               f"{row['generations']} | {row['longest_silence_ms']:.0f} | {row['steps']:,} |"
-              for row in record["rows"]]
+              for row in measured["rows"]]
     lines += ["", "Heartbeats come every 50 ms, and another host is suspected after 200 ms to 4 s "
               "of silence, by how evenly it was heard", "before.", "",
-              f"{record['date']}, commit {record['commit']}, {record['machine']}; load average at "
-              f"the end {record['load_average']:.1f}.", "", f"    {record['command']}", ""]
+              f"{record.origin(measured)}; load average at "
+              f"the end {measured['load_average']:.1f}.", "", f"    {measured['command']}", ""]
     return "\n".join(lines)
-
-
-def write_record(path, rows, load, seconds):
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True,
-                            text=True, check=True, cwd=ROOT).stdout.strip()
-    cpu = next(line.split(":")[1].strip() for line in open("/proc/cpuinfo")
-               if line.startswith("model name"))
-    # The number only: what follows it names somebody's build.
-    kernel = re.match(r"[0-9.]*[0-9]", platform.release()).group()
-    record = {"commit": commit, "date": datetime.date.today().isoformat(),
-              "machine": f"{os.cpu_count()} cores of {cpu}, Linux {kernel}",
-              "command": shlex.join(["tests/multiprocess/suspicion_test.py", "--seconds",
-                                     str(seconds), "--json", "docs/results/suspicion.json"]),
-              "seconds": seconds, "busy_threads": BUSY_FOR_EACH_CORE * os.cpu_count(),
-              "load_average": load, "rows": rows}
-    path.write_text(json.dumps(record, indent=1) + "\n")
-    path.with_suffix(".md").write_text(page(record))
 
 
 def main():
@@ -168,11 +150,15 @@ def main():
     parser.add_argument("--seconds", type=int, default=600)
     parser.add_argument("--json", type=pathlib.Path)
     options = parser.parse_args()
+    measured = record.begin() if options.json else {}
     rows, load = measure(options.seconds)
     for row in rows:
         print(json.dumps(row), flush=True)
     if options.json:
-        write_record(options.json.resolve(), rows, load, options.seconds)
+        measured |= {"seconds": options.seconds,
+                     "busy_threads": BUSY_FOR_EACH_CORE * os.cpu_count(), "load_average": load,
+                     "rows": rows}
+        record.write(options.json.resolve(), measured, page(measured))
     for row in rows:
         assert row["suspicions"] == 0 and row["workers_lost"] == 0, row
         assert row["generations"] == 1 and row["steps"] > 0, row

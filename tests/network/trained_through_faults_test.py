@@ -12,16 +12,12 @@ beside it a page with the same name and .md.
 
 import argparse
 import collections
-import datetime
 import json
 import os
 import pathlib
-import platform
 import random
-import re
 import shlex
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,8 +26,9 @@ import namespaces
 import training
 from faults import FAULTS
 
-sys.path.insert(0, str(training.ROOT / "tests/e2e"))
+sys.path[:0] = [str(training.ROOT / "tests/e2e"), str(training.ROOT / "benchmarks")]
 import fashion_mnist_part  # noqa: E402
+import record  # noqa: E402
 
 HOSTS = 6
 LIMIT_S = 300  # between two faults, and to the end after the last
@@ -116,7 +113,7 @@ def train(job, options):
     code, count = job.count_samples()
     weights, accuracy = job.undisturbed()
     ends = job.ends()
-    record = {
+    trained = {
         "seed": options.seed, "epochs": options.epochs, "steps": job.steps,
         "faults": dict(sorted(collections.Counter(row["fault"] for row in striker.rows).items())),
         "seconds_of_faults": round(seconds), "load_average": load,
@@ -128,49 +125,35 @@ def train(job, options):
         "test_accuracy": job.accuracy(), "undisturbed_test_accuracy": accuracy,
         "weights_sha256": sorted(set(ends)), "undisturbed_weights_sha256": weights,
         "hosts_at_the_end": len(ends), "rows": striker.rows}
-    record["verdict"] = "as promised" if (
+    trained["verdict"] = "as promised" if (
         code == 0 and not count["conflicts"] and ends == [weights] * HOSTS
-        and record["test_accuracy"] == accuracy) else "NOT AS PROMISED"
-    return record
+        and trained["test_accuracy"] == accuracy) else "NOT AS PROMISED"
+    return trained
 
 
-def page(record):
+def page(measured):
     lines = ["# Trained through faults of hosts and network", "",
              f"The example on {HOSTS} hosts of one worker each, which are network namespaces of "
              "one machine, in exact mode:",
-             f"{record['epochs']} epochs, {record['steps']:,} steps; "
-             f"{sum(record['faults'].values())} faults within {record['seconds_of_faults']} s of "
-             "them.", "", "| fault | times |", "|---|---|"]
-    lines += [f"| {name} | {times} |" for name, times in record["faults"].items()]
+             f"{measured['epochs']} epochs, {measured['steps']:,} steps; "
+             f"{sum(measured['faults'].values())} faults within {measured['seconds_of_faults']} s "
+             "of them.", "", "| fault | times |", "|---|---|"]
+    lines += [f"| {name} | {times} |" for name, times in measured["faults"].items()]
     lines += ["", "| | through the faults | undisturbed |", "|---|---|---|",
-              f"| test accuracy | {record['test_accuracy']:.4f} | "
-              f"{record['undisturbed_test_accuracy']:.4f} |",
-              "| weights | " + ", ".join(hash[:16] for hash in record["weights_sha256"])
-              + f" | {record['undisturbed_weights_sha256'][:16]} |", "",
-              f"{record['generations']} generations, {record['generations_that_lost_somebody']} of "
-              "them without somebody of the one before. By "
-              f"`closeranks verify-epoch` over {record['ledgers']} ledgers",
-              f"{record['samples_consumed']:,} samples were consumed, {record['samples_lost']} "
-              f"lost, {record['samples_duplicated']} duplicated; {record['conflicts']} conflicts. "
-              f"Verdict: {record['verdict']}.", "",
-              f"{record['date']}, commit {record['commit']}, {record['machine']}; load average "
-              f"{record['load_average']:.1f}.", "", f"    {record['command']}", ""]
+              f"| test accuracy | {measured['test_accuracy']:.4f} | "
+              f"{measured['undisturbed_test_accuracy']:.4f} |",
+              "| weights | " + ", ".join(hash[:16] for hash in measured["weights_sha256"])
+              + f" | {measured['undisturbed_weights_sha256'][:16]} |", "",
+              f"{measured['generations']} generations, "
+              f"{measured['generations_that_lost_somebody']} of them without somebody of the one "
+              "before. By "
+              f"`closeranks verify-epoch` over {measured['ledgers']} ledgers",
+              f"{measured['samples_consumed']:,} samples were consumed, {measured['samples_lost']} "
+              f"lost, {measured['samples_duplicated']} duplicated; {measured['conflicts']} "
+              f"conflicts. Verdict: {measured['verdict']}.", "",
+              f"{record.origin(measured)}; load average "
+              f"{measured['load_average']:.1f}.", "", f"    {measured['command']}", ""]
     return "\n".join(lines)
-
-
-def write_record(path, record, options, commit):
-    cpu = next(line.split(":")[1].strip() for line in open("/proc/cpuinfo")
-               if line.startswith("model name"))
-    # The number only: what follows it names somebody's build.
-    kernel = re.match(r"[0-9.]*[0-9]", platform.release()).group()
-    record = {"commit": commit, "date": datetime.date.today().isoformat(),
-              "machine": f"{os.cpu_count()} cores of {cpu}, Linux {kernel}",
-              "command": shlex.join(["tests/network/trained_through_faults_test.py",
-                                     f"--faults={options.faults}", f"--epochs={options.epochs}",
-                                     f"--seed={options.seed}", "--json",
-                                     "docs/results/network_faults.json"]), **record}
-    path.write_text(json.dumps(record, indent=1) + "\n")
-    path.with_suffix(".md").write_text(page(record))
 
 
 def main():
@@ -187,21 +170,25 @@ def main():
         return
     if fashion_mnist_part.why_skipped():
         return
-    commit = None
-    if options.json:  # before it changes
-        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True,
-                                text=True, check=True, cwd=training.ROOT).stdout.strip()
+    measured = {}
+    if options.json:
+        measured = record.begin()
+        # With what may have been drawn.
+        measured["command"] = shlex.join(["tests/network/trained_through_faults_test.py",
+                                          f"--faults={options.faults}",
+                                          f"--epochs={options.epochs}", f"--seed={options.seed}",
+                                          "--json", "docs/results/network_faults.json"])
     print(f"again with --faults={options.faults} --seed={options.seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         job = training.Training(pathlib.Path(folder), HOSTS, training.FashionMnist(options.epochs))
         try:
-            record = train(job, options)
+            measured |= train(job, options)
         finally:
             job.close()
     if options.json:
-        write_record(options.json.resolve(), record, options, commit)
-    print(json.dumps({name: value for name, value in record.items() if name != "rows"}, indent=1))
-    assert record["verdict"] == "as promised"
+        record.write(options.json.resolve(), measured, page(measured))
+    print(json.dumps({name: value for name, value in measured.items() if name != "rows"}, indent=1))
+    assert measured["verdict"] == "as promised"
 
 
 if __name__ == "__main__":

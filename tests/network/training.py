@@ -17,15 +17,19 @@ CLOSERANKS = (BIN / "cli/closeranks").resolve()
 SHARDS = 24  # exact mode: the weights depend on nothing but the samples
 
 
-class Toy:
+class Program:
+    """What is trained, for so many epochs."""
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+
+class Toy(Program):
     """Waits at a gate before each step."""
 
     program = (BIN / "tests/multiprocess/toy_worker").resolve()
     samples, batch = 1200, 24
     undisturbed_workers = 1
-
-    def __init__(self, epochs):
-        self.epochs = epochs
 
     def command(self, report, gate):
         return [self.program, "--tcp", f"--shards={SHARDS}", f"--samples={self.samples}",
@@ -33,15 +37,12 @@ class Toy:
                 *([f"--gate={gate}"] if gate else [])]
 
 
-class FashionMnist:
+class FashionMnist(Program):
     """The example, on the whole data. It has no gate."""
 
     program = (BIN / "examples/fashion_mnist/fashion_mnist").resolve()
     samples, batch = 60000, 256
     undisturbed_workers = 2
-
-    def __init__(self, epochs):
-        self.epochs = epochs
 
     def command(self, report, _gate):
         return [self.program, "--transport=tcp", "--mode=exact", f"--logical-shards={SHARDS}",

@@ -14,9 +14,9 @@ int ExitCodeOf(const std::string& violation);
 // The same of a whole run without any.
 int ExitCodeOfNone();
 
-// A failed CHECK, of the code's or of the simulation's own, is a violation too: "FILE: Check
-// failed:
-// ...". From now on `on_violation` is called with it, and its result ends the process.
+// A failed CHECK, of the code's or of the simulation's own, is a violation too, whose text is
+// "FILE: Check failed: ...": from now on `on_violation` is called with it, and its result ends the
+// process.
 void EndByFailedCheck(int (*on_violation)(const std::string& violation));
 
 }  // namespace closeranks::simulation
