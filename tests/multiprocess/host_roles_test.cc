@@ -48,6 +48,13 @@ class HostRoles : public testing::Test {
   Words PausesInStep(int step) const {
     return {"--tcp", "--pause_step=" + std::to_string(step), "--pause_at=" + barrier_.path()};
   }
+  // And whoever has the state waits in a later step for a world of that many: it would else finish
+  // the job before others are in.
+  Words PausesAndLaterWaitsFor(int size) const {
+    Words worker = PausesInStep(5);
+    worker.insert(worker.end(), {"--hold_step=9", "--hold_size=" + std::to_string(size)});
+    return worker;
+  }
   void Lose(int host) {
     jobs_[host]->Signal(SIGKILL);
     EXPECT_EQ(jobs_[host]->Wait(), -SIGKILL);
@@ -63,8 +70,7 @@ class HostRoles : public testing::Test {
 };
 
 TEST_F(HostRoles, MinHostsBeginAndOthersUpToMaxComeInLater) {
-  Words worker = PausesInStep(5);
-  worker.insert(worker.end(), {"--hold_step=9", "--hold_size=3"});
+  const Words worker = PausesAndLaterWaitsFor(3);
   for (int host : {0, 1}) Start(host, {"--nnodes=2:3"}, worker);
   for (int host : {0, 1}) ASSERT_TRUE(jobs_[host]->WaitForOutput("pauses"));
   Start(2, {"--nnodes=2:3"}, worker);
@@ -76,7 +82,7 @@ TEST_F(HostRoles, MinHostsBeginAndOthersUpToMaxComeInLater) {
 }
 
 TEST_F(HostRoles, WithFewerThanMinNothingIsRecordedUntilAnotherComes) {
-  for (int host : {0, 1}) Start(host, {"--nnodes=2:3"}, PausesInStep(5));
+  for (int host : {0, 1}) Start(host, {"--nnodes=2:3"}, PausesAndLaterWaitsFor(2));
   for (int host : {0, 1}) ASSERT_TRUE(jobs_[host]->WaitForOutput("pauses"));
   Lose(1);
   barrier_.Open();
@@ -86,7 +92,7 @@ TEST_F(HostRoles, WithFewerThanMinNothingIsRecordedUntilAnotherComes) {
   ASSERT_TRUE(jobs_[0]->WaitForOutput(
       "holds, and records nothing: 1 host is left, and 2 at least are to be there: start 1 more"));
   EXPECT_EQ(LastCommit(folder_, 0), 4);
-  Start(2, {"--nnodes=2:3"}, PausesInStep(5));
+  Start(2, {"--nnodes=2:3"}, PausesAndLaterWaitsFor(2));
   ASSERT_TRUE(jobs_[0]->WaitForOutput("the job goes on"));
   for (int host : {0, 2}) ExpectGoodEnd(host);
   EXPECT_EQ(ExpectTrained(folder_, 2), Undisturbed());
@@ -186,7 +192,7 @@ TEST_F(HostRoles, WithoutAWitnessTheLossOfTheLowerOfTwoHoldsAndSaysSo) {
 }
 
 TEST_F(HostRoles, WhatAHoldWaitsForIsSaidAgainWhenItIsSomethingElse) {
-  for (int host : {0, 1, 2}) Start(host, {"--nnodes=3:3"}, PausesInStep(5));
+  for (int host : {0, 1, 2}) Start(host, {"--nnodes=3:3"}, PausesAndLaterWaitsFor(3));
   for (int host : {0, 1, 2}) ASSERT_TRUE(jobs_[host]->WaitForOutput("pauses"));
   const std::string one = "2 hosts are left, and 3 at least are to be there: start 1 more";
   const std::string two = "1 host is left, and 3 at least are to be there: start 2 more";
@@ -198,7 +204,7 @@ TEST_F(HostRoles, WhatAHoldWaitsForIsSaidAgainWhenItIsSomethingElse) {
   }
   Lose(1);
   for (int log = 0; log < 2; ++log) ASSERT_TRUE(jobs_[0]->WaitForOutput(two));
-  for (int host : {1, 2}) Start(host, {"--nnodes=3:3"}, PausesInStep(5));
+  for (int host : {1, 2}) Start(host, {"--nnodes=3:3"}, PausesAndLaterWaitsFor(3));
   ASSERT_TRUE(jobs_[0]->WaitForOutput("the job goes on"));
   for (int host : {0, 1, 2}) ExpectGoodEnd(host);
   for (const std::string& said : {one, two}) EXPECT_EQ(CountLines(jobs_[0]->output(), said), 2);
@@ -206,7 +212,7 @@ TEST_F(HostRoles, WhatAHoldWaitsForIsSaidAgainWhenItIsSomethingElse) {
 }
 
 TEST_F(HostRoles, ThatNobodyInReachHasTheStateStandsInEveryRanksLog) {
-  for (int host : {0, 1, 2}) Start(host, {"--nnodes=3"}, PausesInStep(5));
+  for (int host : {0, 1, 2}) Start(host, {"--nnodes=3"}, PausesAndLaterWaitsFor(3));
   for (int host : {0, 1, 2}) ASSERT_TRUE(jobs_[host]->WaitForOutput("pauses"));
   // Only its worker has the state, and it can't say so.
   jobs_[2]->Signal(SIGSTOP);

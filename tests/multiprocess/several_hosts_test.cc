@@ -347,7 +347,9 @@ TEST(SeveralHosts, WhoIsStartedASecondTimeReplacesTheFirstWhichLivesAndIsToldWhy
   ReportFolder folder;
   Hosts hosts(folder, 3, 1);
   Barrier barrier(folder);
-  const Words worker = {"--tcp", "--pause_step=5", "--pause_at=" + barrier.path()};
+  // The second may be in after the others have gone on.
+  const Words worker = {"--tcp", "--pause_step=5", "--pause_at=" + barrier.path(), "--hold_step=9",
+                        "--hold_size=3"};
   Jobs jobs = StartAll(hosts, 3, {}, worker);
   for (auto& job : jobs) ASSERT_TRUE(job->WaitForOutput("pauses"));
   JobProcess second(hosts.Flags(
