@@ -21,7 +21,7 @@ enum class ExitCode : int {
   kMismatch = 84,         // another build or configuration than the job's
   kUnauthenticated = 85,  // not the job's key
   kNoResources = 86,      // port or folder taken, disk full, out of descriptors
-  kPoison = 87,           // a part of the batch killed two ranks in a row; nothing ends with it yet
+  kPoison = 87,           // a part of the batch killed two ranks in a row
 };
 
 struct ExitCodeRow {

@@ -61,6 +61,14 @@ std::span<const int64_t> StepLoop::SamplesOf(const Part& part) const {
   return std::span(ids_).subspan(part.begin, part.size());
 }
 
+void StepLoop::PreparePart(size_t index) {
+  const Part& part = todo_[index];
+  if (options_.flight != nullptr) {
+    options_.flight->BeginPart(part.begin, part.end, SamplesOf(part));
+  }
+  replica_.PreparePart(step_, part);
+}
+
 void StepLoop::BeginPart(size_t index) {
   // An empty part has no backward pass by which the reduction could begin early.
   bool last = index + 1 == todo_.size() && todo_[index].size() > 0;
@@ -69,6 +77,7 @@ void StepLoop::BeginPart(size_t index) {
 
 void StepLoop::EndPart(size_t index, double mean_loss) {
   replica_.EndPart();
+  if (options_.flight != nullptr) options_.flight->EndPart();
   const Part& part = todo_[index];
   held_.push_back(part);
   loss_ += mean_loss * part.size() / batch_;

@@ -118,7 +118,7 @@ class StepLoop {
   std::span<const int64_t> SamplesOf(const Part& part) const;
   // Part `index` of todo() is about to be computed: first PreparePart, if it has samples, then
   // BeginPart before its gradients come, and EndPart.
-  void PreparePart(size_t index) { replica_.PreparePart(step_, todo_[index]); }
+  void PreparePart(size_t index);
   void BeginPart(size_t index);
   // `mean_loss` is the mean over the part's samples.
   void EndPart(size_t index, double mean_loss);

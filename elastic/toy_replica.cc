@@ -156,6 +156,7 @@ Status RunToyTraining(StepLoop& loop, ToyReplica& replica) {
     ASSIGN_OR_RETURN(bool more, loop.NextStep());
     if (!more) return loop.Finish();
     for (size_t i = 0; i < loop.todo().size(); ++i) {
+      if (loop.todo()[i].size() > 0) loop.PreparePart(i);
       loop.BeginPart(i);
       double loss = replica.Compute(loop.step(), loop.SamplesOf(loop.todo()[i]));
       loop.EndPart(i, loss);

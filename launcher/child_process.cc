@@ -103,7 +103,8 @@ std::vector<char*> Pointers(std::vector<std::string>& strings) {
 
 std::string ExitResult::ToString() const {
   if (signal == 0) return "exited with code " + std::to_string(code);
-  return "was killed by signal " + std::to_string(signal) + " (" + strsignal(signal) + ")";
+  return "was killed by signal " + std::to_string(signal) + " (" + strsignal(signal) + ")" +
+         (out_of_memory ? " as memory ran out" : "");
 }
 
 ChildProcess::ChildProcess(pid_t pid, std::string program, net::EventLoop& loop, OnLine on_line)

@@ -20,8 +20,9 @@ namespace closeranks::launcher {
 
 // How a process ended: with a code, or by a signal.
 struct ExitResult {
-  int code = 0;    // valid when signal == 0
-  int signal = 0;  // 0: it exited by itself
+  int code = 0;                // valid when signal == 0
+  int signal = 0;              // 0: it exited by itself
+  bool out_of_memory = false;  // it was the kernel that killed it, for want of memory
   // "exited with code 3", "was killed by signal 9 (Killed)"
   std::string ToString() const;
 };

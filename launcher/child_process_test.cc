@@ -186,6 +186,8 @@ TEST_F(ChildProcessTest, AShortageOfDescriptorsIsNoFaultOfTheProgram) {
 TEST(ExitResult, SaysHowItEnded) {
   EXPECT_EQ((ExitResult{3, 0}.ToString()), "exited with code 3");
   EXPECT_EQ((ExitResult{0, SIGKILL}.ToString()), "was killed by signal 9 (Killed)");
+  EXPECT_EQ((ExitResult{0, SIGKILL, true}.ToString()),
+            "was killed by signal 9 (Killed) as memory ran out");
 }
 
 }  // namespace

@@ -23,7 +23,9 @@
 #include "launcher/child_process.h"
 #include "launcher/fault.h"
 #include "launcher/live_line.h"
+#include "launcher/oom_watch.h"
 #include "launcher/output.h"
+#include "launcher/poison_watch.h"
 #include "launcher/restart_policy.h"
 #include "net/address.h"
 #include "net/background.h"
@@ -136,7 +138,12 @@ class Supervisor {
   void OnEnding(MemberId member, const rendezvous::Agent::Ending& ending);
   void OnMismatch(const Status& mismatch);
   // The other workers' logs are to say why this one was lost. The first cause counts.
-  void TellLoss(Slot& slot, const std::string& cause, rendezvous::OnThisHost here);
+  // `by_itself`: by what its program did.
+  void TellLoss(Slot& slot, const std::string& cause, bool by_itself, rendezvous::OnThisHost here);
+  // Whether the worker, which is dying, may be the second one that fails on the same samples.
+  bool MayBePoison(const Slot& dying) const;
+  // Ends the run where a worker, maybe another host's, failed on what another one had failed on.
+  void OnFailedPart(const MemberProcess& worker, const BatchPart& part);
   MemberId OnFailing(Slot& slot, const rendezvous::Failing& failing);
   // Whether a worker that ends now is lost: nobody told it to.
   bool EndsEarly(const Slot& slot) const;
@@ -222,6 +229,9 @@ class Supervisor {
   Status not_executed_;  // the program, before the job had begun: there is nothing to run
   bool stopping_ = false;
   bool job_ended_ = false;
+  OomWatch oom_watch_{files_};
+  PoisonWatch poison_watch_;
+  bool is_poisoned_ = false;  // all members here end for it
   std::set<std::string> told_endings_;
   std::map<MemberId, TimePoint> suspicions_told_;    // by the first member of a host, the last
   std::map<std::string, MemberId> failed_for_good_;  // by the cause, the first

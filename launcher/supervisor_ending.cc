@@ -16,9 +16,28 @@ namespace {
 // Within it the members here come to suspect those of a host that is lost.
 constexpr Duration kOfOneSilence = std::chrono::seconds(1);
 
-ExitResult FromWaitStatus(int status) {
-  if (WIFSIGNALED(status)) return {0, WTERMSIG(status)};
-  return {WEXITSTATUS(status), 0};
+ExitResult ResultOf(const siginfo_t& info) {
+  if (info.si_code == CLD_EXITED) return {info.si_status, 0};
+  return {0, info.si_status};
+}
+
+// Whether its program made it end so, rather than somebody from outside.
+bool IsByItself(const ExitResult& result) {
+  if (result.out_of_memory) return true;
+  switch (result.signal) {
+    case 0:
+      return result.code != 0;
+    case SIGSEGV:
+    case SIGBUS:
+    case SIGFPE:
+    case SIGILL:
+    case SIGABRT:
+    case SIGTRAP:
+    case SIGSYS:
+      return true;
+    default:
+      return false;
+  }
 }
 
 }  // namespace
@@ -35,13 +54,24 @@ void Supervisor::ReapAll() {
     auto dead = std::find_if(slots_.begin(), slots_.end(), [&](const auto& entry) {
       return entry.second.child != nullptr && entry.second.child->pid() == info.si_pid;
     });
-    // The survivors come first: what is said and written of it can wait.
-    if (dead != slots_.end()) host_->agent(dead->first)->WorkerReaped();
-    int status = 0;
-    waitpid(info.si_pid, &status, 0);
-    if (dead != slots_.end()) OnExit(dead->second, FromWaitStatus(status));
+    ExitResult result = ResultOf(info);
+    if (dead != slots_.end()) {
+      const bool may_be_the_kernels = result.signal == SIGKILL && dead->second.ended_for.empty();
+      result.out_of_memory = may_be_the_kernels && oom_watch_.HasKilled();
+      // That nobody is left who has the state may follow from it, and isn't what is to be told.
+      if (IsByItself(result) && !telemetry::FlightPart(dead->second.flight).IsNone() &&
+          (EndsEarly(dead->second) || host_->agent(dead->first)->worker_left_early())) {
+        TellLoss(dead->second, CauseOf(dead->second, result), /*by_itself=*/true,
+                 rendezvous::OnThisHost::kTheCause);
+      }
+      // The survivors come first: what else is said and written of it can wait.
+      host_->agent(dead->first)->WorkerReaped();
+    }
+    waitpid(info.si_pid, nullptr, 0);
+    if (dead != slots_.end()) OnExit(dead->second, result);
     info = {};
   }
+  oom_watch_.Forget();
 }
 
 void Supervisor::OnExit(Slot& slot, ExitResult result) {
@@ -59,7 +89,7 @@ void Supervisor::OnExit(Slot& slot, ExitResult result) {
   const bool early = EndsEarly(slot);
   slot.never_joined = in_order && early && !slot.asked_in && !host_->has_started();
   if (early && !slot.never_joined) {
-    TellLoss(slot, CauseOf(slot, result), rendezvous::OnThisHost::kTheCause);
+    TellLoss(slot, CauseOf(slot, result), IsByItself(result), rendezvous::OnThisHost::kTheCause);
     DumpFlightsOfLoss(slot, "");
     DumpFlightLater(slot);
   }
@@ -105,10 +135,38 @@ bool Supervisor::EndsEarly(const Slot& slot) const {
          (agent.worker_left_early() || (!job_ended_ && !agent.worker_was_told()));
 }
 
-void Supervisor::TellLoss(Slot& slot, const std::string& cause, rendezvous::OnThisHost here) {
+void Supervisor::TellLoss(Slot& slot, const std::string& cause, bool by_itself,
+                          rendezvous::OnThisHost here) {
   if (!slot.cause.empty()) return;
   slot.cause = cause;
-  host_->TellLoss(slot.member, cause, here);
+  const BatchPart part = by_itself ? telemetry::FlightPart(slot.flight) : BatchPart{};
+  host_->TellLoss(slot.member, {cause, slot.incarnation, part}, here);
+  if (!part.IsNone()) OnFailedPart({slot.member, slot.incarnation}, part);
+}
+
+bool Supervisor::MayBePoison(const Slot& dying) const {
+  const BatchPart part = telemetry::FlightPart(dying.flight);
+  if (part.IsNone()) return false;
+  if (poison_watch_.IsSuspect(part)) return true;
+  // How another one ends may not be known yet either.
+  return std::any_of(slots_.begin(), slots_.end(), [&](const auto& entry) {
+    const Slot& other = entry.second;
+    return &other != &dying && other.child != nullptr && other.lost_at != TimePoint{} &&
+           telemetry::FlightPart(other.flight).Overlaps(part);
+  });
+}
+
+void Supervisor::OnFailedPart(const MemberProcess& worker, const BatchPart& part) {
+  const std::optional<std::string> poison = poison_watch_.OnFailedPart(worker, part);
+  if (!poison.has_value() || job_ended_ || stopping_ || std::exchange(is_poisoned_, true)) return;
+  const std::string text = *poison + "; the job ends here: mend the samples, or what reads them";
+  LOG(ERROR) << text;
+  for (auto& [member, slot] : slots_) {
+    host_->agent(member)->EndWorker(ExitCode::kPoison, text);
+    EndMember(slot, ExitCode::kPoison);
+    // Another host may have taken longer to tell how its worker ended than to lose the state.
+    slot.exit_code = Worse(slot.exit_code, static_cast<int>(ExitCode::kPoison));
+  }
 }
 
 // What no restart mends often happens to all workers at once, as when a flag is wrong. Here it is
@@ -118,11 +176,12 @@ MemberId Supervisor::OnFailing(Slot& slot, const rendezvous::Failing& failing) {
   const std::string cause = failing.cause + telemetry::FlightPosition(slot.flight);
   DumpFlightsOfLoss(slot, "");
   if (!failing.is_final) {
-    TellLoss(slot, cause, OnThisHost::kTheCause);
+    TellLoss(slot, cause, /*by_itself=*/true, OnThisHost::kTheCause);
     return -1;
   }
   const MemberId first = failed_for_good_.try_emplace(failing.cause, slot.member).first->second;
-  TellLoss(slot, cause, first == slot.member ? OnThisHost::kThatItIsSaid : OnThisHost::kNothing);
+  TellLoss(slot, cause, /*by_itself=*/true,
+           first == slot.member ? OnThisHost::kThatItIsSaid : OnThisHost::kNothing);
   return first;
 }
 
@@ -201,7 +260,7 @@ void Supervisor::OnEnding(MemberId member, const rendezvous::Agent::Ending& endi
     return EndMember(slots_.at(member), ending.exit_code);
   }
   if (ending.outcome != rendezvous::Outcome::kEnded) {
-    if (stopping_) return;  // it ends as it was told to
+    if (stopping_ || is_poisoned_) return;  // it ends as it was told to
     const ExitCodeRow& row = FindExitCode(static_cast<int>(ending.exit_code));
     std::string text = std::string(rendezvous::OutcomeName(ending.outcome)) + ": " + ending.reason;
     // What a worker that failed for good has said of it is to be mended, and no start mends that.

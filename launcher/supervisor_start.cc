@@ -118,6 +118,8 @@ void Supervisor::OnLifeline(Slot& slot, std::unique_ptr<net::Socket> lifeline) {
       if (host_->agent(slot.member)->worker_ends()) return;
       // Whatever made the thread end: now the process does, for certain.
       FinishOff(slot);
+      // The way it ends may tell more than that the job's state ends with it.
+      if (MayBePoison(slot)) return;
       host_->agent(slot.member)->WorkerDoomed();
       if (EndsEarly(slot)) DumpFlightsOfLoss(slot, "");
     });

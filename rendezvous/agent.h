@@ -107,6 +107,10 @@ class Agent {
   // The worker is to say in its log whom the job has lost.
   void TellWorker(const Lost& lost) { SendToWorker(lost); }
   void TellWorker(const Noticed& noticed) { SendToWorker(noticed); }
+  // The worker is to end with this code, because of this.
+  void EndWorker(ExitCode code, const std::string& reason) {
+    SendToWorker(Ended{code, reason, {}});
+  }
 
   void OnPeerMessage(const Message& message);
   void OnPeerLinkUp(const MemberProcess& supervisor);

@@ -162,13 +162,13 @@ void AgentHost::Send(const Envelope& envelope) {
   });
 }
 
-void AgentHost::TellLoss(MemberId member, std::string cause, OnThisHost here) {
-  if (cause.size() > kMaxCauseBytes) cause.resize(kMaxCauseBytes);
+void AgentHost::TellLoss(MemberId member, LossMessage loss, OnThisHost here) {
+  if (loss.cause.size() > kMaxCauseBytes) loss.cause.resize(kMaxCauseBytes);
   for (const auto& [id, agent] : agents_) {
     if (id == member || here == OnThisHost::kNothing) continue;
-    agent->TellWorker(Lost{member, cause, here == OnThisHost::kThatItIsSaid});
+    agent->TellWorker(Lost{member, loss.cause, here == OnThisHost::kThatItIsSaid});
   }
-  SendToOthers(member, LossMessage{cause});
+  SendToOthers(member, loss);
 }
 
 void AgentHost::TellNotice(MemberId member, std::string text) {
@@ -192,6 +192,9 @@ void AgentHost::OnPeerMessage(MemberId to, const Message& message) {
   if (const auto* loss = std::get_if<LossMessage>(&message.body)) {
     if (Agent* agent = this->agent(to)) {
       agent->TellWorker(Lost{message.from.member, loss->cause, false});
+    }
+    if (!loss->part.IsNone() && options_.on_failed_part) {
+      options_.on_failed_part({message.from.member, loss->worker}, loss->part);
     }
     return;
   }

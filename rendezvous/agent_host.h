@@ -3,11 +3,13 @@
 #ifndef CLOSERANKS_RENDEZVOUS_AGENT_HOST_H_
 #define CLOSERANKS_RENDEZVOUS_AGENT_HOST_H_
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "base/batch_part.h"
 #include "base/member.h"
 #include "base/random.h"
 #include "base/status.h"
@@ -50,6 +52,8 @@ class AgentHost {
     bool pauses_are_ok = false;
     // Owner::on_progress is to be called.
     bool progress_is_wanted = false;
+    // Another host's worker failed by itself while it computed this. Maybe more than once for each.
+    std::function<void(const MemberProcess& worker, const BatchPart& part)> on_failed_part;
     // Connections at once to those who haven't proven that they belong to the job, at least 2.
     size_t max_strangers = 512;
   };
@@ -73,9 +77,9 @@ class AgentHost {
   const net::Address& advertised() const { return options_.advertised; }
   const Incarnation& supervisor() const { return supervisor_; }
 
-  // Tells every other worker of the job that `member`'s, of this host, is lost and why. Of the
-  // cause as much goes out as a message has room for.
-  void TellLoss(MemberId member, std::string cause, OnThisHost here);
+  // Tells every other worker of the job, and every other host, that `member`'s, of this host, is
+  // lost and why. Of the cause as much goes out as a message has room for.
+  void TellLoss(MemberId member, LossMessage loss, OnThisHost here);
   // Tells every worker of the job, `member`'s too, what that has noticed about itself. As much of
   // it goes out as a message has room for.
   void TellNotice(MemberId member, std::string text);

@@ -11,7 +11,7 @@ namespace closeranks::rendezvous {
 namespace {
 
 // Raised with every change of the format. The handshake compares builds before it comes to this.
-constexpr uint8_t kVersion = 4;
+constexpr uint8_t kVersion = 5;
 
 constexpr std::array<std::string_view, 9> kKindNames = {
     "Status", "Prepare", "Promise", "Reject", "Accept", "Accepted", "Decided", "Loss", "Notice"};
@@ -100,8 +100,11 @@ class Decoder {
         message.body = DecidedMessage{ReadDecision()};
         return;
       case 7: {
-        LossMessage body{reader_.GetString()};
+        LossMessage body;
+        body.cause = reader_.GetString();
         if (body.cause.size() > kMaxCauseBytes) status_ = InvalidArgument("its cause is too long");
+        body.worker = reader_.GetIncarnation();
+        body.part = ReadPart();
         message.body = std::move(body);
         return;
       }
@@ -112,6 +115,20 @@ class Decoder {
         return;
       }
     }
+  }
+
+  BatchPart ReadPart() {
+    BatchPart part;
+    part.step = reader_.Get<StepNumber>();
+    part.begin = reader_.Get<int32_t>();
+    part.end = reader_.Get<int32_t>();
+    part.samples.resize(reader_.GetCount(sizeof(int64_t)));
+    for (int64_t& sample : part.samples) sample = reader_.Get<int64_t>();
+    const bool is_one = part.begin >= 0 && part.end >= part.begin &&
+                        part.samples.size() <= BatchPart::kMostSamples &&
+                        part.samples.size() <= static_cast<size_t>(part.end - part.begin);
+    if (!is_one) status_ = InvalidArgument("its part is none of a batch");
+    return part;
   }
 
   bool ReadFlag() {
@@ -212,7 +229,15 @@ void PutBody(ByteWriter& writer, const AcceptedMessage& body) { Put(writer, body
 
 void PutBody(ByteWriter& writer, const DecidedMessage& body) { Encode(*body.decision, writer); }
 
-void PutBody(ByteWriter& writer, const LossMessage& body) { writer.PutString(body.cause); }
+void PutBody(ByteWriter& writer, const LossMessage& body) {
+  writer.PutString(body.cause);
+  writer.Put(body.worker);
+  writer.Put(body.part.step);
+  writer.Put(body.part.begin);
+  writer.Put(body.part.end);
+  writer.Put(static_cast<uint32_t>(body.part.samples.size()));
+  for (int64_t sample : body.part.samples) writer.Put(sample);
+}
 
 void PutBody(ByteWriter& writer, const NoticeMessage& body) { writer.PutString(body.text); }
 

@@ -13,6 +13,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/batch_part.h"
 #include "base/member.h"
 #include "base/status.h"
 #include "rendezvous/decision.h"
@@ -109,6 +110,8 @@ struct DecidedMessage {
 // it.
 struct LossMessage {
   std::string cause;  // at most kMaxCauseBytes
+  Incarnation worker;
+  BatchPart part;  // that it failed by itself on; none: on no part, or not by itself
   bool operator==(const LossMessage&) const = default;
 };
 

@@ -39,7 +39,7 @@ std::vector<Message> OneOfEachKind() {
   bodies.push_back(AcceptMessage{ballot, MakeDecision()});
   bodies.emplace_back(AcceptedMessage{ballot});
   bodies.push_back(DecidedMessage{MakeDecision()});
-  bodies.push_back(LossMessage{"killed"});
+  bodies.push_back(LossMessage{"killed", {3, 1}, {5, 16, 24, {1000, 7}}});
   bodies.push_back(NoticeMessage{"is slow"});
   std::vector<Message> messages;
   for (MessageBody& body : bodies) {
@@ -105,6 +105,15 @@ TEST(Messages, AnInvalidDecisionIsRefused) {
   decision->members[1].weight = 5;
   const Message message{{1, {2, 2}}, {2, 1}, {1, 1}, 1, DecidedMessage{decision}};
   EXPECT_EQ(DecodeMessage(Encode(message)).status().code(), StatusCode::kInvalidArgument);
+}
+
+TEST(Messages, APartThatIsNoneOfABatchIsRefused) {
+  const std::vector<int64_t> many(BatchPart::kMostSamples + 1);
+  for (const BatchPart& part : {BatchPart{5, -1, 2, {}}, BatchPart{5, 3, 2, {}},
+                                BatchPart{5, 0, 1, {1, 2}}, BatchPart{5, 0, 1000, many}}) {
+    const Message message{{1, {2, 2}}, {2, 1}, {1, 1}, 1, LossMessage{"killed", {3, 1}, part}};
+    EXPECT_EQ(DecodeMessage(Encode(message)).status().code(), StatusCode::kInvalidArgument);
+  }
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ namespace closeranks::telemetry {
 namespace {
 
 constexpr uint64_t kMagic = 0x5448474c46524c43;  // "CLRFLGHT" in memory
-constexpr uint32_t kVersion = 2;                 // of the layout
+constexpr uint32_t kVersion = 3;                 // of the layout
 constexpr int kActivityBits = 8;
 
 // A reader copies from low addresses to high ones, perhaps while the owner writes. So what a slot
@@ -64,6 +64,8 @@ struct FlightRecorder::Memory {
   uint64_t incarnation[2];
   std::atomic<uint64_t> activity;  // and the step, above kActivityBits
   std::atomic<int64_t> active_since;
+  std::atomic<uint64_t> part;  // its begin, above its end; 0: it computes none
+  int64_t samples[BatchPart::kMostSamples];
   int64_t dumped;                // only in a copy
   std::atomic<uint64_t> newest;  // operation's number
   WorldSlot worlds[kWorlds];
@@ -152,11 +154,21 @@ void FlightRecorder::End(uint64_t number, const Status& status) {
 void FlightRecorder::SetMember(MemberId member) { memory_->member = member; }
 
 void FlightRecorder::SetActivity(Activity activity, StepNumber step) {
+  EndPart();
   // In this order, and read in the other: nobody takes a new activity for an old one's age.
   memory_->active_since.store(Nanoseconds(clock_.Now()), std::memory_order_relaxed);
   memory_->activity.store(step << kActivityBits | static_cast<uint64_t>(activity),
                           std::memory_order_release);
 }
+
+void FlightRecorder::BeginPart(int begin, int end, std::span<const int64_t> samples) {
+  const size_t kept = std::min(samples.size(), BatchPart::kMostSamples);
+  std::copy_n(samples.begin(), kept, memory_->samples);
+  memory_->part.store(uint64_t{static_cast<uint32_t>(begin)} << 32 | static_cast<uint32_t>(end),
+                      std::memory_order_release);
+}
+
+void FlightRecorder::EndPart() { memory_->part.store(0, std::memory_order_release); }
 
 void FlightRecorder::EnterWorld(const World& world, int rank) {
   const uint64_t number = ++worlds_;
@@ -261,6 +273,29 @@ std::string FlightPosition(const UniqueFd& shared) {
   const auto activity = static_cast<Activity>(word & ((uint64_t{1} << kActivityBits) - 1));
   const bool is_through = activity == Activity::kBetween || activity == Activity::kEnding;
   return (is_through ? " after step " : " in step ") + std::to_string(step);
+}
+
+BatchPart FlightPart(const UniqueFd& shared) {
+  struct {
+    uint64_t activity;
+    int64_t active_since;
+    uint64_t part;
+    int64_t samples[BatchPart::kMostSamples];
+  } read{};
+  using Memory = FlightRecorder::Memory;
+  static_assert(offsetof(Memory, samples) - offsetof(Memory, activity) ==
+                offsetof(decltype(read), samples));
+  const Status got =
+      ReadAt(shared, reinterpret_cast<char*>(&read), sizeof(read), offsetof(Memory, activity));
+  const auto activity = static_cast<Activity>(read.activity & ((1u << kActivityBits) - 1));
+  if (!got.ok() || activity != Activity::kComputing || read.part == 0) return {};
+  BatchPart part = {read.activity >> kActivityBits,
+                    static_cast<int32_t>(read.part >> 32),
+                    static_cast<int32_t>(read.part),
+                    {}};
+  const auto size = static_cast<size_t>(std::max(part.end - part.begin, 0));
+  part.samples.assign(read.samples, read.samples + std::min(size, BatchPart::kMostSamples));
+  return part;
 }
 
 Result<FlightRecord> ReadFlightRecord(std::string_view dump) {

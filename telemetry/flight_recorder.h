@@ -9,10 +9,12 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/batch_part.h"
 #include "base/clock.h"
 #include "base/member.h"
 #include "base/status.h"
@@ -92,6 +94,10 @@ class FlightRecorder {
   void SetMember(MemberId member);
   // The training thread's.
   void SetActivity(Activity activity, StepNumber step);
+  // What it computes from now on, until EndPart or another activity: positions [begin, end) of the
+  // step's batch, which are these samples.
+  void BeginPart(int begin, int end, std::span<const int64_t> samples);
+  void EndPart();
   // The loop's thread's.
   void EnterWorld(const World& world, int rank);
 
@@ -120,6 +126,8 @@ Result<std::string> CopyFlight(const UniqueFd& shared, std::string_view newest);
 
 // Of the same: " in step 12", " after step 12", or nothing where it is in none.
 std::string FlightPosition(const UniqueFd& shared);
+// Of the same, whose process doesn't go on: the part that it was computing, or none.
+BatchPart FlightPart(const UniqueFd& shared);
 
 // `dump` is what Copy or CopyFlight gave, perhaps of a process that was writing just then:
 // what was torn by that is left out. kInvalidArgument, with what is wrong, for anything else.

@@ -1,6 +1,9 @@
 #include "telemetry/flight_recorder.h"
 
+#include <array>
 #include <chrono>
+#include <numeric>
+#include <vector>
 
 #include "gtest/gtest.h"
 
@@ -85,6 +88,27 @@ TEST_F(FlightRecorderTest, SaysWhatTheTrainingThreadDoesAndSinceWhen) {
   EXPECT_EQ(record.activity, Activity::kComputing);
   EXPECT_EQ(record.step, 812u);
   EXPECT_EQ(record.dumped - record.active_since, milliseconds(70));
+}
+
+TEST_F(FlightRecorderTest, SaysWhatPartOfAStepTheTrainingThreadComputes) {
+  const UniqueFd shared = recorder_.Share();
+  ASSERT_TRUE(shared);
+  EXPECT_TRUE(FlightPart(shared).IsNone());
+  recorder_.SetActivity(Activity::kComputing, 5);
+  EXPECT_TRUE(FlightPart(shared).IsNone());
+  recorder_.BeginPart(0, 2, std::array<int64_t, 2>{70, 12});
+  EXPECT_EQ(FlightPart(shared), (BatchPart{5, 0, 2, {70, 12}}));
+  recorder_.EndPart();
+  EXPECT_TRUE(FlightPart(shared).IsNone());
+  // Of a large one the first samples are kept.
+  std::vector<int64_t> many(1000);
+  std::iota(many.begin(), many.end(), 500);
+  recorder_.BeginPart(2, 1002, many);
+  many.resize(BatchPart::kMostSamples);
+  EXPECT_EQ(FlightPart(shared), (BatchPart{5, 2, 1002, many}));
+  recorder_.SetActivity(Activity::kComputing, 6);
+  EXPECT_TRUE(FlightPart(shared).IsNone());
+  EXPECT_TRUE(FlightPart(UniqueFd()).IsNone());
 }
 
 TEST_F(FlightRecorderTest, AnotherProcessReadsTheSameMemory) {

@@ -28,6 +28,7 @@ inline constexpr int kJoinTimeout = static_cast<int>(ExitCode::kJoinTimeout);
 inline constexpr int kMismatch = static_cast<int>(ExitCode::kMismatch);
 inline constexpr int kUnauthenticated = static_cast<int>(ExitCode::kUnauthenticated);
 inline constexpr int kNoResources = static_cast<int>(ExitCode::kNoResources);
+inline constexpr int kPoison = static_cast<int>(ExitCode::kPoison);
 
 // A folder of its own for each test, removed at its end.
 class ReportFolder {

@@ -8,6 +8,8 @@
 #include <condition_variable>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -70,12 +72,15 @@ DEFINE_int32(dawdles, -1, "the member that takes 5 ms longer for each step");
 DEFINE_int32(strays, -1, "the member whose weights become other ones in step 3");
 DEFINE_bool(tells_when, false, "says when a fault strikes, in nanoseconds of the monotonic clock");
 DEFINE_int32(tells_signals, -1, "the member that says when it gets SIGUSR1");
+DEFINE_string(poison, "",
+              "STEP:POSITION:ACTION:TIMES: so often whoever computes this position of this step's "
+              "batch is struck by an action of --faults, but for those that only wait");
 // Each strikes once in the run, but for "exit", which strikes every time but the first.
 DEFINE_string(
     faults, "",
     "MEMBER:POINT:ACTION:STEP,...; points: start join ready world part apply save load commit "
     "end (the step of world is its generation, of the others without a step 0); "
-    "actions: kill stop term exit hang finish quit say throw alloc check segv");
+    "actions: kill stop term exit hang finish quit say fail throw alloc check segv hog");
 
 namespace closeranks {
 namespace {
@@ -129,28 +134,50 @@ class Faults {
         const int64_t now = SystemClock().Now().time_since_epoch().count();
         std::fprintf(stderr, "strikes at %lld\n", static_cast<long long>(now));
       }
-      if (fault.action == "quit") _exit(0);
       if (fault.action == "say") std::fprintf(stderr, "is at %s\n", point.c_str());
-      if (fault.action == "finish") throw Finished();
-      if (fault.action == "kill") raise(SIGKILL);
-      if (fault.action == "stop") raise(SIGSTOP);
-      if (fault.action == "term") kill(getpid(), SIGTERM);
-      if (fault.action == "throw") throw std::runtime_error("a bad sample");
-      // What a failed allocation is, but under a sanitizer, whose allocator ends the process.
-      if (fault.action == "alloc") throw std::bad_alloc();
-      CHECK(fault.action != "check") << "a bad sample";
-      if (fault.action == "segv") {
-        signal(SIGSEGV, SIG_DFL);  // a sanitizer would make an exit of it
-        raise(SIGSEGV);
-      }
-      if (fault.action == "hang") {
-        std::fprintf(stderr, "hangs\n");
-        while (true) pause();
-      }
+      Strike(fault.action);
+    }
+  }
+
+  void AtPart(StepNumber step, const elastic::Part& part) {
+    At("part", step);
+    const std::vector<std::string> poison = Split(FLAGS_poison, ':');
+    if (poison.empty()) return;
+    CHECK_EQ(poison.size(), 4u) << FLAGS_poison;
+    const int position = std::stoi(poison[1]);
+    if (step != std::stoull(poison[0]) || position < part.begin || position >= part.end) return;
+    for (int i = 0; i < std::stoi(poison[3]); ++i) {
+      const std::string mark = FLAGS_report + "/poison." + std::to_string(i);
+      if (files_.CreateExclusively(mark, "").ok()) return Strike(poison[2]);
     }
   }
 
  private:
+  static void Strike(const std::string& action) {
+    if (action == "quit") _exit(0);
+    if (action == "fail") _exit(7);
+    if (action == "finish") throw Finished();
+    if (action == "kill") raise(SIGKILL);
+    if (action == "stop") raise(SIGSTOP);
+    if (action == "term") kill(getpid(), SIGTERM);
+    if (action == "throw") throw std::runtime_error("a bad sample");
+    // What a failed allocation is, but under a sanitizer, whose allocator ends the process.
+    if (action == "alloc") throw std::bad_alloc();
+    CHECK(action != "check") << "a bad sample";
+    if (action == "segv") {
+      signal(SIGSEGV, SIG_DFL);  // a sanitizer would make an exit of it
+      raise(SIGSEGV);
+    }
+    if (action == "hog") {  // more than a group with a limit has, and far from all there is
+      for (int i = 0; i < 128; ++i) std::memset(std::malloc(16 << 20), 1, 16 << 20);
+      _exit(3);
+    }
+    if (action == "hang") {
+      std::fprintf(stderr, "hangs\n");
+      while (true) pause();
+    }
+  }
+
   MemberId self_;
   Files& files_;
   std::vector<ToyFault> faults_;
@@ -186,7 +213,7 @@ class FaultyReplica final : public elastic::ToyReplica {
         steps_(steps) {}
 
   void BeginPart(StepNumber step, const elastic::Part& part, bool last) override {
-    faults_.At("part", step);
+    faults_.AtPart(step, part);
     hold_.At(step);
     if (self_ == FLAGS_dawdles) usleep(5000);
     // Opening it takes until the other side opens it.
