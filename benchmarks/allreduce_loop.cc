@@ -8,6 +8,7 @@
 // over the ranks. With --alternate=N, after every N steps as many are done without the machinery,
 // on the same communicator, and at its end each rank prints what either half took.
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -80,18 +81,24 @@ double CpuSeconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-// Of the thread that answers the agent, which works beside both halves. 0 where it isn't found.
-double ElasticThreadSeconds() {
-  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+// Of the threads of that name of the process in `folder` of /proc, or of all its threads.
+double CpuSecondsOf(const std::string& folder, const std::string& wanted = "") {
+  double seconds = 0;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/" + folder + "/task")) {
     std::string name;
     std::ifstream(task.path() / "comm") >> name;
     double nanoseconds = 0;
-    if (name == "elastic" && std::ifstream(task.path() / "schedstat") >> nanoseconds) {
-      return 1e-9 * nanoseconds;
-    }
+    std::ifstream(task.path() / "schedstat") >> nanoseconds;
+    if (wanted.empty() || name == wanted) seconds += 1e-9 * nanoseconds;
   }
-  return 0;
+  return seconds;
 }
+
+// What works beside both halves: the thread that answers the agent, and the supervisor.
+struct Beside {
+  double thread = CpuSecondsOf("self", "elastic");
+  double supervisor = CpuSecondsOf(std::to_string(getppid()));
+};
 
 // What the times between Start and Stop took, together.
 class Stopwatch {
@@ -213,6 +220,7 @@ Status Run() {
   RETURN_IF_ERROR(worker->Join("a loop of all-reduces"));
   Stopwatch with(clock), without(clock);
   ASSIGN_OR_RETURN(bool more, loop.NextStep());
+  const Beside before;
   with.Start();
   while (more) {
     replica.step().Compute();
@@ -235,8 +243,9 @@ Status Run() {
   if (FLAGS_alternate > 0) {
     with.Print("steps with it");
     without.Print("steps without it");
-    std::printf("%.6f s of CPU in all, %.6f s of it beside both\n", CpuSeconds(),
-                ElasticThreadSeconds());
+    const Beside after;
+    std::printf("beside both %.6f s of CPU here, %.6f s of the supervisor\n",
+                after.thread - before.thread, after.supervisor - before.supervisor);
     std::fflush(stdout);
   }
   return loop.Finish();

@@ -8,9 +8,9 @@ With: the gate, the exchange of sample ids, events and the ledger. Without: comp
 all-reduce alone. The same ranks do both in turns of one step (of some, where it is short), hundreds
 of turns a pair: the machine's speed changes within seconds, and both have to see the same of it.
 Wall time is that of the slowest rank; CPU time is all ranks', and all that their supervisor used
-from its start to its end counts as the machinery's, as does the thread that answers it. What a part
-of a model's own costs besides (its random seed, copies of its buffers) isn't in it. Writes the JSON
-and, beside it, a page with the same name and .md.
+from the first step to the last counts as the machinery's, as does the thread that answers it. What
+a start costs, and what a part of a model's own does (its random seed, copies of its buffers), isn't
+in it. Writes the JSON and, beside it, a page with the same name and .md.
 """
 
 import argparse
@@ -25,39 +25,33 @@ import tempfile
 
 import record
 
-# Name -> flags of the loop. The work takes some 20 ms of a step, as the example's training does.
+# Name -> flags of the loop. The work takes some 10 ms of a step, as the example's training does.
 LOOPS = {
     "steps with computation, then 1 MiB": ["--steps=500", "--alternate=1", "--work=2000"],
     "all-reduces of 1 MiB alone": ["--steps=20000", "--alternate=50"],
 }
 TOOK = re.compile(r"steps (with|without) it took ([\d.]+) s, ([\d.]+) s of CPU")
-IN_ALL = re.compile(r"([\d.]+) s of CPU in all, ([\d.]+) s of it beside both")
+BESIDE = re.compile(r"beside both ([\d.]+) s of CPU here, ([\d.]+) s of the supervisor")
 
 
 def run_pair(options, flags):
     """{"with": {"wall_s", "cpu_s"}, "without": ...} of one run."""
-    with tempfile.TemporaryDirectory() as report, tempfile.TemporaryFile("w+") as output:
+    with tempfile.TemporaryDirectory() as report:
         command = [options.bin / "cli/closeranks", "run", "-n", options.ranks,
                    f"--report={report}", "--", options.bin / "benchmarks/allreduce_loop",
                    f"--report={report}", *flags]
-        process = subprocess.Popen([str(word) for word in command], stdout=output,
-                                   stderr=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0:
-            raise RuntimeError(f"{command} ended with {process.returncode}")
-        output.seek(0)
-        text = output.read()
+        text = subprocess.run([str(word) for word in command], check=True, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
     pair = {"with": {"wall_s": 0.0, "cpu_s": 0.0}, "without": {"wall_s": 0.0, "cpu_s": 0.0}}
     for half, wall, cpu in TOOK.findall(text):
         pair[half]["wall_s"] = max(pair[half]["wall_s"], float(wall))
         pair[half]["cpu_s"] += float(cpu)
-    totals = IN_ALL.findall(text)
-    pair["with"]["cpu_s"] += (usage.ru_utime + usage.ru_stime
-                              - sum(float(in_all) for in_all, _ in totals))
+    beside = BESIDE.findall(text)
+    # Each rank has seen all of it.
+    pair["with"]["cpu_s"] += max(float(supervisor) for _, supervisor in beside)
     # The thread that answers the supervisor is the machinery's, in whichever half it worked.
     without = pair["without"]["wall_s"] / (pair["with"]["wall_s"] + pair["without"]["wall_s"])
-    moved = without * sum(float(beside) for _, beside in totals)
+    moved = without * sum(float(thread) for thread, _ in beside)
     pair["with"]["cpu_s"] += moved
     pair["without"]["cpu_s"] -= moved
     return pair

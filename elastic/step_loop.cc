@@ -1,6 +1,7 @@
 #include "elastic/step_loop.h"
 
-#include <array>
+#include <algorithm>
+#include <cstring>
 #include <utility>
 
 namespace closeranks::elastic {
@@ -181,22 +182,24 @@ Result<StepLoop::Outcome> StepLoop::ReduceAndApply() {
 Status StepLoop::Reduce(StepSamples* samples, StepNumbers* numbers) {
   Communicator& communicator = *world_->communicator;
   replica_.StartReduction();
-  std::array<Work, 2> works = {
-      communicator.AllReduce(samples->numbers(), samples->numbers(), samples->count(),
-                             DataType::kInt64, Reduction::kSum),
-      communicator.AllReduce(numbers, numbers, sizeof(StepNumbers) / sizeof(double),
-                             DataType::kFloat64, Reduction::kSum)};
+  // One operation costs less than two. Sums of ids are exact in doubles.
+  constexpr size_t kNumbers = sizeof(StepNumbers) / sizeof(double);
+  beside_.resize(kNumbers + samples->count());
+  std::memcpy(beside_.data(), numbers, sizeof(StepNumbers));
+  std::copy_n(samples->numbers(), samples->count(), beside_.data() + kNumbers);
+  Work work = communicator.AllReduce(beside_.data(), beside_.data(), beside_.size(),
+                                     DataType::kFloat64, Reduction::kSum);
   if (transfer_.active()) transfer_.StartChunk(communicator);
   // All are waited for, whatever comes of them: their memory must not be written after this.
   Status reduced = replica_.FinishReduction();
-  for (Work& work : works) {
-    Status status = work.Wait();
-    if (reduced.ok()) reduced = status;
-  }
+  Status status = work.Wait();
+  if (reduced.ok()) reduced = status;
   if (transfer_.active()) {
-    Status status = transfer_.FinishChunk();
+    status = transfer_.FinishChunk();
     if (reduced.ok()) reduced = status;
   }
+  std::memcpy(static_cast<void*>(numbers), beside_.data(), sizeof(StepNumbers));
+  std::copy_n(beside_.data() + kNumbers, samples->count(), samples->numbers());
   return reduced;
 }
 

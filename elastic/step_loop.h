@@ -236,6 +236,7 @@ class StepLoop {
   std::vector<int> shard_owners_;
   double loss_ = 0.0;  // of the held parts, weighted by their share of the batch
   StepSamples my_samples_;
+  std::vector<double> beside_;  // what is summed beside the gradients
   TimePoint handed_out_{};
   int paced_samples_ = 0;
   Pace pace_;
