@@ -16,6 +16,7 @@
 #include "closeranks/training_observer.h"
 #include "ddp/sample_order.h"
 #include "elastic/checkpoint/checkpointer.h"
+#include "elastic/ledger.h"
 #include "elastic/step_loop.h"
 #include "elastic/worker.h"
 #include "net/background.h"
@@ -67,6 +68,11 @@ void CheckPlan(const Plan& plan) {
         "this one has " +
         std::to_string(plan.samples) + " samples, a batch of " + std::to_string(plan.batch) +
         " and " + std::to_string(plan.epochs) + " epochs"));
+  }
+  if (plan.samples > elastic::StepSamples::kMostSamples) {
+    throw Error(InvalidArgument("a plan of " + std::to_string(plan.samples) +
+                                " samples, expected at most " +
+                                std::to_string(elastic::StepSamples::kMostSamples)));
   }
 }
 

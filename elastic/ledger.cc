@@ -11,8 +11,7 @@
 namespace closeranks::elastic {
 
 void StepSamples::Put(int position, int64_t id) {
-  // Then sums of two of them are exact in doubles too.
-  CHECK(id >= 0 && id < int64_t{1} << 52) << "sample " << id;
+  CHECK(id >= 0 && id < kMostSamples) << "sample " << id;
   numbers_[2 * static_cast<size_t>(position)] = id + 1;
   numbers_[2 * static_cast<size_t>(position) + 1] = 1;
 }

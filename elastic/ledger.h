@@ -29,8 +29,10 @@ class StepSamples {
  public:
   explicit StepSamples(int batch = 0) : numbers_(2 * static_cast<size_t>(batch), 0) {}
 
-  // This rank computes position `position` with sample `id`.
+  // This rank computes position `position` with sample `id`, from 0 to kMostSamples.
   void Put(int position, int64_t id);
+  // So that sums are exact in doubles too, as which they travel.
+  static constexpr int64_t kMostSamples = int64_t{1} << 52;
 
   int64_t* numbers() { return numbers_.data(); }
   const int64_t* numbers() const { return numbers_.data(); }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 namespace closeranks::elastic {
@@ -183,7 +184,9 @@ Status StepLoop::Reduce(StepSamples* samples, StepNumbers* numbers) {
   Communicator& communicator = *world_->communicator;
   replica_.StartReduction();
   // One operation costs less than two. Sums of ids are exact in doubles.
+  static_assert(std::is_trivially_copyable_v<StepNumbers>);
   constexpr size_t kNumbers = sizeof(StepNumbers) / sizeof(double);
+  static_assert(kNumbers * sizeof(double) == sizeof(StepNumbers));
   beside_.resize(kNumbers + samples->count());
   std::memcpy(beside_.data(), numbers, sizeof(StepNumbers));
   std::copy_n(samples->numbers(), samples->count(), beside_.data() + kNumbers);
@@ -198,9 +201,10 @@ Status StepLoop::Reduce(StepSamples* samples, StepNumbers* numbers) {
     status = transfer_.FinishChunk();
     if (reduced.ok()) reduced = status;
   }
+  RETURN_IF_ERROR(reduced);
   std::memcpy(static_cast<void*>(numbers), beside_.data(), sizeof(StepNumbers));
   std::copy_n(beside_.data() + kNumbers, samples->count(), samples->numbers());
-  return reduced;
+  return OkStatus();
 }
 
 Result<StepLoop::Outcome> StepLoop::OrWorldChanged(const Status& failed) {

@@ -175,9 +175,22 @@ bool ChildProcess::IsStopped() const {
          info.si_pid == pid_;
 }
 
+bool ChildProcess::IsDumpingCore() const {
+  if (reaped_) return false;
+  std::ifstream status("/proc/" + std::to_string(pid_) + "/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("CoreDumping:")) return line.ends_with('1');
+  }
+  return false;
+}
+
 void ChildProcess::Reaped() {
   reaped_ = true;
   if (report_) ReadReport();
+  ReadOutput();
+}
+
+void ChildProcess::ReadOutput() {
   for (auto& stream : streams_) {
     // A grandchild may hold the pipe open and go on writing: take what is there, and no more.
     int there = 0;

@@ -63,8 +63,13 @@ class ChildProcess {
   // Whether it is stopped, as by SIGSTOP, at this moment.
   bool IsStopped() const;
 
-  // The owner reaped it: hands out what is left of its output, a last line without newline too.
-  // What processes of its own write later is lost.
+  // Whether it is dumping its core at this moment, which may take long: it will not run again.
+  bool IsDumpingCore() const;
+
+  // Hands out what there is of its output, a last line without newline too. For one that is dead:
+  // what processes of its own write later is lost.
+  void ReadOutput();
+  // The owner reaped it.
   void Reaped();
 
  private:

@@ -24,19 +24,26 @@ OomWatch::OomWatch(Files& files) : files_(files) {
     const std::string controllers = group.substr(first + 1, second - first - 1);
     if (controllers != "memory" && !controllers.empty()) continue;
     const std::string root = controllers.empty() ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
-    const std::string file = controllers.empty() ? "/memory.events" : "/memory.oom_control";
+    const std::string file = controllers.empty() ? "/memory.events.local" : "/memory.oom_control";
     // A container may see its own group as the root, under the path that its host has for it.
     for (const std::string& path : {root + group.substr(second + 1) + file, root + file}) {
       if (!path_.empty() || Count(path) < 0) continue;
       path_ = path;
-      seen_ = newest_ = Count(path);
+      taken_ = old_ = Count(path);
     }
   }
 }
 
-bool OomWatch::HasKilled() {
-  if (!path_.empty()) newest_ = std::max(newest_, Count(path_));
-  return newest_ > seen_;
+bool OomWatch::TakeKill() {
+  const bool is_one = !path_.empty() && Count(path_) > taken_;
+  if (is_one) ++taken_;
+  return is_one;
+}
+
+void OomWatch::ForgetOld() {
+  if (path_.empty()) return;
+  taken_ = std::max(taken_, old_);
+  old_ = Count(path_);
 }
 
 int64_t OomWatch::Count(const std::string& path) const {

@@ -10,15 +10,18 @@
 namespace closeranks::launcher {
 
 // By the count of such kills that Linux keeps for each control group, of version 1 or 2; never any
-// where there is none to be read. A kill is counted before the signal is sent.
+// where there is none to be read. A kill is counted before the signal is sent; whom it hit isn't
+// said, so it may have been another process of the group.
 class OomWatch {
  public:
   // Of this process's group, which those that it starts belong to. `files` outlives this.
   explicit OomWatch(Files& files);
 
-  // Whether there was a kill since this was made, or since Forget.
-  bool HasKilled();
-  void Forget() { seen_ = newest_; }
+  // For a process that a SIGKILL has ended: whether there was a kill that nobody has taken yet, and
+  // that isn't forgotten. Takes it.
+  bool TakeKill();
+  // What was there already at the call before this one was of others.
+  void ForgetOld();
 
  private:
   // The count; -1: `path` doesn't tell.
@@ -26,8 +29,8 @@ class OomWatch {
 
   Files& files_;
   std::string path_;  // empty: there is none
-  int64_t newest_ = 0;
-  int64_t seen_ = 0;
+  int64_t taken_ = 0;
+  int64_t old_ = 0;  // as ForgetOld last found it
 };
 
 }  // namespace closeranks::launcher

@@ -24,38 +24,52 @@ TEST_F(OomWatchTest, CountsKillsInAGroupOfVersion1) {
   const std::string path = "/sys/fs/cgroup/memory/jobs/7/memory.oom_control";
   Write(path, "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n");
   OomWatch watch(files_);
-  EXPECT_FALSE(watch.HasKilled());
-  Write(path, "oom_kill_disable 0\nunder_oom 0\noom_kill 4\n");
-  EXPECT_TRUE(watch.HasKilled());
-  EXPECT_TRUE(watch.HasKilled());
-  watch.Forget();
-  EXPECT_FALSE(watch.HasKilled());
+  EXPECT_FALSE(watch.TakeKill());
+  Write(path, "oom_kill_disable 0\nunder_oom 0\noom_kill 5\n");
+  EXPECT_TRUE(watch.TakeKill());
+  EXPECT_TRUE(watch.TakeKill());
+  EXPECT_FALSE(watch.TakeKill());
+}
+
+TEST_F(OomWatchTest, ForgetsAKillThatWasSomebodyElses) {
+  Write("/proc/self/cgroup", kVersion2);
+  const std::string path = "/sys/fs/cgroup/kubepods/pod1/memory.events.local";
+  Write(path, "oom_kill 0\n");
+  OomWatch watch(files_);
+  watch.ForgetOld();
+  Write(path, "oom_kill 1\n");
+  watch.ForgetOld();
+  // Not at once: who was killed may take long to go.
+  watch.ForgetOld();
+  Write(path, "oom_kill 2\n");
+  EXPECT_TRUE(watch.TakeKill());
+  EXPECT_FALSE(watch.TakeKill());
 }
 
 TEST_F(OomWatchTest, CountsKillsInAGroupOfVersion2) {
   Write("/proc/self/cgroup", kVersion2);
-  const std::string path = "/sys/fs/cgroup/kubepods/pod1/memory.events";
+  const std::string path = "/sys/fs/cgroup/kubepods/pod1/memory.events.local";
   Write(path, "low 0\nhigh 0\nmax 12\noom 1\noom_kill 0\noom_group_kill 0\n");
   OomWatch watch(files_);
-  EXPECT_FALSE(watch.HasKilled());
+  EXPECT_FALSE(watch.TakeKill());
   Write(path, "low 0\nhigh 0\nmax 20\noom 2\noom_kill 1\noom_group_kill 0\n");
-  EXPECT_TRUE(watch.HasKilled());
+  EXPECT_TRUE(watch.TakeKill());
 }
 
 TEST_F(OomWatchTest, FindsAContainersGroupAtTheRoot) {
   Write("/proc/self/cgroup", kVersion2);
-  Write("/sys/fs/cgroup/memory.events", "oom_kill 0\n");
+  Write("/sys/fs/cgroup/memory.events.local", "oom_kill 0\n");
   OomWatch watch(files_);
-  Write("/sys/fs/cgroup/memory.events", "oom_kill 1\n");
-  EXPECT_TRUE(watch.HasKilled());
+  Write("/sys/fs/cgroup/memory.events.local", "oom_kill 1\n");
+  EXPECT_TRUE(watch.TakeKill());
 }
 
 TEST_F(OomWatchTest, KnowsOfNoneWhereNothingTells) {
   OomWatch without_groups(files_);
-  EXPECT_FALSE(without_groups.HasKilled());
+  EXPECT_FALSE(without_groups.TakeKill());
   Write("/proc/self/cgroup", kVersion1);
   OomWatch without_count(files_);
-  EXPECT_FALSE(without_count.HasKilled());
+  EXPECT_FALSE(without_count.TakeKill());
 }
 
 }  // namespace

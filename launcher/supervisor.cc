@@ -19,6 +19,8 @@
 namespace closeranks::launcher {
 namespace {
 
+// Who was killed for memory is gone by then, however much it had.
+constexpr Duration kOldKill = std::chrono::seconds(10);
 // For a disk that hangs, at the end of the run.
 constexpr Duration kDiskPatience = std::chrono::seconds(1);
 
@@ -175,6 +177,7 @@ Status Supervisor::Prepare() {
     LOG(INFO) << "this host only votes, as member " << options_.host.members.front();
     return OkStatus();
   }
+  LookForOldKills();
   for (auto& [member, slot] : slots_) RETURN_IF_ERROR(StartWorker(slot));
   return OkStatus();
 }
@@ -223,10 +226,21 @@ rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
     const Slot& slot = slots_.at(member);
     return slot.child != nullptr && slot.child->IsStopped();
   };
+  owner.is_worker_dying = [this, member] {
+    Slot& slot = slots_.at(member);
+    if (slot.child == nullptr || !slot.child->IsDumpingCore()) return false;
+    if (slot.lost_at == TimePoint{}) slot.lost_at = clock_.Now();
+    return true;
+  };
   owner.on_outcome = [this, member](const rendezvous::Agent::Ending& ending) {
     OnEnding(member, ending);
   };
   return owner;
+}
+
+void Supervisor::LookForOldKills() {
+  oom_watch_.ForgetOld();
+  loop_.RunAfter(kOldKill, [this] { LookForOldKills(); });
 }
 
 void Supervisor::OnListed(const Incarnation& lineage) {

@@ -128,6 +128,8 @@ class Supervisor {
   void DropSignals();
   void PassOnCheckpointSignal();
   void ReapAll();
+  // It is dead, but not reaped yet. Fills in what the exit status doesn't tell.
+  void OnDead(Slot& slot, ExitResult* result);
   void OnExit(Slot& slot, ExitResult result);
   // What is still to be written is, and what was said meanwhile is told.
   void AwaitRecords();
@@ -158,6 +160,8 @@ class Supervisor {
   void EndWorker(Slot& slot, const std::string& reason, TimePoint heard = {});
   // It is dying, or hung up and is to.
   void FinishOff(Slot& slot);
+  // The others go on without it, unless it was reaped meanwhile.
+  void GiveUpDying(Slot& slot, pid_t pid);
   // The first world needs everyone: ends the rest, who wait for nothing. `why` is said of `gone`.
   void GiveUpStart(const Slot& gone, const std::string& why);
   // Gives the start up once somebody waits for those who never joined.
@@ -165,6 +169,8 @@ class Supervisor {
   // Says goodbye to other supervisors, once all workers have ended: what is still in the job is
   // voted out.
   void HangUp();
+  // From time to time, as long as the run goes on.
+  void LookForOldKills();
   void OnLifeline(Slot& slot, std::unique_ptr<net::Socket> lifeline);
   void DropLifelines(Slot& slot);
   void OnNotice(Slot& slot, const rendezvous::Notice& notice);

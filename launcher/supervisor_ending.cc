@@ -51,27 +51,31 @@ void Supervisor::ReapAll() {
   siginfo_t info{};
   // Until it is reaped, a dead worker's number can't become another process's.
   while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0) {
-    auto dead = std::find_if(slots_.begin(), slots_.end(), [&](const auto& entry) {
+    const auto dead = std::find_if(slots_.begin(), slots_.end(), [&](const auto& entry) {
       return entry.second.child != nullptr && entry.second.child->pid() == info.si_pid;
     });
     ExitResult result = ResultOf(info);
-    if (dead != slots_.end()) {
-      const bool may_be_the_kernels = result.signal == SIGKILL && dead->second.ended_for.empty();
-      result.out_of_memory = may_be_the_kernels && oom_watch_.HasKilled();
-      // That nobody is left who has the state may follow from it, and isn't what is to be told.
-      if (IsByItself(result) && !telemetry::FlightPart(dead->second.flight).IsNone() &&
-          (EndsEarly(dead->second) || host_->agent(dead->first)->worker_left_early())) {
-        TellLoss(dead->second, CauseOf(dead->second, result), /*by_itself=*/true,
-                 rendezvous::OnThisHost::kTheCause);
-      }
-      // The survivors come first: what else is said and written of it can wait.
-      host_->agent(dead->first)->WorkerReaped();
-    }
+    if (dead != slots_.end()) OnDead(dead->second, &result);
     waitpid(info.si_pid, nullptr, 0);
     if (dead != slots_.end()) OnExit(dead->second, result);
     info = {};
   }
-  oom_watch_.Forget();
+}
+
+void Supervisor::OnDead(Slot& slot, ExitResult* result) {
+  rendezvous::Agent& agent = *host_->agent(slot.member);
+  // Its last words may tell more than its exit.
+  slot.child->ReadOutput();
+  agent.ReadLastWords();
+  const bool may_be_the_kernels = result->signal == SIGKILL && slot.ended_for.empty();
+  result->out_of_memory = may_be_the_kernels && oom_watch_.TakeKill();
+  // That nobody is left who has the state may follow from it, and isn't what is to be told.
+  if (IsByItself(*result) && !telemetry::FlightPart(slot.flight).IsNone() &&
+      (EndsEarly(slot) || agent.worker_left_early())) {
+    TellLoss(slot, CauseOf(slot, *result), /*by_itself=*/true, rendezvous::OnThisHost::kTheCause);
+  }
+  // The survivors come first: what else is said and written of it can wait.
+  agent.WorkerReaped();
 }
 
 void Supervisor::OnExit(Slot& slot, ExitResult result) {
@@ -90,6 +94,8 @@ void Supervisor::OnExit(Slot& slot, ExitResult result) {
   slot.never_joined = in_order && early && !slot.asked_in && !host_->has_started();
   if (early && !slot.never_joined) {
     TellLoss(slot, CauseOf(slot, result), IsByItself(result), rendezvous::OnThisHost::kTheCause);
+  }
+  if (!slot.cause.empty()) {
     DumpFlightsOfLoss(slot, "");
     DumpFlightLater(slot);
   }
@@ -139,7 +145,9 @@ void Supervisor::TellLoss(Slot& slot, const std::string& cause, bool by_itself,
                           rendezvous::OnThisHost here) {
   if (!slot.cause.empty()) return;
   slot.cause = cause;
-  const BatchPart part = by_itself ? telemetry::FlightPart(slot.flight) : BatchPart{};
+  // Who is told to leave may fail for that.
+  const bool counts = by_itself && !stopping_ && !host_->agent(slot.member)->worker_leaves();
+  const BatchPart part = counts ? telemetry::FlightPart(slot.flight) : BatchPart{};
   host_->TellLoss(slot.member, {cause, slot.incarnation, part}, here);
   if (!part.IsNone()) OnFailedPart({slot.member, slot.incarnation}, part);
 }
@@ -159,7 +167,7 @@ bool Supervisor::MayBePoison(const Slot& dying) const {
 void Supervisor::OnFailedPart(const MemberProcess& worker, const BatchPart& part) {
   const std::optional<std::string> poison = poison_watch_.OnFailedPart(worker, part);
   if (!poison.has_value() || job_ended_ || stopping_ || std::exchange(is_poisoned_, true)) return;
-  const std::string text = *poison + "; the job ends here: mend the samples, or what reads them";
+  const std::string text = *poison + "; the job ends here: mend the samples or the program";
   LOG(ERROR) << text;
   for (auto& [member, slot] : slots_) {
     host_->agent(member)->EndWorker(ExitCode::kPoison, text);

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <utility>
 
 #include "closeranks/environment.h"
@@ -13,6 +14,9 @@
 
 namespace closeranks::launcher {
 namespace {
+
+// For a process that is dying, and may take long, as one that waits for a device.
+constexpr Duration kReapPatience = std::chrono::milliseconds(200);
 
 // As glog writes one after the line that says what happened.
 bool IsOfStack(const std::string& line) {
@@ -119,12 +123,20 @@ void Supervisor::OnLifeline(Slot& slot, std::unique_ptr<net::Socket> lifeline) {
       // Whatever made the thread end: now the process does, for certain.
       FinishOff(slot);
       // The way it ends may tell more than that the job's state ends with it.
-      if (MayBePoison(slot)) return;
-      host_->agent(slot.member)->WorkerDoomed();
-      if (EndsEarly(slot)) DumpFlightsOfLoss(slot, "");
+      if (MayBePoison(slot)) {
+        loop_.RunAfter(kReapPatience, [this, &slot, pid] { GiveUpDying(slot, pid); });
+      } else {
+        GiveUpDying(slot, pid);
+      }
     });
   });
   if (!watched.ok()) slot.lifelines.pop_back();
+}
+
+void Supervisor::GiveUpDying(Slot& slot, pid_t pid) {
+  if (slot.child == nullptr || slot.child->pid() != pid) return;
+  host_->agent(slot.member)->WorkerDoomed();
+  if (EndsEarly(slot)) DumpFlightsOfLoss(slot, "");
 }
 
 void Supervisor::DropLifelines(Slot& slot) {

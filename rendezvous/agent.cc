@@ -85,9 +85,13 @@ void Agent::AttachWorker(std::unique_ptr<net::Link> link) {
   HeartbeatToWorker();
 }
 
-void Agent::WorkerReaped() {
-  // Its death may be known before its last words were read.
+// Its death may be known before they were read.
+void Agent::ReadLastWords() {
   if (worker_link_ != nullptr) worker_link_->ReceiveNow();
+}
+
+void Agent::WorkerReaped() {
+  ReadLastWords();
   timers_.Cancel(worker_heartbeat_);
   worker_link_.reset();
   WorkerDoomed();
@@ -318,8 +322,9 @@ void Agent::CheckWorkerIsHeard() {
         what + " for " + std::to_string(static_cast<int>(ToMilliseconds(limit))) + " ms",
         worker_heard_);
   };
-  if (silent >= options_.stopped_worker_timeout && owner_.is_worker_stopped &&
-      owner_.is_worker_stopped()) {
+  const bool is_silent = silent >= options_.stopped_worker_timeout;
+  if (is_silent && owner_.is_worker_dying && owner_.is_worker_dying()) return WorkerDoomed();
+  if (is_silent && owner_.is_worker_stopped && owner_.is_worker_stopped()) {
     return end_for("it is stopped, and wasn't heard", options_.stopped_worker_timeout);
   }
   if (silent < options_.worker_timeout) {

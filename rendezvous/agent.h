@@ -77,6 +77,9 @@ class Agent {
     std::function<void(const std::string& why)> on_hold = nullptr;
     // Whether the worker is stopped, as SIGSTOP does, at this moment. Null: nobody knows.
     std::function<bool()> is_worker_stopped;
+    // Whether the worker is dead but for something that may take long, as the dump of its core: it
+    // is lost then, WorkerReaped follows. Null: nobody knows.
+    std::function<bool()> is_worker_dying = nullptr;
     // Once: this member takes no further part. kEnded: go on running the agent while others may
     // ask.
     std::function<void(const Ending&)> on_outcome;
@@ -94,7 +97,9 @@ class Agent {
   // The worker is dying, for certain: it was sent SIGKILL, if only now, and will not run again.
   // What it still does concerns a generation that the others are about to leave.
   void WorkerDoomed();
-  // The worker is gone, and what it had still sent is taken in; another may be attached.
+  // Takes in what it had still sent, of a worker that is dead.
+  void ReadLastWords();
+  // The worker is gone, and its last words are read; another may be attached.
   void WorkerReaped();
   // A connection for the worker's data transports; closed when there is no worker to take it, or
   // one that takes too little.

@@ -43,6 +43,7 @@ class AgentTest : public testing::Test {
     owner.on_timeout = [] {};
     owner.on_notice = [](const Notice&) {};
     owner.is_worker_stopped = [this] { return stopped_; };
+    owner.is_worker_dying = [this] { return dying_; };
     owner.on_outcome = [](const Agent::Ending&) {};
     agent_ = std::make_unique<Agent>(std::move(options), loop_, random_, std::move(owner));
     auto [agent_end, worker_end] = net::SystemSocket::MakePair().value();
@@ -66,6 +67,7 @@ class AgentTest : public testing::Test {
   SystemRandom random_;
   std::vector<std::string> told_;
   bool stopped_ = false;
+  bool dying_ = false;
   std::unique_ptr<Agent> agent_;
   std::unique_ptr<net::Socket> worker_end_;
 };
@@ -118,6 +120,17 @@ TEST_F(AgentTest, AStoppedWorkerIsntWaitedForAsASilentOneIs) {
             Encode(WorkerMessage(Hello{Incarnation::Draw(random_), 1})));
   stopped_ = true;
   PollUntilTold("kill: it is stopped, and wasn't heard for 150 ms");
+}
+
+TEST_F(AgentTest, AWorkerThatDumpsItsCoreIsGivenUpAndLeftToIt) {
+  net::Link link(loop_, std::move(worker_end_));
+  link.Send({.kind = net::FrameKind::kControl},
+            Encode(WorkerMessage(Hello{Incarnation::Draw(random_), 1})));
+  PollUntilTold("hello");
+  dying_ = true;
+  while (agent_->has_worker()) loop_.PollOnce(Duration::max());
+  EXPECT_TRUE(agent_->worker_left_early());
+  EXPECT_EQ(told_, (std::vector<std::string>{"hello"}));
 }
 
 TEST_F(AgentTest, AWorkerThatBreaksTheProtocolIsEndedForThat) {

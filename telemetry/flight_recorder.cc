@@ -293,7 +293,9 @@ BatchPart FlightPart(const UniqueFd& shared) {
                     static_cast<int32_t>(read.part >> 32),
                     static_cast<int32_t>(read.part),
                     {}};
-  const auto size = static_cast<size_t>(std::max(part.end - part.begin, 0));
+  // Who died of a wild write may have left anything here.
+  if (part.begin < 0 || part.end <= part.begin || part.IsNone()) return {};
+  const auto size = static_cast<size_t>(part.end - part.begin);
   part.samples.assign(read.samples, read.samples + std::min(size, BatchPart::kMostSamples));
   return part;
 }

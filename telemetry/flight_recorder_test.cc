@@ -3,6 +3,7 @@
 #include <array>
 #include <chrono>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -109,6 +110,11 @@ TEST_F(FlightRecorderTest, SaysWhatPartOfAStepTheTrainingThreadComputes) {
   recorder_.SetActivity(Activity::kComputing, 6);
   EXPECT_TRUE(FlightPart(shared).IsNone());
   EXPECT_TRUE(FlightPart(UniqueFd()).IsNone());
+  // Not what anybody computes, but what a wild write may leave.
+  for (const auto& [begin, end] : {std::pair(-5, 2), std::pair(7, 7), std::pair(9, -9)}) {
+    recorder_.BeginPart(begin, end, {});
+    EXPECT_TRUE(FlightPart(shared).IsNone()) << begin << " " << end;
+  }
 }
 
 TEST_F(FlightRecorderTest, AnotherProcessReadsTheSameMemory) {
