@@ -107,6 +107,9 @@ def cases(options, peers):
         ("torchft", systems.KILL_WORKER, torch, lambda f: systems.Torchft(f, peers.torchft())),
         ("torchrun, tuned", systems.KILL_WORKER, torch, lambda f: torchrun(f, tuned=True)),
         ("torchrun", systems.KILL_WORKER, torch, torchrun),
+        ("torchrun, tuned", systems.KILL_HOST, torch,
+         lambda f: torchrun(f, tuned=True, hosts=systems.RANKS)),
+        ("torchrun", systems.KILL_HOST, torch, lambda f: torchrun(f, hosts=systems.RANKS)),
         ("Open MPI with ULFM", systems.STOP_WORKER, None,
          lambda f: systems.Ulfm(f, peers.ulfm())),
     ]

@@ -236,25 +236,43 @@ class Ulfm(Peer):
 
 
 class Torchrun(Peer):
-    """One agent of all workers, with its defaults or the quickest settings it has."""
+    """One agent of all workers or one for each, with its defaults or the quickest settings it
+    has."""
 
     spares_victim = False
 
-    def __init__(self, folder, python, tuned=False):
+    def __init__(self, folder, python, tuned=False, hosts=1):
         super().__init__(folder)
         port = free_port()
-        flags = []
-        if tuned:
-            flags = ["--rdzv_conf", "last_call_timeout=1,keep_alive_interval=1,"
-                     "keep_alive_max_attempt=2", "--monitor_interval=0.1"]
-        self.start([python, "-m", "torch.distributed.run", "--nnodes=1",
-                    f"--nproc_per_node={RANKS}", "--rdzv_backend=c10d",
-                    f"--rdzv_endpoint=127.0.0.1:{port}", "--max_restarts=3", *flags,
-                    PEERS / "torchrun_loop.py", folder], "torchrun.log",
-                   # Sharing the agent's store, its default, a new start finds the addresses of the
-                   # one before in it, and gloo can't connect.
-                   env={**os.environ, "OMP_NUM_THREADS": "1",
-                        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"})
+        for host in range(hosts):
+            # The first has the store by which they meet.
+            conf = [f"is_host={int(host == 0)}"]
+            flags = []
+            if tuned:
+                conf += ["last_call_timeout=1", "keep_alive_interval=1", "keep_alive_max_attempt=2"]
+                flags = ["--monitor_interval=0.1"]
+            self.start([python, "-m", "torch.distributed.run",
+                        "--nnodes=1" if hosts == 1 else f"--nnodes=2:{hosts}",
+                        f"--nproc_per_node={RANKS // hosts}", "--rdzv_backend=c10d",
+                        f"--rdzv_endpoint=127.0.0.1:{port}", "--rdzv_conf", ",".join(conf),
+                        "--max_restarts=3", *flags, PEERS / "torchrun_loop.py", folder],
+                       f"torchrun{host}.log",
+                       # Sharing the agent's store, its default, a new start finds the addresses of
+                       # the one before in it, and gloo can't connect.
+                       env={**os.environ, "OMP_NUM_THREADS": "1",
+                            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"})
+
+    def victims(self, fault, victim):
+        if fault != KILL_HOST:
+            return super().victims(fault, victim)
+        # Not the one that has the store: without it nobody recovers.
+        for rank in (victim, (victim + 1) % RANKS):
+            [worker] = super().victims(fault, rank)
+            stat = pathlib.Path(f"/proc/{worker}/stat").read_text()
+            agent = int(stat.rpartition(")")[2].split()[1])
+            if agent != self.processes[0].pid:
+                return [agent, worker]
+        raise RuntimeError("two ranks have one agent")
 
 
 class Torchft(Peer):

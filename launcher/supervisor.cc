@@ -229,7 +229,10 @@ rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
   owner.is_worker_dying = [this, member] {
     Slot& slot = slots_.at(member);
     if (slot.child == nullptr || !slot.child->IsDumpingCore()) return false;
-    if (slot.lost_at == TimePoint{}) slot.lost_at = clock_.Now();
+    if (slot.lost_at == TimePoint{}) {
+      slot.lost_at = clock_.Now();
+      DumpFlightsOfLoss(slot, "");
+    }
     return true;
   };
   owner.on_outcome = [this, member](const rendezvous::Agent::Ending& ending) {
