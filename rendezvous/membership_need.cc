@@ -70,7 +70,9 @@ std::optional<Membership::Need> Membership::FindNeed() {
   }
   // Who waits for this generation to be installed is not made to wait for yet another.
   if (installed_) {
-    if (auto newcomer = FindNewcomer()) return Need{*std::move(newcomer), true};
+    // A job that holds for want of hosts isn't disturbed, and each one makes its loss less likely.
+    const bool settle = !has_too_few_hosts_;
+    if (auto newcomer = FindNewcomer()) return Need{*std::move(newcomer), settle};
   }
   return std::nullopt;
 }
