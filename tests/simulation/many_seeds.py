@@ -41,6 +41,22 @@ def run_chunk(program, begin, seeds, commit):
     return row | {"cpu_seconds": float(found["seconds"])}
 
 
+def gaps(chunks, seeds, most):
+    """[(begin, seeds)] of what no chunk has run yet, at most `most` each."""
+    known = {seed for chunk in chunks for seed in range(chunk["from"],
+                                                        chunk["from"] + chunk["seeds"])}
+    found = []
+    for seed in range(seeds):
+        if seed in known:
+            continue
+        begin, count = found[-1] if found else (seed, most)
+        if begin + count == seed and count < most:
+            found[-1] = (begin, count + 1)
+        else:
+            found.append((seed, 1))
+    return found
+
+
 def page(record):
     """The whole, and what each commit ran."""
     chunks = record["chunks"]
@@ -85,16 +101,13 @@ def main():
     record["command"] = (f"tests/simulation/many_seeds.py --seeds {options.seeds} --json "
                          f"{options.json}")
     record["machine"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    known = {seed for chunk in record["chunks"]
-             for seed in range(chunk["from"], chunk["from"] + chunk["seeds"], options.chunk)}
-    todo = [begin for begin in range(0, options.seeds, options.chunk) if begin not in known]
+    todo = gaps(record["chunks"], options.seeds, options.chunk)
     with tempfile.TemporaryDirectory() as folder:
         # What is built meanwhile doesn't change what runs.
         program = shutil.copy(PROGRAM, folder)
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-            runs = [pool.submit(run_chunk, program, begin,
-                                min(options.chunk, options.seeds - begin), commit)
-                    for begin in todo]
+            runs = [pool.submit(run_chunk, program, begin, seeds, commit)
+                    for begin, seeds in todo]
             for run in concurrent.futures.as_completed(runs):
                 row = run.result()
                 if isinstance(row, str):
