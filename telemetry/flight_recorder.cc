@@ -47,6 +47,12 @@ struct WorldSlot {
   std::atomic<uint64_t> number_again;
 };
 
+// What the training thread is about, and in which step, as one word has both.
+Activity ActivityOf(uint64_t word) {
+  return static_cast<Activity>(word & ((uint64_t{1} << kActivityBits) - 1));
+}
+StepNumber StepOf(uint64_t word) { return word >> kActivityBits; }
+
 int64_t Nanoseconds(TimePoint when) { return when.time_since_epoch().count(); }
 TimePoint FromNanoseconds(int64_t when) { return TimePoint(Duration(when)); }
 
@@ -188,8 +194,8 @@ void FlightRecorder::EnterWorld(const World& world, int rank) {
 Activity FlightRecorder::activity(StepNumber* step, TimePoint* since) const {
   const uint64_t word = memory_->activity.load(std::memory_order_acquire);
   *since = FromNanoseconds(memory_->active_since.load(std::memory_order_relaxed));
-  *step = word >> kActivityBits;
-  return static_cast<Activity>(word & ((1u << kActivityBits) - 1));
+  *step = StepOf(word);
+  return ActivityOf(word);
 }
 
 UniqueFd FlightRecorder::Share() const {
@@ -268,9 +274,9 @@ std::string FlightPosition(const UniqueFd& shared) {
   uint64_t word = 0;
   const auto where = static_cast<off_t>(offsetof(FlightRecorder::Memory, activity));
   if (pread(shared.get(), &word, sizeof(word), where) != sizeof(word)) return "";
-  const StepNumber step = word >> kActivityBits;
+  const StepNumber step = StepOf(word);
   if (step == 0) return "";
-  const auto activity = static_cast<Activity>(word & ((uint64_t{1} << kActivityBits) - 1));
+  const auto activity = ActivityOf(word);
   const bool is_through = activity == Activity::kBetween || activity == Activity::kEnding;
   return (is_through ? " after step " : " in step ") + std::to_string(step);
 }
@@ -287,9 +293,9 @@ BatchPart FlightPart(const UniqueFd& shared) {
                 offsetof(decltype(read), samples));
   const Status got =
       ReadAt(shared, reinterpret_cast<char*>(&read), sizeof(read), offsetof(Memory, activity));
-  const auto activity = static_cast<Activity>(read.activity & ((1u << kActivityBits) - 1));
+  const auto activity = ActivityOf(read.activity);
   if (!got.ok() || activity != Activity::kComputing || read.part == 0) return {};
-  BatchPart part = {read.activity >> kActivityBits,
+  BatchPart part = {StepOf(read.activity),
                     static_cast<int32_t>(read.part >> 32),
                     static_cast<int32_t>(read.part),
                     {}};
@@ -317,8 +323,8 @@ Result<FlightRecord> ReadFlightRecord(std::string_view dump) {
   record.process = {memory->member, {memory->incarnation[0], memory->incarnation[1]}};
   record.dumped = FromNanoseconds(memory->dumped);
   const uint64_t word = memory->activity;
-  record.activity = static_cast<Activity>(word & ((1u << kActivityBits) - 1));
-  record.step = word >> kActivityBits;
+  record.activity = ActivityOf(word);
+  record.step = StepOf(word);
   record.active_since = FromNanoseconds(memory->active_since);
   for (const WorldSlot& slot : memory->worlds) {
     const size_t members =
