@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <chrono>
 #include <filesystem>
 #include <sstream>
 #include <utility>
@@ -133,6 +134,7 @@ Status ReadHosts(launcher::Supervisor::Options& supervisor) {
   }
   if (hosts.count > 1) options.membership = rendezvous::MembershipOptions::BetweenPods();
   options.membership.least_hosts = hosts.least;
+  options.membership.started = std::chrono::system_clock::now().time_since_epoch();
   options.membership.witness = hosts.is_witness;
   ASSIGN_OR_RETURN(OwnAddress own, ParseOwnAddress(hosts, environment));
   options.listen = std::move(own.listen);

@@ -48,6 +48,9 @@ struct MembershipOptions {
   // Generation 1 is made by members 0 .. starting_members - 1, all of them.
   int starting_members = 1;
   bool witness = false;  // votes, and never has a worker
+  // When this process began, since 1970 by its host's clock: of two of one member the later one
+  // stays.
+  Duration started{};
   // A generation of fewer hosts than these (witnesses aside) is agreed on as any other, so that the
   // votes stay with those who are left, but its workers stay stopped until somebody comes, or
   // quorum_timeout. As nothing but an Install is held back, which may be late at any time, no rule
@@ -223,6 +226,8 @@ class Membership {
   // making the same generation again doesn't mend it.
   static constexpr int kTimesUntilCut = 3;
   static constexpr Duration kBrokenLinkMemory = std::chrono::seconds(30);
+  // Who was voted out is let in again without waiting for others once in this time.
+  static constexpr Duration kReturnMemory = kBrokenLinkMemory;
   struct BrokenLink {
     int times = 0;
     TimePoint last;
@@ -243,6 +248,7 @@ class Membership {
   void Learn(const DecisionRef& decision, const std::set<MemberProcess>& announce_to);
   void NoteLoss(const MemberProcess& supervisor);
   void NoteLosses(const Decision& next);
+  void NoteReturns(const Decision& next);
   void ForgetOlderGeneration();
   void UpdateInstalled();
   void InstallWorker();
@@ -284,7 +290,8 @@ class Membership {
   bool HearsOfAJob() const;
   std::optional<std::string> FindLoss() const;
   std::optional<std::string> FindWish() const;
-  std::optional<std::string> FindNewcomer() const;
+  std::optional<Need> FindNewcomer() const;
+  bool ComesBack(const MemberProcess& supervisor) const;
   std::optional<std::string> FindTornLink() const;
   bool SpokeInThisGeneration(const Peer& peer) const;
   // What it said in this generation, or null.

@@ -131,6 +131,7 @@ void Membership::Learn(const DecisionRef& decision, const std::set<MemberProcess
   const bool ended_undone = decision->job_ended() && decision->end != JobEnd::kDone;
   if (decision_ == nullptr && ended_undone && decision->FindSupervisor(self()) == nullptr) return;
   NoteLosses(*decision);
+  NoteReturns(*decision);
   decision_ = decision;
   // Counting sorts all who are listed, in each agent: where none can be too few, a world of 10,000
   // forms without that.
@@ -176,6 +177,15 @@ void Membership::NoteLosses(const Decision& next) {
   for (const ListedMember& listed : decision_->members) {
     if (next.Find(listed.member) != nullptr || listed.member == options_.self) continue;
     NoteLoss({listed.member, listed.supervisor});
+  }
+}
+
+void Membership::NoteReturns(const Decision& next) {
+  if (decision_ == nullptr) return;
+  for (const AbsentMember& absent : decision_->absent) {
+    const MemberProcess process{absent.member, absent.supervisor};
+    Peer* peer = peers_.Find(process);
+    if (peer != nullptr && next.FindSupervisor(process) != nullptr) peer->returned_at = now_;
   }
 }
 

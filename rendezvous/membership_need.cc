@@ -69,12 +69,7 @@ std::optional<Membership::Need> Membership::FindNeed() {
     return Need{*std::move(torn)};
   }
   // Who waits for this generation to be installed is not made to wait for yet another.
-  if (installed_) {
-    // A job that holds for want of hosts isn't disturbed, and each one makes its loss less likely.
-    const bool settle = !has_too_few_hosts_;
-    if (auto newcomer = FindNewcomer()) return Need{*std::move(newcomer), settle};
-  }
-  return std::nullopt;
+  return installed_ ? FindNewcomer() : std::nullopt;
 }
 
 bool Membership::SpokeInThisGeneration(const Peer& peer) const {
@@ -126,9 +121,12 @@ std::optional<std::string> Membership::FindWish() const {
 // A ready worker that isn't listed. Of an agent that isn't listed either only if it and all who are
 // alive and that it would watch hear each other: else admitting it would mean to exclude somebody,
 // and to and fro. A twin of a listed process replaces it, once somebody else has the history.
-std::optional<std::string> Membership::FindNewcomer() const {
+std::optional<Membership::Need> Membership::FindNewcomer() const {
+  // A job that holds for want of hosts isn't disturbed, and each one makes its loss less likely.
+  const bool settle = !has_too_few_hosts_;
+  std::optional<Need> need;
   if (const auto& ready = tally_.Of(Tally::kReady); !ready.empty()) {
-    return Name(*ready.begin()) + "'s worker is ready";
+    need = Need{Name(*ready.begin()) + "'s worker is ready", settle};
   }
   const std::vector<MemberProcess> newcomers = Newcomers();
   std::set<MemberId> replaced;
@@ -142,9 +140,26 @@ std::optional<std::string> Membership::FindNewcomer() const {
     const bool hears_all = std::none_of(lacks.begin(), lacks.end(), [this](MemberId member) {
       return decision_->Find(member) != nullptr && !tally_.Of(Tally::kUnreachable).contains(member);
     });
-    if (hears_all) return Name(newcomer.member) + " wants in";
+    if (!hears_all) continue;
+    const bool comes_back = ComesBack(newcomer);
+    if (comes_back || !need.has_value()) {
+      need = Need{Name(newcomer.member) + (comes_back ? " is back" : " wants in"),
+                  settle && !comes_back};
+    }
+    if (comes_back) break;
   }
-  return std::nullopt;
+  return need;
+}
+
+// It was only out of reach, so that it lacks a few steps at most if it is let in at once. A link
+// that breaks again and again must not stop the others each time.
+bool Membership::ComesBack(const MemberProcess& supervisor) const {
+  const std::optional<TimePoint> returned = peers_.Find(supervisor)->returned_at;
+  return (!returned.has_value() || now_ - *returned >= kReturnMemory) &&
+         std::any_of(decision_->absent.begin(), decision_->absent.end(),
+                     [&](const AbsentMember& absent) {
+                       return MemberProcess{absent.member, absent.supervisor} == supervisor;
+                     });
 }
 
 // Two listed members that are alive, and don't hear each other.

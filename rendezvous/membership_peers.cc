@@ -46,15 +46,16 @@ void Peers::ListedAre(const Decision& decision) {
   for (const ListedMember& listed : decision.members) {
     const MemberProcess process{listed.member, listed.supervisor};
     auto place = peers_.find(listed.member);
-    if (place == peers_.end() || place->second.process == process ||
-        !decision.IsDisplaced(place->second.process)) {
+    if (place == peers_.end() || place->second.process.incarnation.IsNone() ||
+        place->second.process == process) {
       continue;
     }
     const Peer* twin = Find(process);
     Peer successor = twin == nullptr ? Peer{} : *twin;
     successor.process = process;
-    place->second = successor;
+    const Peer other = std::exchange(place->second, std::move(successor));
     twins_.erase(listed.member);
+    if (!decision.IsDisplaced(other.process)) twins_.emplace(listed.member, other);
   }
 }
 

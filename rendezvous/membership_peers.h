@@ -29,6 +29,8 @@ struct Peer {
   // What it knew when it sent that status.
   Incarnation status_lineage;
   Generation status_generation = 0;
+  // It was voted out, and listed again.
+  std::optional<TimePoint> returned_at;
   // What it was last sent out of turn, and when: not more often than it can answer.
   Generation told_generation = 0;
   TimePoint told_at{};
@@ -51,7 +53,8 @@ class Peers {
   // `process` was heard. Where another process of its member has the place, is listed and was heard
   // lately, that one keeps it, and `process` is its twin; else they change places.
   Peer& Heard(const MemberProcess& process, TimePoint now, bool place_is_listed);
-  // Whoever was displaced loses its place to the process that is listed instead.
+  // Whoever is listed gets its member's place, with what is known of it. Who had that place is its
+  // twin, unless it was displaced.
   void ListedAre(const Decision& decision);
   // Also of one that was never heard: a closed link tells of more than whom this one listens to.
   void LinkDown(const MemberProcess& process);

@@ -54,6 +54,20 @@ TEST(Peers, WhoIsDisplacedLosesItsPlaceToWhoIsListedInstead) {
   }
 }
 
+TEST(Peers, WhoIsListedGetsThePlaceAndWhoHadItIsItsTwin) {
+  TimePoint now{};
+  Decision decision;
+  decision.members = {{1, kSecond.incarnation, {}, "", 1}};
+  Peers peers(kBounds);
+  peers.Heard(kSecond, now, false);
+  peers.Heard(kFirst, now + milliseconds(10), false);
+  ASSERT_EQ(peers.Find(1)->process, kFirst);
+  peers.ListedAre(decision);
+  EXPECT_EQ(peers.Find(1)->process, kSecond);
+  EXPECT_TRUE(peers.IsAlive(kSecond, now + milliseconds(10)));
+  EXPECT_TRUE(peers.IsAlive(kFirst, now + milliseconds(10)));
+}
+
 TEST(Peers, UnevenMessagesLengthenTheTimeout) {
   TimePoint now{};
   Peers peers(kBounds);

@@ -355,6 +355,63 @@ TEST_F(MembershipTest, WhoWasMerelyExcludedRejoinsAndKeepsItsState) {
   EXPECT_EQ(decision->NeededBy(agents_[2].state), CatchUp::kNothing);
 }
 
+TEST_F(MembershipTest, WhoComesBackIsLetInAtOnceTheFirstTimeInAWhile) {
+  options_ = MembershipOptions::BetweenPods();
+  StartAll(3);
+  auto lose_the_link_and_pass = [this](Duration time) {
+    for (MemberId other : {0, 1}) {
+      agents_[other].membership->OnPeerLinkDown(now_, agents_[2].process);
+      agents_[2].membership->OnPeerLinkDown(now_, agents_[other].process);
+      Cut(other, 2);
+    }
+    Settle();
+    ASSERT_EQ(agents_[0].membership->decision()->world().size(), 2);
+    cut_.clear();
+    for (MemberId other : {0, 1}) {
+      agents_[other].membership->OnPeerLinkUp(now_, agents_[2].process);
+      agents_[2].membership->OnPeerLinkUp(now_, agents_[other].process);
+    }
+    Settle();
+    Pass(time);
+  };
+  lose_the_link_and_pass(milliseconds(100));
+  EXPECT_EQ(agents_[0].membership->decision()->world().size(), 3);
+  lose_the_link_and_pass(milliseconds(300));
+  EXPECT_EQ(agents_[0].membership->decision()->world().size(), 2) << "it waits for others";
+  Pass(milliseconds(500));
+  EXPECT_EQ(agents_[0].membership->decision()->world().size(), 3);
+  Pass(seconds(30));
+  lose_the_link_and_pass(milliseconds(100));
+  EXPECT_EQ(agents_[0].membership->decision()->world().size(), 3);
+}
+
+TEST_F(MembershipTest, OfTwoNewProcessesOfOneMemberTheLaterGetsInAndTheOtherEnds) {
+  StartAll(2);
+  options_.started = seconds(1);
+  Start(2, 2, true, false);
+  Agent older = std::move(agents_[2]);
+  options_.started = seconds(2);
+  Start(2, 2, true, false);
+  const MemberProcess newer = agents_[2].process;
+  // Both speak, in turn; here whoever spoke last is in the other one's place.
+  for (int i = 0; i < 4; ++i) {
+    std::swap(agents_[2], older);
+    Pass(milliseconds(20));
+  }
+  ASSERT_EQ(agents_[2].process, newer);
+  Pass(milliseconds(400));
+  const DecisionRef decision = agents_[0].membership->decision();
+  ASSERT_NE(decision->FindSupervisor(newer), nullptr) << *decision;
+  EXPECT_EQ(decision->generation, 2u) << "nobody was voted out for it";
+  for (int i = 0; i < 20; ++i) {
+    std::swap(agents_[2], older);
+    Pass(milliseconds(20));
+  }
+  ASSERT_EQ(agents_[2].process, newer);
+  EXPECT_EQ(agents_[2].outcome, std::nullopt);
+  EXPECT_EQ(older.outcome, Outcome::kReplaced);
+}
+
 TEST_F(MembershipTest, AReplacedProcessLearnsThatItIs) {
   StartAll(3);
   Agent old = std::move(agents_[2]);

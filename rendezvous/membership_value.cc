@@ -62,9 +62,15 @@ bool WasListed(const Decision& base, const Candidate& candidate) {
          });
 }
 
-// One of each member, in their order. Where one was listed and another wasn't, the latter is newer
-// and replaces it, if somebody else who stays has the history; of two that weren't, one with
-// something to show.
+// Of two processes of one member. Where they don't say, who wasn't listed yet is the newer one.
+bool IsNewer(const Decision& base, const Candidate& a, const Candidate& b) {
+  const Duration a_started = a.answer->promise.started, b_started = b.answer->promise.started;
+  if (a_started != b_started) return a_started > b_started;
+  return !WasListed(base, a) && WasListed(base, b);
+}
+
+// One of each member, in their order: the newest, but for one that was listed, which is replaced
+// only if somebody else who stays has the history.
 std::vector<Candidate> WithoutTwins(const Decision& base,
                                     const std::vector<Candidate>& candidates) {
   std::set<MemberId> newer;
@@ -78,8 +84,8 @@ std::vector<Candidate> WithoutTwins(const Decision& base,
       });
   auto is_better = [&](const Candidate& a, const Candidate& b) {
     const bool a_was_listed = WasListed(base, a);
-    if (a_was_listed != WasListed(base, b)) return a_was_listed != others_have_it;
-    return a.answer->promise.state.has_value() && !b.answer->promise.state.has_value();
+    if (!others_have_it && a_was_listed != WasListed(base, b)) return a_was_listed;
+    return IsNewer(base, a, b);
   };
   std::map<MemberId, Candidate> best;
   for (const Candidate& candidate : candidates) {
@@ -194,6 +200,19 @@ void SettlePredecessors(const Decision& base, Decision& next) {
     }
     if (now->supervisor != old.supervisor) Displace(next, {member, old.supervisor});
     if (now->worker != old.worker) Displace(next, {member, old.worker});
+  }
+}
+
+// Whoever isn't listed because a newer process of its member is. A newer one waits.
+void DisplaceOlder(const Decision& base, const std::vector<Candidate>& candidates,
+                   const std::vector<Candidate>& listed, Decision& next) {
+  std::map<MemberId, const Candidate*> chosen;
+  for (const Candidate& candidate : listed) chosen[candidate.answer->from.member] = &candidate;
+  for (const Candidate& candidate : candidates) {
+    auto found = chosen.find(candidate.answer->from.member);
+    if (found != chosen.end() && IsNewer(base, *found->second, candidate)) {
+      Displace(next, candidate.answer->from);
+    }
   }
 }
 
@@ -367,6 +386,7 @@ Choice NextValue(const Decision& base, const std::vector<Answer>& answers) {
   next.floor = *floor;
   next.history = ExtendHistory(base, next.resume);
   SettlePredecessors(base, next);
+  DisplaceOlder(base, candidates, kept, next);
   if (AllDone(candidates, next.resume)) {
     next.end = JobEnd::kDone;
   } else if (all_leave) {

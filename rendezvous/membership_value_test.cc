@@ -123,6 +123,42 @@ TEST(NextValue, OfTwoProcessesOfOneMemberTheUnlistedOneIsNewerAndDisplacesTheOth
   EXPECT_TRUE(back.value->IsDisplaced(older.from));
 }
 
+TEST(NextValue, OfTwoProcessesThatWereNeverListedTheLaterGetsInAndDisplacesTheOther) {
+  const Decision base = Base(2);
+  Answer older = AnswerOf(2, WorkerState{}), newer = AnswerOf(2, std::nullopt);
+  older.promise.started = std::chrono::seconds(1);
+  newer.promise.started = std::chrono::seconds(2);
+  newer.from.incarnation = {1, 77};
+  newer.promise.agent.worker = {2, 77};
+  for (const auto& [first, second] : {std::pair(older, newer), std::pair(newer, older)}) {
+    const Choice choice =
+        NextValue(base, {AnswerOf(0, At(12)), AnswerOf(1, At(12)), first, second});
+    ASSERT_NE(choice.value, nullptr);
+    EXPECT_EQ(choice.value->Find(2)->supervisor, newer.from.incarnation);
+    EXPECT_TRUE(choice.value->IsDisplaced(older.from));
+  }
+}
+
+TEST(NextValue, AnOlderProcessThatCallsAfterTheNewerOneWasListedDoesNotReplaceIt) {
+  Answer older = AnswerOf(1, std::nullopt), newer = AnswerOf(1, At(12));
+  older.from.incarnation = {1, 77};
+  older.promise.started = std::chrono::seconds(1);
+  newer.promise.started = std::chrono::seconds(2);
+  const Choice choice = NextValue(Base(2), {AnswerOf(0, At(12)), newer, older});
+  ASSERT_NE(choice.value, nullptr);
+  EXPECT_EQ(choice.value->Find(1)->supervisor, newer.from.incarnation);
+  EXPECT_TRUE(choice.value->IsDisplaced(older.from));
+}
+
+TEST(NextValue, WhoWaitsToReplaceAListedOneIsNotDisplaced) {
+  Answer older = AnswerOf(0, At(12)), newer = AnswerOf(0, std::nullopt);
+  newer.from.incarnation = {1, 77};
+  const Choice choice = NextValue(Base(1), {older, newer});
+  ASSERT_NE(choice.value, nullptr);
+  EXPECT_EQ(choice.value->Find(0)->supervisor, older.from.incarnation);
+  EXPECT_FALSE(choice.value->IsDisplaced(newer.from));
+}
+
 TEST(FirstValue, WorkersThatDifferAreTheEndAndBothAreNamed) {
   const Choice choice =
       FirstValue({StarterOf(0, "x=1"), StarterOf(1, "x=1"), StarterOf(2, "x=2")}, {9, 9});

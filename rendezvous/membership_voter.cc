@@ -67,6 +67,7 @@ void Membership::AnswerPending() {
   promise.card = worker_.card;
   promise.terms = worker_.terms;
   if (worker_.phase == Worker::Phase::kStopped) promise.state = worker_.state;
+  promise.started = options_.started;
   Send(pending.proposer, std::move(promise));
 }
 

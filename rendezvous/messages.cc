@@ -11,7 +11,7 @@ namespace closeranks::rendezvous {
 namespace {
 
 // Raised with every change of the format. The handshake compares builds before it comes to this.
-constexpr uint8_t kVersion = 5;
+constexpr uint8_t kVersion = 6;
 
 constexpr std::array<std::string_view, 9> kKindNames = {
     "Status", "Prepare", "Promise", "Reject", "Accept", "Accepted", "Decided", "Loss", "Notice"};
@@ -80,6 +80,7 @@ class Decoder {
         if (body.terms.bytes() > kMaxTermsBytes)
           status_ = InvalidArgument("its terms are too long");
         if (ReadFlag()) body.state = DecodeWorkerState(reader_);
+        body.started = Duration(reader_.Get<int64_t>());
         message.body = std::move(body);
         return;
       }
@@ -213,6 +214,7 @@ void PutBody(ByteWriter& writer, const PromiseMessage& body) {
   Encode(body.terms, writer);
   PutFlag(writer, body.state.has_value());
   if (body.state.has_value()) Encode(*body.state, writer);
+  writer.Put(static_cast<int64_t>(body.started.count()));
 }
 
 void PutBody(ByteWriter& writer, const RejectMessage& body) {

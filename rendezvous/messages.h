@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/batch_part.h"
+#include "base/clock.h"
 #include "base/member.h"
 #include "base/status.h"
 #include "rendezvous/decision.h"
@@ -83,6 +84,7 @@ struct PromiseMessage {
   std::string card;
   Terms terms;                       // of the worker
   std::optional<WorkerState> state;  // of the stopped worker; none: it has nothing to go on from
+  Duration started{};                // MembershipOptions::started
 };
 
 struct RejectMessage {

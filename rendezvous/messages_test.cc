@@ -34,7 +34,8 @@ std::vector<Message> OneOfEachKind() {
                                   MakeReport(),
                                   "card",
                                   {"b", "k", "c"},
-                                  WorkerState{4, 1, 5}});
+                                  WorkerState{4, 1, 5},
+                                  std::chrono::seconds(3)});
   bodies.emplace_back(RejectMessage{ballot, {4, 0, {2, 1}}});
   bodies.push_back(AcceptMessage{ballot, MakeDecision()});
   bodies.emplace_back(AcceptedMessage{ballot});

@@ -109,6 +109,7 @@ int MembershipWorld::StartPod(MemberId member) {
   MembershipOptions options;
   options.self = member;
   options.supervisor = pod->process.incarnation;
+  options.started = now_.time_since_epoch();
   options.starting_members = character_.members;
   options.watchers = character_.watchers;
   options.witness = member == character_.witness;
@@ -342,7 +343,7 @@ void MembershipWorld::Over(int index, Outcome outcome) {
   const MemberId member = pod.process.member;
   const bool was_named = pod.reachable_by_name;
   KillPod(index, "outcome");
-  bool comes_back = character_.restarts && was_named && outcome != Outcome::kReplaced;
+  bool comes_back = character_.restarts && was_named;
   if (outcome == Outcome::kLeft && !faults_are_over_) comes_back = OneIn(2);
   if (!comes_back) return;
   After(Between(100'000, 800'000), [this, member] {

@@ -272,8 +272,7 @@ void MembershipWorld::ReplacePod() {
   });
 }
 
-// Somebody starts a listed member that lives, again. Of two that were never listed neither is
-// newer.
+// Somebody starts a listed member that lives, again.
 void MembershipWorld::StartTwin(int index) {
   Pod& pod = *pods_[index];
   if (replaced_a_pod_ || character_.members < 3 || !pod.reachable_by_name || pod.leaving ||
@@ -301,7 +300,8 @@ void MembershipWorld::EndFaults() {
   }
   std::set<MemberId> there;
   for (int index : LivePods()) {
-    there.insert(pods_[index]->process.member);
+    // A twin that was lost comes again.
+    if (pods_[index]->reachable_by_name) there.insert(pods_[index]->process.member);
     if (!pods_[index]->membership->options().witness) {
       After(Between(0, 300'000), [this, index] { StartWorker(index); });
     }

@@ -255,6 +255,7 @@ void SystemWorld::StartHost(int index) {
   }
   options.membership = rendezvous::MembershipOptions::BetweenPods();
   options.membership.witness = witness;
+  options.membership.started = world_.Now().time_since_epoch();
   options.membership.least_hosts = shape_.least_hosts;
   options.membership.quorum_timeout = kQuorumTimeout;
   options.membership.join_timeout = kJoinTimeout;
