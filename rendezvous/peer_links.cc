@@ -12,8 +12,9 @@
 namespace closeranks::rendezvous {
 namespace {
 
-// To processes that say they are the same member's supervisor.
-constexpr size_t kMaxLines = 4;
+// To processes that say they are the same member's supervisor. More than somebody who starts a host
+// again and again would have alive: beyond it they take each other's lines, the listed one's too.
+constexpr size_t kMaxLines = 16;
 constexpr size_t kMaxMet = 4096;
 // At the same time, for one search: a name may have any number of addresses.
 constexpr size_t kMaxCalling = 64;
