@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <cstring>
 #include <functional>
 #include <numeric>
 #include <string>
@@ -22,6 +23,7 @@
 #include "base/clock.h"
 #include "benchmarks/forked_ranks.h"
 #include "collectives/communicator.h"
+#include "elastic/page_buffer.h"
 #include "elastic/state.h"
 #include "elastic/state_transfer.h"
 #include "gflags/gflags.h"
@@ -32,10 +34,17 @@ DEFINE_bool(tcp, false, "no shared memory");
 DEFINE_uint64(state_mib, 480, "of the state");
 DEFINE_uint64(gradient_mib, 160, "summed in each step");
 DEFINE_int32(work, 0, "passes over 64 KiB that stand for a step's computation");
+DEFINE_bool(
+    warm, false,
+    "each rank touches as much memory before each transfer as that needs: where a host takes "
+    "back what its virtual machine has freed, touching it again takes longer than all else");
 DEFINE_int32(pairs, 10, "of a transfer and as many steps without one");
 
 namespace closeranks {
 namespace {
+
+// That a transfer takes.
+constexpr int kMostSteps = 10;
 
 class State final : public elastic::StateOwner {
  public:
@@ -63,10 +72,13 @@ class Rank {
     std::vector<bool> listeners(static_cast<size_t>(communicator_.size()), false);
     listeners.back() = true;
     state_.applied = ++generation_;
+    if (FLAGS_warm) TouchMemory();
+    RETURN_IF_ERROR(communicator_.Barrier().Wait());
     std::vector<double> steps;
     TimePoint begin = clock_.Now();
     RETURN_IF_ERROR(transfer_.Begin(communicator_, listeners, {state_, owner_, {}}, true));
     while (!transfer_.confirmed()) {
+      transfer_.StartChunk(communicator_);
       RETURN_IF_ERROR(Step(true));
       steps.push_back(ToMilliseconds(clock_.Now() - begin));
       begin = clock_.Now();
@@ -89,7 +101,6 @@ class Rank {
     if (!listens_) Compute();
     Work reduced = communicator_.AllReduce(own_.data(), sum_.data(), own_.size(),
                                            DataType::kFloat32, Reduction::kSum);
-    if (transfers) transfer_.StartChunk(communicator_);
     RETURN_IF_ERROR(reduced.Wait());
     if (transfers) RETURN_IF_ERROR(transfer_.FinishChunk());
     if (transfers && listens_) {
@@ -98,6 +109,15 @@ class Rank {
       transfer_.Hear(++state_.applied, 1, elastic::StepSamples(1), gradients);
     }
     return OkStatus();
+  }
+  // In pieces as large as the transfer's, which then get these pages.
+  void TouchMemory() const {
+    std::vector<elastic::PageBuffer> pieces;
+    pieces.emplace_back((FLAGS_state_mib + 1) << 20);
+    for (int step = 0; listens_ && step < kMostSteps; ++step) {
+      pieces.emplace_back(FLAGS_gradient_mib << 20);
+    }
+    for (elastic::PageBuffer& piece : pieces) std::memset(piece.data(), 1, piece.size());
   }
   void Compute() {
     for (int pass = 0; pass < FLAGS_work; ++pass) {

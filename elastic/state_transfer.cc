@@ -15,7 +15,7 @@
 namespace closeranks::elastic {
 namespace {
 
-constexpr uint64_t kMostChunks = 16;
+constexpr uint64_t kMostChunks = 8;
 // The only source that is left is asked so often.
 constexpr int kMostFailures = 3;
 // What the last stripe of the last chunk may reach beyond the state: a byte for each source.
@@ -46,8 +46,15 @@ class SummedCopy {
 
 }  // namespace
 
+StateTransfer::~StateTransfer() {
+  if (gathers_it_ == nullptr) return;
+  gathers_it_->Abort(Aborted("a rank ended in the middle of a transfer"));
+  (void)FinishChunk();
+}
+
 Status StateTransfer::Begin(Communicator& communicator, std::vector<bool> listeners,
                             const Source& source, bool anew) {
+  CHECK(gathers_it_ == nullptr);
   active_ = true;
   confirmed_ = false;
   listeners_ = std::move(listeners);
@@ -161,6 +168,7 @@ void StateTransfer::DropStepsAfter(const rendezvous::WorkerState& state) {
 }
 
 void StateTransfer::End() {
+  CHECK(gathers_it_ == nullptr);
   active_ = false;
   confirmed_ = false;
   listens_ = false;
@@ -176,6 +184,7 @@ int StateTransfer::holders() const {
 
 void StateTransfer::StartChunk(Communicator& communicator) {
   static_assert(std::is_trivially_copyable_v<ChunkWord>);
+  CHECK(std::exchange(gathers_it_, &communicator) == nullptr);
   const uint64_t most =
       std::max<uint64_t>(least_chunk_bytes_, (head_.bytes + kMostChunks - 1) / kMostChunks);
   chunk_begin_ = done_bytes_;
@@ -202,6 +211,7 @@ void StateTransfer::StartChunk(Communicator& communicator) {
 }
 
 Status StateTransfer::FinishChunk() {
+  if (std::exchange(gathers_it_, nullptr) == nullptr) return OkStatus();
   const Status words_came = words_gathered_.Wait();
   if (chunk_bytes_ > 0) RETURN_IF_ERROR(stripes_gathered_.Wait());
   RETURN_IF_ERROR(words_came);

@@ -1,13 +1,13 @@
 // The state of a run on its way to those who join, while the others step.
 //
-// Who holds the step that a world resumes from is a source: it keeps a copy of its state. With each
-// step that the sources make, who joins gathers one chunk of it, of which every source gives a
-// stripe with its checksum. There are at most 16 chunks: the state of a model under Adam is three
-// times its gradients, an all-reduce moves these twice, so with n sources each sends in a step
-// 1/10n of what the reduction moves anyway, and who joins receives a tenth. Who joins listens: it
-// takes part in the reductions, owns no part of the batch and keeps what was reduced; with the last
-// chunk it loads the copy and applies these steps to it. It computes from the next step but one on,
-// so that nobody waits for that.
+// Who holds the step that a world resumes from is a source: it keeps a copy of its state. While the
+// sources compute a step, who joins gathers one chunk of it, of which every source gives a stripe
+// with its checksum. There are at most 8 chunks: the state of a model under Adam is three times its
+// gradients, an all-reduce moves these twice, so with n sources each sends in a step 1/5n of what
+// the reduction moves anyway, and who joins receives a fifth. More chunks would cost less in each
+// step, and who joins more memory. Who joins listens: it takes part in the reductions, owns no part
+// of the batch and keeps what was reduced; with the last chunk it loads the copy and applies these
+// steps to it. It computes from the next step but one on, so that nobody waits for that.
 //
 // Only updates can be made again like that. Where the program has state of its own, or changes what
 // an update depends on (a learning rate), all stand while the state is sent.
@@ -54,6 +54,10 @@ class StateTransfer {
   };
 
   explicit StateTransfer(size_t least_chunk_bytes) : least_chunk_bytes_(least_chunk_bytes) {}
+  // Aborts the communicator of a chunk that is under way.
+  ~StateTransfer();
+  StateTransfer(const StateTransfer&) = delete;
+  StateTransfer& operator=(const StateTransfer&) = delete;
 
   // What one rank has to say about a transfer.
   struct Source {
@@ -95,10 +99,11 @@ class StateTransfer {
   // How many don't listen.
   int holders() const;
 
-  // Gathers the next chunk, until it's confirmed; the next call of any kind is FinishChunk.
-  // kInternal, at who receives, when what the only source that is left sends arrives with other
-  // checksums again and again.
+  // Begins to gather the next chunk, until it's confirmed. `communicator` stays until FinishChunk,
+  // which is to be called before everything but Hear.
   void StartChunk(Communicator& communicator);
+  // Waits for it; ok when none is under way. kInternal, at who receives, when what the only source
+  // that is left sends arrives with other checksums again and again.
   Status FinishChunk();
 
   // For who listens ------------------------------------------------------------------------------
@@ -172,6 +177,7 @@ class StateTransfer {
   uint64_t done_bytes_ = 0;  // what is behind it is due
 
   // The chunk under way, or the last one.
+  Communicator* gathers_it_ = nullptr;  // null: it isn't under way
   uint64_t chunk_begin_ = 0;
   size_t chunk_bytes_ = 0;
   size_t stripe_bytes_ = 0;

@@ -22,7 +22,7 @@ using rendezvous::WorkerState;
 
 constexpr WorkerState kStep5 = {5, 1, 500};
 constexpr size_t kStateBytes = 1600;
-// With what stands before it the state takes a few more than 16 chunks of so many bytes would.
+// With what stands before it the state takes a few more than 8 chunks of so many bytes would.
 constexpr size_t kLeastChunkBytes = 10;
 
 // Where the ranks of one world meet.

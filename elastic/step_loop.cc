@@ -192,15 +192,12 @@ Status StepLoop::Reduce(StepSamples* samples, StepNumbers* numbers) {
   std::copy_n(samples->numbers(), samples->count(), beside_.data() + kNumbers);
   Work work = communicator.AllReduce(beside_.data(), beside_.data(), beside_.size(),
                                      DataType::kFloat64, Reduction::kSum);
-  if (transfer_.active()) transfer_.StartChunk(communicator);
   // All are waited for, whatever comes of them: their memory must not be written after this.
   Status reduced = replica_.FinishReduction();
   Status status = work.Wait();
   if (reduced.ok()) reduced = status;
-  if (transfer_.active()) {
-    status = transfer_.FinishChunk();
-    if (reduced.ok()) reduced = status;
-  }
+  status = transfer_.FinishChunk();
+  if (reduced.ok()) reduced = status;
   RETURN_IF_ERROR(reduced);
   std::memcpy(static_cast<void*>(numbers), beside_.data(), sizeof(StepNumbers));
   std::copy_n(beside_.data() + kNumbers, samples->count(), samples->numbers());

@@ -24,10 +24,10 @@
 namespace closeranks::elastic {
 namespace {
 
-constexpr int kSamples = 60, kBatch = 12, kEpochs = 2;
+constexpr int kSamples = 60, kBatch = 12, kEpochs = 3;
 constexpr StepNumber kSteps = kSamples / kBatch * kEpochs;
 // The toy's state takes five of them.
-constexpr size_t kChunkBytes = 200;
+constexpr size_t kChunkBytes = 160;
 
 // Where a test takes hold of a rank, on its training thread.
 struct Hooks {

@@ -64,6 +64,7 @@ Status StepLoop::LoadTransferred() {
   return OkStatus();
 }
 
+// The next chunk is then under way while the next step is computed.
 Status StepLoop::AdvanceTransfer(bool holders_stay, bool settings_changed) {
   if (transfer_.confirmed()) {
     transfer_.End();
@@ -89,6 +90,7 @@ Status StepLoop::AdvanceTransfer(bool holders_stay, bool settings_changed) {
                                 .transfer_end = now,
                                 .entered = now});
   }
+  if (transfer_.active()) transfer_.StartChunk(*world_->communicator);
   return OkStatus();
 }
 

@@ -30,6 +30,8 @@ static_assert(std::is_trivially_copyable_v<TransferHead>);
 
 Status StepLoop::EnterNextWorld() {
   while (true) {
+    const Status finished = transfer_.FinishChunk();
+    if (!finished.ok() && !WorldIsChanging(finished)) return finished;
     Generation current = world_ == nullptr ? 0 : world_->world.generation;
     TimePoint asked = clock_.Now();
     SetActivity(Activity::kAwaitingWorld);
@@ -83,6 +85,8 @@ Status StepLoop::EnterWorld(std::shared_ptr<const ConnectedWorld> world, TimePoi
       RETURN_IF_ERROR(CompleteTransfer());
       entry.transfer_begin = begin;
       entry.transfer_end = clock_.Now();
+    } else {
+      transfer_.StartChunk(*world_->communicator);
     }
   } else {
     transfer_.End();
