@@ -37,8 +37,8 @@ TEST(FailureDetector, RemembersARareLongSilenceAndForgetsItInTime) {
   FailureDetector detector = HeardEvenly(100);
   detector.Heard(milliseconds(300), kBounds);
   for (int i = 0; i < 100; ++i) detector.Heard(kBounds.interval, kBounds);
-  EXPECT_GT(detector.Patience(kBounds), milliseconds(450)) << "5 s later";
-  EXPECT_LE(detector.Patience(kBounds), milliseconds(600));
+  EXPECT_GT(detector.Patience(kBounds), milliseconds(350)) << "5 s later";
+  EXPECT_LE(detector.Patience(kBounds), milliseconds(400));
   for (int i = 0; i < 4000; ++i) detector.Heard(kBounds.interval, kBounds);
   EXPECT_EQ(detector.Patience(kBounds), kBounds.least);
 }
@@ -49,6 +49,16 @@ TEST(FailureDetector, LearnsNothingFromMessagesOutOfTurnAndFromOutages) {
   EXPECT_EQ(detector.Patience(kBounds), kBounds.least);
   detector.Heard(milliseconds(30'000), kBounds);
   EXPECT_EQ(detector.Patience(kBounds), kBounds.least);
+}
+
+TEST(FailureDetector, AnOutageIsNoReasonToNoticeTheNextOneMuchLaterButSeveralAre) {
+  FailureDetector detector = HeardEvenly(100);
+  for (const auto& most : {milliseconds(400), milliseconds(800), milliseconds(1600)}) {
+    detector.Heard(milliseconds(3000), kBounds);
+    EXPECT_LE(detector.Patience(kBounds), most);
+    EXPECT_GT(detector.Patience(kBounds), most * 3 / 4);
+    for (int i = 0; i < 100; ++i) detector.Heard(kBounds.interval, kBounds);
+  }
 }
 
 TEST(FailureDetector, ItsPatienceStaysWithinItsBounds) {

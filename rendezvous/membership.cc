@@ -86,6 +86,7 @@ void Membership::OnWorkerReady(TimePoint now, Incarnation worker, std::string ca
   CHECK(card.size() <= kMaxCardBytes && terms.bytes() <= kMaxTermsBytes);
   Begin(now);
   worker_ = Worker{};
+  broken_links_.clear();
   worker_.phase = Worker::Phase::kStopped;
   worker_.incarnation = worker;
   worker_.card = std::move(card);
@@ -122,11 +123,7 @@ void Membership::OnWorkerReport(TimePoint now, Generation generation, MemberProc
   if (decision_ != nullptr && decision_->generation == generation &&
       reported_broken_in_ != generation && decision_->world().RankOf(broken) >= 0) {
     reported_broken_in_ = generation;
-    BrokenLink& link = broken_links_[broken.member];
-    if (now_ - link.last > kBrokenLinkMemory) link.times = 0;
-    ++link.times;
-    link.last = now_;
-    lacks_changed_ = true;
+    reported_broken_ = broken;
   }
   Settle();
 }

@@ -222,15 +222,17 @@ class Membership {
     std::string reason;
     bool settle = false;
   };
-  // A link that is reported so often, each time within the memory of the last, counts as cut:
-  // making the same generation again doesn't mend it.
+  // A link between two workers that is reported so often, each time within the memory of the last,
+  // and is to be used again each time, counts as cut: making the same generation again doesn't mend
+  // it. Where the other end was lost, nothing is wrong with the link.
   static constexpr int kTimesUntilCut = 3;
   static constexpr Duration kBrokenLinkMemory = std::chrono::seconds(30);
   // Who was voted out is let in again without waiting for others once in this time.
   static constexpr Duration kReturnMemory = kBrokenLinkMemory;
   struct BrokenLink {
+    MemberProcess to;  // the worker
     int times = 0;
-    TimePoint last;
+    TimePoint last{};
   };
 
   // membership.cc: from an event to a settled state.
@@ -249,6 +251,7 @@ class Membership {
   void NoteLoss(const MemberProcess& supervisor);
   void NoteLosses(const Decision& next);
   void NoteReturns(const Decision& next);
+  void NoteBrokenLink(const Decision& next);
   void ForgetOlderGeneration();
   void UpdateInstalled();
   void InstallWorker();
@@ -268,7 +271,9 @@ class Membership {
   bool NoteSender(const Message& message);
   bool NoteStatus(const Message& message, const StatusMessage& status);
   AgentReport ReportSelf() const;  // but for whom it lacks
+  bool IsThere(const MemberProcess& worker) const;
   std::vector<MemberId> Lacks() const;
+  std::vector<MemberId> LacksOf(MemberId listed) const;
   void SendStatusWhenDue();
   void SendStatusTo(const MemberProcess& to);
   void SendNews();
@@ -326,7 +331,8 @@ class Membership {
   bool ever_listed_ = false;  // in decision_'s lineage
   bool leaving_ = false;
   Generation reported_broken_in_ = 0;
-  std::map<MemberId, BrokenLink> broken_links_;  // that the worker reported
+  MemberProcess reported_broken_;                // the other end, then
+  std::map<MemberId, BrokenLink> broken_links_;  // of the worker
   Worker worker_;
   Peers peers_;
   // Alive, as far as is known, and watching everybody: see membership_watch.cc. Without this one.

@@ -46,7 +46,7 @@ class MembershipTest : public ::testing::Test {
     options.least_hosts = least_hosts_;
     options.witness = member == witness_;
     options.quorum_timeout = std::chrono::seconds(5);
-    options.join_timeout = std::chrono::seconds(20);
+    options.join_timeout = join_timeout_;
     agent.membership = std::make_unique<Membership>(options, random_, now_);
     for (auto& [other, there] : agents_) {
       if (other == member) continue;
@@ -174,6 +174,7 @@ class MembershipTest : public ::testing::Test {
   std::set<std::pair<MemberId, MemberId>> cut_;
   int delivered_ = 0;
   int least_hosts_ = 1;
+  Duration join_timeout_ = std::chrono::seconds(20);
   MemberId witness_ = -1;
 };
 

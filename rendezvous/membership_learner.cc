@@ -132,6 +132,7 @@ void Membership::Learn(const DecisionRef& decision, const std::set<MemberProcess
   if (decision_ == nullptr && ended_undone && decision->FindSupervisor(self()) == nullptr) return;
   NoteLosses(*decision);
   NoteReturns(*decision);
+  NoteBrokenLink(*decision);
   decision_ = decision;
   // Counting sorts all who are listed, in each agent: where none can be too few, a world of 10,000
   // forms without that.
@@ -187,6 +188,22 @@ void Membership::NoteReturns(const Decision& next) {
     Peer* peer = peers_.Find(process);
     if (peer != nullptr && next.FindSupervisor(process) != nullptr) peer->returned_at = now_;
   }
+}
+
+void Membership::NoteBrokenLink(const Decision& next) {
+  auto is_listed = [&next](const MemberProcess& worker) {
+    const ListedMember* listed = next.Find(worker.member);
+    return listed != nullptr && listed->worker == worker.incarnation;
+  };
+  if (decision_ == nullptr || reported_broken_in_ != decision_->generation ||
+      !is_listed(reported_broken_) || !is_listed({options_.self, worker_.incarnation})) {
+    return;
+  }
+  BrokenLink& link = broken_links_[reported_broken_.member];
+  if (link.to != reported_broken_ || now_ - link.last > kBrokenLinkMemory)
+    link = {reported_broken_, 0, {}};
+  ++link.times;
+  link.last = now_;
 }
 
 // Everything that was begun on an older decision ends here.

@@ -119,8 +119,9 @@ std::optional<std::string> Membership::FindWish() const {
 }
 
 // A ready worker that isn't listed. Of an agent that isn't listed either only if it and all who are
-// alive and that it would watch hear each other: else admitting it would mean to exclude somebody,
-// and to and fro. A twin of a listed process replaces it, once somebody else has the history.
+// alive and that it would watch hear each other, and nobody's worker has a cut link to its worker:
+// else admitting it would mean to exclude somebody, and to and fro. A twin of a listed process
+// replaces it, once somebody else has the history.
 std::optional<Membership::Need> Membership::FindNewcomer() const {
   // A job that holds for want of hosts isn't disturbed, and each one makes its loss less likely.
   const bool settle = !has_too_few_hosts_;
@@ -134,7 +135,13 @@ std::optional<Membership::Need> Membership::FindNewcomer() const {
   const auto& have_it = tally_.Of(Tally::kTakesOver);
   const bool others_have_it = std::any_of(
       have_it.begin(), have_it.end(), [&](MemberId member) { return !replaced.contains(member); });
+  std::set<MemberId> cut_off;
+  for (MemberId member : tally_.Of(Tally::kLacks)) {
+    if (tally_.Of(Tally::kUnreachable).contains(member)) continue;
+    for (MemberId other : LacksOf(member)) cut_off.insert(other);
+  }
   for (const MemberProcess& newcomer : newcomers) {
+    if (decision_->Find(newcomer.member) == nullptr && cut_off.contains(newcomer.member)) continue;
     if (peers_.Find(newcomer.member)->process != newcomer && !others_have_it) continue;
     const std::vector<MemberId>& lacks = peers_.Find(newcomer)->status->agent.lacks;
     const bool hears_all = std::none_of(lacks.begin(), lacks.end(), [this](MemberId member) {
@@ -162,14 +169,17 @@ bool Membership::ComesBack(const MemberProcess& supervisor) const {
                      });
 }
 
+// As it says itself; it has said something in this generation.
+std::vector<MemberId> Membership::LacksOf(MemberId listed) const {
+  return listed == options_.self ? Lacks() : StatusOf(listed)->agent.lacks;
+}
+
 // Two listed members that are alive, and don't hear each other.
 std::optional<std::string> Membership::FindTornLink() const {
   const std::set<MemberId>& gone = tally_.Of(Tally::kUnreachable);
   for (MemberId member : tally_.Of(Tally::kLacks)) {
     if (gone.contains(member)) continue;
-    const std::vector<MemberId> lacks =
-        member == options_.self ? Lacks() : StatusOf(member)->agent.lacks;
-    for (MemberId other : lacks) {
+    for (MemberId other : LacksOf(member)) {
       const bool is_there = other == options_.self || StatusOf(other) != nullptr;
       if (is_there && !gone.contains(other)) {
         return Name(std::min(member, other)) + " and " + Name(std::max(member, other)) +

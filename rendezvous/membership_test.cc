@@ -172,6 +172,40 @@ TEST_F(MembershipTest, AReportedLinkMakesANewGenerationOfTheSameMembers) {
   EXPECT_EQ(InstalledBy(2), 2u) << "an older generation's report is of no interest";
 }
 
+TEST_F(MembershipTest, ALinkThatBreaksAgainAndAgainCountsAsCut) {
+  join_timeout_ = seconds(60);
+  StartAll(3);
+  for (Generation generation = 1; generation <= 3; ++generation) {
+    ASSERT_EQ(InstalledBy(2), generation);
+    agents_[1].membership->OnWorkerReport(now_, generation, {2, agents_[2].worker});
+    Settle();
+    Pass(milliseconds(20));
+  }
+  Pass(seconds(1));
+  EXPECT_EQ(agents_[0].membership->decision()->world().size(), 2);
+  Pass(seconds(20));
+  EXPECT_EQ(agents_[0].membership->decision()->world().size(), 2) << "it isn't let in meanwhile";
+  Pass(seconds(15));
+  EXPECT_EQ(agents_[0].membership->decision()->world().size(), 3);
+}
+
+TEST_F(MembershipTest, LinksThatBreakBecauseTheirOtherEndIsLostAreNoCuts) {
+  StartAll(3);
+  for (int time = 0; time < 5; ++time) {
+    const DecisionRef decision = agents_[0].membership->decision();
+    const MemberProcess lost = {2, agents_[2].worker};
+    for (MemberId member : {0, 1}) {
+      agents_[member].membership->OnWorkerReport(now_, decision->generation, lost);
+    }
+    KillWorker(2);
+    ASSERT_EQ(agents_[0].membership->decision()->world().size(), 2);
+    StartWorker(2, true);
+    Pass(milliseconds(200));
+    ASSERT_EQ(agents_[0].membership->decision()->world().size(), 3) << "time " << time;
+    ASSERT_EQ(agents_[0].membership->phase(), Membership::Phase::kInstalled);
+  }
+}
+
 TEST_F(MembershipTest, TheEndOfTheJobIsADecision) {
   StartAll(3);
   for (MemberId member : {0, 1})

@@ -239,11 +239,23 @@ AgentReport Membership::ReportSelf() const {
   return report;
 }
 
+// Whether `worker` is listed or, where none of its member is, wants in.
+bool Membership::IsThere(const MemberProcess& worker) const {
+  if (const ListedMember* listed = decision_->Find(worker.member)) {
+    return listed->worker == worker.incarnation;
+  }
+  const Peer* peer = peers_.Find(worker.member);
+  return peer != nullptr && peer->status.has_value() &&
+         peer->status->agent.worker == worker.incarnation;
+}
+
 std::vector<MemberId> Membership::Lacks() const {
   if (decision_ == nullptr) return {};
   std::set<MemberId> lacks = tally_.Of(Tally::kUnreachable);
   for (const auto& [member, link] : broken_links_) {
-    if (link.times >= kTimesUntilCut && now_ - link.last <= kBrokenLinkMemory) lacks.insert(member);
+    if (link.times >= kTimesUntilCut && now_ - link.last <= kBrokenLinkMemory && IsThere(link.to)) {
+      lacks.insert(member);
+    }
   }
   if (SelfListed() == nullptr) {
     // Who wants in makes sure that it is heard too.
