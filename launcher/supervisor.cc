@@ -161,8 +161,9 @@ Status Supervisor::Prepare() {
       DescriptorsForStrangers(OpenFilesLimit(), CountOpenFiles(), options_.host.members.size(),
                               options_.host.peers.size()));
   options_.host.progress_is_wanted = options_.live_line || options_.fault.has_value();
-  options_.host.on_failed_part = [this](const MemberProcess& worker, const BatchPart& part) {
-    OnFailedPart(worker, part);
+  options_.host.on_lost_worker = [this](const MemberProcess& worker, const BatchPart& part) {
+    DumpFlightsLater(Incident::kLostWorker, "");
+    if (!part.IsNone()) OnFailedPart(worker, part);
   };
   ASSIGN_OR_RETURN(host_, rendezvous::AgentHost::Open(
                               loop_, network_, random_, options_.host,

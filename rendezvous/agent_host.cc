@@ -193,8 +193,8 @@ void AgentHost::OnPeerMessage(MemberId to, const Message& message) {
     if (Agent* agent = this->agent(to)) {
       agent->TellWorker(Lost{message.from.member, loss->cause, false});
     }
-    if (!loss->part.IsNone() && options_.on_failed_part) {
-      options_.on_failed_part({message.from.member, loss->worker}, loss->part);
+    if (options_.on_lost_worker) {
+      options_.on_lost_worker({message.from.member, loss->worker}, loss->part);
     }
     return;
   }

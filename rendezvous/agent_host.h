@@ -52,8 +52,9 @@ class AgentHost {
     bool pauses_are_ok = false;
     // Owner::on_progress is to be called.
     bool progress_is_wanted = false;
-    // Another host's worker failed by itself while it computed this. Maybe more than once for each.
-    std::function<void(const MemberProcess& worker, const BatchPart& part)> on_failed_part;
+    // Another host's worker is lost, or about to be; `part`: what it computed when it failed by
+    // itself, or none. Maybe more than once for each.
+    std::function<void(const MemberProcess& worker, const BatchPart& part)> on_lost_worker;
     // Connections at once to those who haven't proven that they belong to the job, at least 2.
     size_t max_strangers = 512;
   };

@@ -104,6 +104,24 @@ TEST(Explain, OfARankThatWasLostThereIsARecord) {
   }
 }
 
+TEST(Explain, OfARankThatWasLostEveryHostHasTheRecordsOfThoseWhoWereThere) {
+  ReportFolder folder;
+  Hosts hosts(folder, 2, 2);
+  std::vector<std::unique_ptr<JobProcess>> jobs;
+  for (int host = 0; host < 2; ++host) {
+    jobs.push_back(std::make_unique<JobProcess>(
+        hosts.Flags(host, {}, {"--faults=1:part:kill:5", "--hold_step=9", "--hold_size=4"})));
+  }
+  for (auto& job : jobs) EXPECT_EQ(job->Wait(), 0) << job->output();
+  const std::string text = Explain(folder, 2);
+  EXPECT_NE(text.find("lost rank 1 (member 1)"), std::string::npos) << text;
+  int records = 0;
+  for (const auto& file : std::filesystem::directory_iterator(folder.OfSupervisor(1))) {
+    records += file.path().filename().string().starts_with("flight");
+  }
+  EXPECT_EQ(records, 2) << "of both workers there";
+}
+
 TEST(Explain, OfARankThatWasKilledWithinAReductionItIsSaidAndTheOthersArentBlamed) {
   ReportFolder folder;
   JobProcess job(
