@@ -137,6 +137,8 @@ void Membership::Learn(const DecisionRef& decision, const std::set<MemberProcess
   // Counting sorts all who are listed, in each agent: where none can be too few, a world of 10,000
   // forms without that.
   has_too_few_hosts_ = options_.least_hosts > 1 && decision->hosts() < options_.least_hosts;
+  // A job that holds has nothing to lose by trying those links again.
+  if (has_too_few_hosts_) broken_links_.clear();
   ForgetOlderGeneration();
   if (decision_->IsDisplaced(self())) return Finish(Outcome::kReplaced);
 

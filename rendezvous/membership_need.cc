@@ -132,17 +132,19 @@ std::optional<Membership::Need> Membership::FindNewcomer() const {
   const std::vector<MemberProcess> newcomers = Newcomers();
   std::set<MemberId> replaced;
   for (const MemberProcess& newcomer : newcomers) replaced.insert(newcomer.member);
-  const auto& have_it = tally_.Of(Tally::kTakesOver);
-  const bool others_have_it = std::any_of(
-      have_it.begin(), have_it.end(), [&](MemberId member) { return !replaced.contains(member); });
+  const MemberId keeper = WhoKeeps(tally_.Of(Tally::kTakesOver), replaced);
   std::set<MemberId> cut_off;
   for (MemberId member : tally_.Of(Tally::kLacks)) {
     if (tally_.Of(Tally::kUnreachable).contains(member)) continue;
     for (MemberId other : LacksOf(member)) cut_off.insert(other);
   }
   for (const MemberProcess& newcomer : newcomers) {
-    if (decision_->Find(newcomer.member) == nullptr && cut_off.contains(newcomer.member)) continue;
-    if (peers_.Find(newcomer.member)->process != newcomer && !others_have_it) continue;
+    const bool is_twin = peers_.Find(newcomer.member)->process != newcomer;
+    if (decision_->Find(newcomer.member) == nullptr) {
+      if (cut_off.contains(newcomer.member)) continue;
+    } else if (is_twin && (keeper < 0 || keeper == newcomer.member)) {
+      continue;
+    }
     const std::vector<MemberId>& lacks = peers_.Find(newcomer)->status->agent.lacks;
     const bool hears_all = std::none_of(lacks.begin(), lacks.end(), [this](MemberId member) {
       return decision_->Find(member) != nullptr && !tally_.Of(Tally::kUnreachable).contains(member);

@@ -70,19 +70,22 @@ bool IsNewer(const Decision& base, const Candidate& a, const Candidate& b) {
 }
 
 // One of each member, in their order: the newest, but for one that was listed, which is replaced
-// only if somebody else who stays has the history.
+// only if somebody else who stays has the history. Where whoever has it has a successor there, one
+// of them stays for now.
 std::vector<Candidate> WithoutTwins(const Decision& base,
                                     const std::vector<Candidate>& candidates) {
   std::set<MemberId> newer;
   for (const Candidate& candidate : candidates) {
     if (candidate.listed == nullptr) newer.insert(candidate.answer->from.member);
   }
-  const bool others_have_it =
-      std::any_of(candidates.begin(), candidates.end(), [&](const Candidate& candidate) {
-        return candidate.is_holder && !candidate.IsLeaving() &&
-               !newer.contains(candidate.answer->from.member);
-      });
+  std::set<MemberId> have_it;
+  for (const Candidate& candidate : candidates) {
+    if (candidate.is_holder && !candidate.IsLeaving())
+      have_it.insert(candidate.answer->from.member);
+  }
+  const MemberId keeper = WhoKeeps(have_it, newer);
   auto is_better = [&](const Candidate& a, const Candidate& b) {
+    const bool others_have_it = keeper >= 0 && keeper != a.answer->from.member;
     const bool a_was_listed = WasListed(base, a);
     if (!others_have_it && a_was_listed != WasListed(base, b)) return a_was_listed;
     return IsNewer(base, a, b);
@@ -301,6 +304,13 @@ void EndIfMismatched(Decision& decision, const std::vector<const Answer*>& answe
 }
 
 }  // namespace
+
+MemberId WhoKeeps(const std::set<MemberId>& have_it, const std::set<MemberId>& replaced) {
+  for (MemberId member : have_it) {
+    if (!replaced.contains(member)) return member;
+  }
+  return have_it.empty() ? -1 : *have_it.begin();
+}
 
 DecisionRef ObligedValue(const std::vector<Answer>& voters) {
   const AcceptedValue* highest = nullptr;

@@ -150,6 +150,31 @@ TEST(NextValue, AnOlderProcessThatCallsAfterTheNewerOneWasListedDoesNotReplaceIt
   EXPECT_TRUE(choice.value->IsDisplaced(older.from));
 }
 
+TEST(NextValue, WhereAllHaveASuccessorAllButOneAreReplaced) {
+  std::vector<Answer> answers;
+  for (MemberId member = 0; member < 3; ++member) {
+    answers.push_back(AnswerOf(member, At(12)));
+    Answer newer = AnswerOf(member, std::nullopt);
+    newer.from.incarnation = {1, 70 + static_cast<uint64_t>(member)};
+    newer.promise.agent.worker = {2, 70 + static_cast<uint64_t>(member)};
+    answers.push_back(newer);
+  }
+  const Choice first = NextValue(Base(3), answers);
+  ASSERT_NE(first.value, nullptr);
+  EXPECT_EQ(first.value->Find(0)->supervisor, Supervisor(0));
+  for (MemberId member : {1, 2}) {
+    EXPECT_EQ(first.value->Find(member)->supervisor, answers[2 * member + 1].from.incarnation);
+  }
+  // Then those have it.
+  const WorkerState later = {13, first.value->generation, 500};
+  answers = {AnswerOf(0, later), answers[1], answers[3], answers[5]};
+  answers[2].promise.state = answers[3].promise.state = later;
+  const Choice second = NextValue(*first.value, answers);
+  ASSERT_NE(second.value, nullptr);
+  EXPECT_EQ(second.value->Find(0)->supervisor, answers[1].from.incarnation);
+  EXPECT_EQ(second.value->resume, later);
+}
+
 TEST(NextValue, WhoWaitsToReplaceAListedOneIsNotDisplaced) {
   Answer older = AnswerOf(0, At(12)), newer = AnswerOf(0, std::nullopt);
   newer.from.incarnation = {1, 77};

@@ -121,7 +121,10 @@ void Membership::Reassess(MemberId member) {
   }
   if (listed == nullptr) return;
   Tally::Facts facts;
-  facts[Tally::kUnreachable] = (peer->counted_on || is_watcher_) && SeemsGone(*listed);
+  // Another process of it may have the place since.
+  const Peer* same = peers_.Find(MemberProcess{member, listed->supervisor});
+  const bool is_counted_on = same != nullptr ? same->counted_on : peer->counted_on;
+  facts[Tally::kUnreachable] = (is_counted_on || is_watcher_) && SeemsGone(*listed);
   if (is_listed) {
     facts[Tally::kStored] =
         peer->lineage == decision_->lineage && peer->generation >= decision_->generation;
@@ -298,7 +301,7 @@ void Membership::SendStatusTo(const MemberProcess& to) {
 // To the watchers.
 void Membership::SendNews() {
   for (const MemberProcess& process : circle_) {
-    const Peer* peer = peers_.Find(process.member);
+    const Peer* peer = peers_.Find(process);
     SendStatusTo(decision_ == nullptr && peer != nullptr ? peer->process : process);
   }
   last_report_ = ReportSelf();

@@ -17,7 +17,7 @@ PLANTED_MISTAKES = {
     ),
     "freeze_skipped": struct(
         sources = ["membership_voter.cc"],
-        found_by = "undoes step .*, which was stable",
+        found_by = "undoes step .*, which was stable|on a worker that has not stopped",
     ),
     "generation_unchecked": struct(
         sources = ["membership_learner.cc"],
