@@ -42,8 +42,21 @@ Result<Ledger> Ledger::Open(Files& files, const std::string& path) {
 }
 
 void Ledger::BeginLineage(const Lineage& lineage) {
-  if (file_ == nullptr || written_ > 0) return;
+  if (file_ == nullptr || is_begun_) return;
   lineage_ = telemetry::LineageLine(lineage.number, lineage.parent, lineage.step);
+}
+
+Status Ledger::WriteLineage() {
+  if (file_ == nullptr || lineage_.empty()) return OkStatus();
+  return Write(std::exchange(lineage_, ""));
+}
+
+Status Ledger::Write(const std::string& text) {
+  is_begun_ = true;
+  Status written = file_->Append(text);
+  if (written.ok()) return written;
+  return ResourceExhausted(written.message() +
+                           "; make room there, or choose another folder for the records");
 }
 
 std::function<Status()> Ledger::MakeSync() const {
@@ -61,10 +74,7 @@ void Ledger::Applied(StepNumber step, Generation generation, int epoch,
 
 Status Ledger::Stable(StepNumber step) {
   while (!unstable_.empty() && unstable_.front().step <= step) {
-    if (Status written = file_->Append(lineage_ + unstable_.front().text); !written.ok()) {
-      return ResourceExhausted(written.message() +
-                               "; make room there, or choose another folder for the records");
-    }
+    RETURN_IF_ERROR(Write(lineage_ + unstable_.front().text));
     lineage_.clear();
     written_ = unstable_.front().step;
     unstable_.pop_front();

@@ -58,6 +58,9 @@ class Ledger {
   // Where there are checkpoints, before the first step is written: who begins the run may be lost
   // before that, and another begins it anew, so the last one counts. Later: nothing.
   void BeginLineage(const Lineage& lineage);
+  // Where there is a checkpoint though no step was written: whoever goes on from it is to know what
+  // it came of. Errors are those of Stable.
+  Status WriteLineage();
   // For any thread, also when the ledger is gone: syncs what was written before the call.
   std::function<Status()> MakeSync() const;
   // A step that was applied here, or whose state was received; not written yet, as it may still
@@ -80,8 +83,11 @@ class Ledger {
     StepNumber step;
     std::string text;
   };
+  Status Write(const std::string& text);
+
   std::shared_ptr<AppendFile> file_;
-  std::string lineage_;  // to be written before the first step
+  std::string lineage_;    // to be written before the first step
+  bool is_begun_ = false;  // something was written
   std::deque<Line> unstable_;
   StepNumber written_ = 0;  // the last
 };

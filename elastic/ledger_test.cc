@@ -92,6 +92,19 @@ TEST(Ledger, ABeginningThatWasLostBeforeAStepWasMadeLeavesNothing) {
   EXPECT_EQ(*files.Read("ledger"), "lineage 2 of 0 from 0\n1 1 0 4\n2 1 0 5\n");
 }
 
+TEST(Ledger, ALineageWithoutAStepOfItsOwnIsOnRecord) {
+  SimulatedFiles files;
+  auto ledger = Ledger::Open(files, "ledger");
+  ASSERT_TRUE(ledger.ok());
+  ledger->BeginLineage({2, 1, 10});
+  ASSERT_TRUE(ledger->WriteLineage().ok());
+  ASSERT_TRUE(ledger->WriteLineage().ok());
+  ledger->BeginLineage({3, 1, 10});
+  ledger->Applied(11, 1, 0, std::vector<int64_t>{4});
+  ASSERT_TRUE(ledger->Stable(11).ok());
+  EXPECT_EQ(*files.Read("ledger"), "lineage 2 of 1 from 10\n11 1 0 4\n");
+}
+
 TEST(Ledger, AFullDiskIsNamedWithItsRemedy) {
   SystemFiles files;
   auto ledger = Ledger::Open(files, "/dev/full");

@@ -100,7 +100,7 @@ class StateTransfer {
   int holders() const;
 
   // Begins to gather the next chunk, until it's confirmed. `communicator` stays until FinishChunk,
-  // which is to be called before everything but Hear.
+  // which is to be called before Begin, End, StartChunk and Loaded.
   void StartChunk(Communicator& communicator);
   // Waits for it; ok when none is under way. kInternal, at who receives, when what the only source
   // that is left sends arrives with other checksums again and again.

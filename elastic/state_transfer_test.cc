@@ -198,6 +198,67 @@ int ChunksUndisturbed() {
   return joiner.chunks;
 }
 
+// Its gathering of stripes lasts until it is aborted, as when the others never come to it.
+class HangingBackend final : public collectives::Backend {
+ public:
+  class Hanging final : public Work::State {
+   public:
+    explicit Hanging(const HangingBackend& backend) : backend_(backend) {}
+    Status Wait() override {
+      CHECK(backend_.was_aborted) << "it would wait for ever";
+      return Aborted("aborted");
+    }
+    bool IsDone() const override { return backend_.was_aborted; }
+
+   private:
+    const HangingBackend& backend_;
+  };
+
+  std::string_view name() const override { return "hanging"; }
+  // Both ranks say the same, as of a begun transfer from this one.
+  Work AllGather(const collectives::Ticket&, const void* input, void* output, size_t count,
+                 DataType) override {
+    for (int rank = 0; rank < 2; ++rank) {
+      std::memcpy(static_cast<char*>(output) + rank * count, input, count);
+    }
+    return {};
+  }
+  Work Gather(const collectives::Ticket&, const void*, void*, size_t, DataType,
+              std::span<const int>, std::span<const int>) override {
+    return Work(std::make_shared<Hanging>(*this));
+  }
+  Work AllReduce(const collectives::Ticket&, const void*, void*, size_t, DataType,
+                 Reduction) override {
+    return {};
+  }
+  Work AllReduceShards(const collectives::Ticket&, std::span<const ShardContribution>,
+                       std::span<const int>, void*, size_t, DataType) override {
+    return {};
+  }
+  Work Broadcast(const collectives::Ticket&, void*, size_t, DataType, int) override { return {}; }
+  Work Barrier(const collectives::Ticket&) override { return {}; }
+  void Abort(Status) override { was_aborted = true; }
+  Status health() const override { return OkStatus(); }
+
+  bool was_aborted = false;
+};
+
+// The program's own code throws: nothing may write into the transfer's memory after that.
+TEST(StateTransfer, WhoEndsWhileAChunkIsUnderWayAbortsIt) {
+  SystemClock clock;
+  auto backend = std::make_unique<HangingBackend>();
+  const HangingBackend& hanging = *backend;
+  Communicator communicator(0, 2, 1, std::move(backend), clock, {});
+  TextOwner owner('a');
+  {
+    StateTransfer transfer(kLeastChunkBytes);
+    ASSERT_TRUE(transfer.Begin(communicator, {false, true}, {kStep5, owner, {}}, true).ok());
+    transfer.StartChunk(communicator);
+    EXPECT_FALSE(hanging.was_aborted);
+  }
+  EXPECT_TRUE(hanging.was_aborted);
+}
+
 TEST(StateTransfer, TheStateComesWholeFromAllItsSources) {
   Member first, joiner, second, other;
   std::vector<size_t> bytes_of(4);

@@ -69,6 +69,8 @@ Status StepLoop::TakeFinalCheckpoint() {
   const StepNumber step = gate_.state().applied;
   // What it has of the samples is in the ledgers before it is committed.
   RETURN_IF_ERROR(ledger_.Stable(step));
+  // A later start begins from this one's checkpoint, though it may have made no step of its own.
+  RETURN_IF_ERROR(ledger_.WriteLineage());
   const TimePoint begun = clock_.Now();
   bool is_said = false;
   do {

@@ -216,8 +216,10 @@ rendezvous::Agent::Owner Supervisor::OwnerOf(MemberId member) {
     OnSuspicion(member, peer, heard);
   };
   owner.on_loss = [this](MemberId peer) {
-    DumpFlightsLater(Incident::kLostHost,
-                     "the supervisor of member " + std::to_string(peer) + " is lost");
+    const std::string name = "member " + std::to_string(peer);
+    DumpFlightsLater(Incident::kLostHost, slots_.contains(peer)
+                                              ? name + " was voted out"
+                                              : "the supervisor of " + name + " is lost");
   };
   owner.on_notice = [this, member](const rendezvous::Notice& notice) {
     OnNotice(slots_.at(member), notice);

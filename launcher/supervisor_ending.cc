@@ -291,8 +291,11 @@ void Supervisor::OnEnding(MemberId member, const rendezvous::Agent::Ending& endi
       // It waits to be started again, and has nothing to be started for.
       loop_.Cancel(slot.restart);
       slot.finished = true;
-    } else if (host_->agent(id)->worker_left_early()) {
-      // It is ending by itself, and how is to be seen.
+    } else if (host_->agent(id)->worker_left_early() ||
+               (host_->agent(id)->rank() >= 0 &&
+                !host_->agent(id)->membership().worker_is_done())) {
+      // It is ending by itself, and how is to be seen: it never wanted to go on, or finds that the
+      // others have come to the end without it, unless it hangs.
       EndLater(slot);
     } else if (host_->agent(id)->rank() < 0 && !host_->agent(id)->worker_leaves()) {
       LOG(INFO) << "ending the worker of member " << id << ": the job ended before it was in";

@@ -21,7 +21,7 @@ constexpr int kKnown = 8;
 
 void FailureDetector::Heard(Duration silence, const Bounds& bounds) {
   if (silence < bounds.interval / 2 || silence > bounds.most) return;
-  const auto news = static_cast<double>(std::min(silence, Usual(bounds)).count());
+  const auto news = static_cast<double>(std::min(silence, 2 * Patience(bounds)).count());
   if (heartbeats_ == 0) mean_ = news;
   deviation_ += (std::abs(news - mean_) - deviation_) * kDeviationGain;
   mean_ += (news - mean_) * kMeanGain;
@@ -29,13 +29,11 @@ void FailureDetector::Heard(Duration silence, const Bounds& bounds) {
   heartbeats_ = std::min(heartbeats_ + 1, kKnown);
 }
 
-Duration FailureDetector::Usual(const Bounds& bounds) const {
-  const double usual = std::max(mean_ + kDeviations * deviation_, kOfTheLongest * longest_);
-  return std::clamp(Duration(static_cast<int64_t>(usual)), bounds.least, bounds.most);
-}
-
 Duration FailureDetector::Patience(const Bounds& bounds) const {
-  return std::max(Usual(bounds), heartbeats_ < kKnown ? bounds.most / 4 : Duration(0));
+  const double usual = std::max(mean_ + kDeviations * deviation_, kOfTheLongest * longest_);
+  const Duration least =
+      heartbeats_ < kKnown ? std::max(bounds.least, bounds.most / 4) : bounds.least;
+  return std::clamp(Duration(static_cast<int64_t>(usual)), least, bounds.most);
 }
 
 }  // namespace closeranks::rendezvous

@@ -27,9 +27,9 @@ class FailureDetector {
 
   // The peer was heard after this silence. One that is shorter than half an interval was ended by a
   // message out of turn, and one longer than `most` was an outage: of how heartbeats arrive neither
-  // tells anything. One that was too long already counts as the longest that wasn't: it may have
-  // been an outage, after which the next one is to be noticed as soon; and if the machine is so
-  // busy, a few of them are enough to have the patience that it takes.
+  // tells anything. Of one that is longer than twice the patience, so much counts: it may have been
+  // an outage, after which the next one is to be noticed nearly as soon; and if the machine is so
+  // busy, two or three of them are enough to have the patience that it takes.
   void Heard(Duration silence, const Bounds& bounds);
 
   // A silence of this length makes the peer suspect. Of one that is hardly known yet it is at least
@@ -37,9 +37,6 @@ class FailureDetector {
   Duration Patience(const Bounds& bounds) const;
 
  private:
-  // Of one that is known.
-  Duration Usual(const Bounds& bounds) const;
-
   int heartbeats_ = 0;  // as far as that matters
   // Of the silences between heartbeats, in nanoseconds.
   double mean_ = 0;

@@ -289,6 +289,7 @@ void Membership::SetDeadline() {
     if (when > now_) next_deadline_ = std::min(next_deadline_, when);
   };
   consider(peers_.next_expiry());
+  if (worker_.phase == Worker::Phase::kFreezing) consider(worker_.freezes_long);
   consider(worker_.freeze_deadline);
   if (proposer_.active()) {
     consider(proposer_.deadline());

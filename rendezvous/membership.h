@@ -76,8 +76,9 @@ struct MembershipOptions {
   Duration takeover_delay = std::chrono::milliseconds(200);
   // So that joiners come in one generation.
   Duration join_settle = std::chrono::milliseconds(50);
-  // Then a worker that doesn't freeze is killed.
-  Duration freeze_timeout = std::chrono::milliseconds(2000);
+  // Then a worker that doesn't freeze is killed. It first ends the update that it is in, for which
+  // everybody waits; shorter than quorum_timeout.
+  Duration freeze_timeout = std::chrono::seconds(30);
   // Held for so long: quorum lost.
   Duration quorum_timeout = std::chrono::seconds(60);
   // Not listed for so long.
@@ -192,6 +193,8 @@ class Membership {
   // It holds for what its own ballots came to: of that the others know nothing.
   bool only_proposer_knows() const { return only_proposer_knows_; }
   const MembershipOptions& options() const { return options_; }
+  // The worker applied the job's last step.
+  bool worker_is_done() const { return worker_.done; }
   // It wants to be voted out, and isn't yet.
   bool is_leaving() const { return leaving_ && !outcome_.has_value(); }
   // Of any peer that was heard again before it was suspected.
@@ -210,6 +213,7 @@ class Membership {
     Generation entered = 0;
     bool done = false;
     bool told_to_die = false;
+    TimePoint freezes_long = kNever;  // from then on
     TimePoint freeze_deadline = kNever;
   };
   struct PendingPrepare {
@@ -228,7 +232,7 @@ class Membership {
   static constexpr int kTimesUntilCut = 3;
   static constexpr Duration kBrokenLinkMemory = std::chrono::seconds(30);
   // Who was voted out is let in again without waiting for others once in this time.
-  static constexpr Duration kReturnMemory = kBrokenLinkMemory;
+  static constexpr Duration kBetweenReturns = std::chrono::seconds(30);
   struct BrokenLink {
     MemberProcess to;  // the worker
     int times = 0;
@@ -250,7 +254,7 @@ class Membership {
   void Learn(const DecisionRef& decision, const std::set<MemberProcess>& announce_to);
   void NoteLoss(const MemberProcess& supervisor);
   void NoteLosses(const Decision& next);
-  void NoteReturns(const Decision& next);
+  void NoteVotedOut(const Decision& next);
   void NoteBrokenLink(const Decision& next);
   void ForgetOlderGeneration();
   void UpdateInstalled();
@@ -305,6 +309,7 @@ class Membership {
   // membership_drive.cc: driving a ballot for it.
   void DriveProposer();
   void BeginBallot();
+  bool AnyoneFreezes();
   void ConcludePrepare();
   void Resend();
   void HandleReject(const RejectMessage& reject);

@@ -27,21 +27,50 @@ TimePoint Membership::StartOfBallot() const {
   return std::max(start + PlaceInLine() * options_.takeover_delay, backoff_until_);
 }
 
-// Who isn't listed, and could be.
+// Who isn't listed, and could be: it and all who are alive and that it would watch hear each other,
+// and no worker has a cut link to its worker, else admitting it would mean to exclude somebody, and
+// to and fro. A twin of a listed process replaces it, once somebody else has the history.
 std::vector<MemberProcess> Membership::Newcomers() const {
-  std::vector<MemberProcess> newcomers;
-  if (decision_ == nullptr) return newcomers;
+  if (decision_ == nullptr) return {};
+  std::vector<const Peer*> waiting;
   auto consider = [&](const Peer& peer) {
     if (!peers_.IsAlive(peer, now_) || decision_->IsDisplaced(peer.process)) return;
     const AgentReport& agent = peer.status->agent;
-    if (!agent.leaving && (agent.witness || !agent.worker.IsNone())) {
-      newcomers.push_back(peer.process);
-    }
+    if (!agent.leaving && (agent.witness || !agent.worker.IsNone())) waiting.push_back(&peer);
   };
   for (MemberId member : outsiders_) consider(*peers_.Find(member));
   for (const auto& [member, twin] : peers_.twins()) {
     const bool is_listed = decision_->FindSupervisor(twin.process) != nullptr;
     if (!is_listed && SpokeInThisGeneration(twin)) consider(twin);
+  }
+  if (waiting.empty()) return {};
+  const MemberId keeper = WhoKeeps(tally_.Of(Tally::kTakesOver), [&](MemberId member) {
+    return std::any_of(waiting.begin(), waiting.end(),
+                       [=](const Peer* peer) { return peer->process.member == member; });
+  });
+  const std::set<MemberId>& gone = tally_.Of(Tally::kUnreachable);
+  std::set<MemberId> cut_off;
+  for (MemberId member : tally_.Of(Tally::kLacks)) {
+    if (gone.contains(member)) continue;
+    for (MemberId other : LacksOf(member)) cut_off.insert(other);
+  }
+  std::vector<MemberProcess> newcomers;
+  for (const Peer* peer : waiting) {
+    const MemberId self = peer->process.member;
+    if (decision_->Find(self) == nullptr) {
+      if (cut_off.contains(self)) continue;
+    } else if (peers_.Find(self) != peer && (keeper < 0 || keeper == self)) {
+      continue;
+    }
+    const std::vector<MemberId>& lacks = peer->status->agent.lacks;
+    const bool lacks_any = std::any_of(lacks.begin(), lacks.end(), [&](MemberId member) {
+      if (decision_->Find(member) != nullptr) return !gone.contains(member);
+      return std::any_of(newcomers.begin(), newcomers.end(),
+                         [=](const MemberProcess& newcomer) { return newcomer.member == member; });
+    });
+    if (lacks_any) continue;
+    newcomers.push_back(peer->process);
+    cut_off.insert(lacks.begin(), lacks.end());
   }
   return newcomers;
 }
@@ -52,7 +81,12 @@ void Membership::DriveProposer() {
     if (!need_.has_value() || !is_watcher_ || now_ < StartOfBallot()) return;
     BeginBallot();
   }
-  if (proposer_.phase() == Proposer::Phase::kPreparing) ConcludePrepare();
+  if (proposer_.phase() == Proposer::Phase::kPreparing) {
+    if (now_ >= proposer_.deadline() && AnyoneFreezes()) {
+      proposer_.Extend(now_ + options_.answer_timeout);
+    }
+    ConcludePrepare();
+  }
   if (proposer_.HasAccepted()) {
     const DecisionRef decided = proposer_.value();
     std::set<MemberProcess> everybody = proposer_.Asked();
@@ -93,7 +127,12 @@ void Membership::BeginBallot() {
     electorate.needed = decision_->QuorumWeight();
   }
   const Ballot ballot{++highest_round_, options_.self, options_.supervisor};
-  proposer_.Begin(ballot, std::move(electorate), Newcomers(), now_ + options_.answer_timeout);
+  std::vector<MemberProcess> newcomers = Newcomers();
+  for (const MemberProcess& newcomer : newcomers) {
+    if (ComesBack(newcomer)) peers_.Find(newcomer)->let_in_at = now_;
+  }
+  proposer_.Begin(ballot, std::move(electorate), std::move(newcomers),
+                  now_ + options_.answer_timeout);
   Resend();
 }
 
@@ -107,6 +146,18 @@ void Membership::Resend() {
     }
   }
   proposer_.next_resend = now_ + options_.resend_interval;
+}
+
+// Of those who were asked and are alive. Their answer comes when the update that their worker is in
+// is done: to go on without them would cost a transfer each, to wait costs what all wait for
+// anyway.
+bool Membership::AnyoneFreezes() {
+  return proposer_.AnyUnanswered([this](const MemberProcess& process) {
+    if (process == self()) return worker_.phase == Worker::Phase::kFreezing;
+    const Peer* peer = peers_.Find(process);
+    return peer != nullptr && peers_.IsAlive(*peer, now_) && peer->status.has_value() &&
+           peer->status->agent.freezing;
+  });
 }
 
 void Membership::ConcludePrepare() {

@@ -86,6 +86,16 @@ class MembershipTest : public ::testing::Test {
     Settle();
   }
 
+  // The worker of `from` reports it so often, each time in the generation that came of the last.
+  void BreakLink(MemberId from, MemberId to, int times) {
+    for (int i = 0; i < times; ++i) {
+      agents_[from].membership->OnWorkerReport(now_, InstalledBy(from), {to, agents_[to].worker});
+      Settle();
+      Pass(std::chrono::milliseconds(20));
+    }
+    Pass(std::chrono::milliseconds(300));
+  }
+
   void AnswerFreeze(MemberId member) {
     Agent& agent = agents_[member];
     ASSERT_TRUE(agent.unanswered.has_value());

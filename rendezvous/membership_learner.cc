@@ -131,7 +131,7 @@ void Membership::Learn(const DecisionRef& decision, const std::set<MemberProcess
   const bool ended_undone = decision->job_ended() && decision->end != JobEnd::kDone;
   if (decision_ == nullptr && ended_undone && decision->FindSupervisor(self()) == nullptr) return;
   NoteLosses(*decision);
-  NoteReturns(*decision);
+  NoteVotedOut(*decision);
   NoteBrokenLink(*decision);
   decision_ = decision;
   // Counting sorts all who are listed, in each agent: where none can be too few, a world of 10,000
@@ -183,12 +183,12 @@ void Membership::NoteLosses(const Decision& next) {
   }
 }
 
-void Membership::NoteReturns(const Decision& next) {
+void Membership::NoteVotedOut(const Decision& next) {
   if (decision_ == nullptr) return;
-  for (const AbsentMember& absent : decision_->absent) {
-    const MemberProcess process{absent.member, absent.supervisor};
-    Peer* peer = peers_.Find(process);
-    if (peer != nullptr && next.FindSupervisor(process) != nullptr) peer->returned_at = now_;
+  for (const ListedMember& listed : decision_->members) {
+    if (next.Find(listed.member) != nullptr) continue;
+    Peer* peer = peers_.Find(MemberProcess{listed.member, listed.supervisor});
+    if (peer != nullptr) peer->voted_out_at = now_;
   }
 }
 

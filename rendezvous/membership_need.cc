@@ -118,10 +118,7 @@ std::optional<std::string> Membership::FindWish() const {
   return std::nullopt;
 }
 
-// A ready worker that isn't listed. Of an agent that isn't listed either only if it and all who are
-// alive and that it would watch hear each other, and nobody's worker has a cut link to its worker:
-// else admitting it would mean to exclude somebody, and to and fro. A twin of a listed process
-// replaces it, once somebody else has the history.
+// A worker that isn't listed, and could be.
 std::optional<Membership::Need> Membership::FindNewcomer() const {
   // A job that holds for want of hosts isn't disturbed, and each one makes its loss less likely.
   const bool settle = !has_too_few_hosts_;
@@ -129,27 +126,7 @@ std::optional<Membership::Need> Membership::FindNewcomer() const {
   if (const auto& ready = tally_.Of(Tally::kReady); !ready.empty()) {
     need = Need{Name(*ready.begin()) + "'s worker is ready", settle};
   }
-  const std::vector<MemberProcess> newcomers = Newcomers();
-  std::set<MemberId> replaced;
-  for (const MemberProcess& newcomer : newcomers) replaced.insert(newcomer.member);
-  const MemberId keeper = WhoKeeps(tally_.Of(Tally::kTakesOver), replaced);
-  std::set<MemberId> cut_off;
-  for (MemberId member : tally_.Of(Tally::kLacks)) {
-    if (tally_.Of(Tally::kUnreachable).contains(member)) continue;
-    for (MemberId other : LacksOf(member)) cut_off.insert(other);
-  }
-  for (const MemberProcess& newcomer : newcomers) {
-    const bool is_twin = peers_.Find(newcomer.member)->process != newcomer;
-    if (decision_->Find(newcomer.member) == nullptr) {
-      if (cut_off.contains(newcomer.member)) continue;
-    } else if (is_twin && (keeper < 0 || keeper == newcomer.member)) {
-      continue;
-    }
-    const std::vector<MemberId>& lacks = peers_.Find(newcomer)->status->agent.lacks;
-    const bool hears_all = std::none_of(lacks.begin(), lacks.end(), [this](MemberId member) {
-      return decision_->Find(member) != nullptr && !tally_.Of(Tally::kUnreachable).contains(member);
-    });
-    if (!hears_all) continue;
+  for (const MemberProcess& newcomer : Newcomers()) {
     const bool comes_back = ComesBack(newcomer);
     if (comes_back || !need.has_value()) {
       need = Need{Name(newcomer.member) + (comes_back ? " is back" : " wants in"),
@@ -160,15 +137,13 @@ std::optional<Membership::Need> Membership::FindNewcomer() const {
   return need;
 }
 
-// It was only out of reach, so that it lacks a few steps at most if it is let in at once. A link
-// that breaks again and again must not stop the others each time.
+// It was out of reach for a moment, so that it lacks a few steps if it is let in at once. A link
+// that breaks again and again must not stop the others each time, nor many who come back together.
 bool Membership::ComesBack(const MemberProcess& supervisor) const {
-  const std::optional<TimePoint> returned = peers_.Find(supervisor)->returned_at;
-  return (!returned.has_value() || now_ - *returned >= kReturnMemory) &&
-         std::any_of(decision_->absent.begin(), decision_->absent.end(),
-                     [&](const AbsentMember& absent) {
-                       return MemberProcess{absent.member, absent.supervisor} == supervisor;
-                     });
+  const Peer* peer = peers_.Find(supervisor);
+  return decision_->Find(supervisor.member) == nullptr && peer->voted_out_at.has_value() &&
+         now_ - *peer->voted_out_at < options_.join_settle &&
+         (!peer->let_in_at.has_value() || now_ - *peer->let_in_at >= kBetweenReturns);
 }
 
 // As it says itself; it has said something in this generation.

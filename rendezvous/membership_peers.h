@@ -29,8 +29,9 @@ struct Peer {
   // What it knew when it sent that status.
   Incarnation status_lineage;
   Generation status_generation = 0;
-  // It was voted out, and listed again.
-  std::optional<TimePoint> returned_at;
+  // The last time that it was voted out, and that it was to be listed again at once.
+  std::optional<TimePoint> voted_out_at;
+  std::optional<TimePoint> let_in_at;
   // What it was last sent out of turn, and when: not more often than it can answer.
   Generation told_generation = 0;
   TimePoint told_at{};

@@ -33,6 +33,8 @@ class Proposer {
   // repeated).
   bool AddPromise(const MemberProcess& from, const PromiseMessage& promise);
   bool AddAccepted(const MemberProcess& from, Ballot ballot);
+  // The attempt's phase lasts longer.
+  void Extend(TimePoint deadline) { deadline_ = deadline; }
   void BeginAccepting(DecisionRef value, TimePoint deadline);
 
   bool HasPromise(const MemberProcess& from) const;

@@ -98,7 +98,24 @@ TEST_F(MembershipTest, AWorkerStopsBeforeItsAgentPromises) {
   EXPECT_EQ(InstalledBy(1), 2u);
 }
 
+TEST_F(MembershipTest, AnUpdateThatTakesLongIsWaitedFor) {
+  StartAll(4);
+  for (MemberId member : {0, 1}) agents_[member].freezes = false;
+  KillWorker(3);
+  Pass(seconds(2));
+  EXPECT_EQ(agents_[2].membership->decision()->generation, 1u);
+  AnswerFreeze(0);
+  Pass(seconds(2));
+  EXPECT_EQ(agents_[2].membership->decision()->generation, 1u);
+  AnswerFreeze(1);
+  Pass(milliseconds(1));
+  EXPECT_EQ(agents_[2].membership->decision()->generation, 2u);
+  EXPECT_EQ(agents_[2].membership->decision()->world().size(), 3);
+  for (MemberId member : {0, 1, 2}) EXPECT_EQ(agents_[member].commands.back().kind, Kind::kInstall);
+}
+
 TEST_F(MembershipTest, AWorkerThatDoesNotStopIsKilled) {
+  options_.freeze_timeout = seconds(2);
   StartAll(2);
   agents_[0].freezes = false;
   KillWorker(1);
@@ -175,17 +192,51 @@ TEST_F(MembershipTest, AReportedLinkMakesANewGenerationOfTheSameMembers) {
 TEST_F(MembershipTest, ALinkThatBreaksAgainAndAgainCountsAsCut) {
   join_timeout_ = seconds(60);
   StartAll(3);
-  for (Generation generation = 1; generation <= 3; ++generation) {
-    ASSERT_EQ(InstalledBy(2), generation);
-    agents_[1].membership->OnWorkerReport(now_, generation, {2, agents_[2].worker});
-    Settle();
-    Pass(milliseconds(20));
-  }
+  BreakLink(1, 2, 3);
   Pass(seconds(1));
   EXPECT_EQ(agents_[0].membership->decision()->world().size(), 2);
   Pass(seconds(20));
   EXPECT_EQ(agents_[0].membership->decision()->world().size(), 2) << "it isn't let in meanwhile";
   Pass(seconds(15));
+  EXPECT_EQ(agents_[0].membership->decision()->world().size(), 3);
+}
+
+TEST_F(MembershipTest, WhoHasACutLinkIsntLetInWithAnotherEither) {
+  join_timeout_ = seconds(60);
+  StartAll(3);
+  BreakLink(1, 2, 3);
+  ASSERT_EQ(agents_[0].membership->decision()->world().size(), 2);
+  const Generation generation = agents_[0].membership->decision()->generation;
+  Start(3, 3, true, false);
+  Pass(seconds(2));
+  EXPECT_EQ(agents_[0].membership->decision()->generation, generation + 1);
+  EXPECT_EQ(agents_[0].membership->decision()->Find(2), nullptr);
+  // Another worker has another link.
+  KillWorker(2);
+  StartWorker(2, true);
+  Pass(seconds(1));
+  EXPECT_EQ(agents_[0].membership->decision()->world().size(), 4);
+}
+
+TEST_F(MembershipTest, WhoseWorkerIsAnotherHasNoCutLinks) {
+  StartAll(3);
+  BreakLink(1, 2, 3);
+  ASSERT_EQ(agents_[0].membership->decision()->Find(2), nullptr);
+  KillWorker(1);
+  StartWorker(1, true);
+  Pass(seconds(1));
+  EXPECT_EQ(agents_[0].membership->decision()->world().size(), 3);
+}
+
+TEST_F(MembershipTest, LinksThatBrokeLongAgoOrToAnotherWorkerDontCount) {
+  StartAll(3);
+  BreakLink(1, 2, 2);
+  Pass(seconds(31));
+  BreakLink(1, 2, 2);
+  KillWorker(2);
+  StartWorker(2, true);
+  Pass(seconds(1));
+  BreakLink(1, 2, 1);
   EXPECT_EQ(agents_[0].membership->decision()->world().size(), 3);
 }
 

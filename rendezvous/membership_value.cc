@@ -83,7 +83,8 @@ std::vector<Candidate> WithoutTwins(const Decision& base,
     if (candidate.is_holder && !candidate.IsLeaving())
       have_it.insert(candidate.answer->from.member);
   }
-  const MemberId keeper = WhoKeeps(have_it, newer);
+  const MemberId keeper =
+      WhoKeeps(have_it, [&](MemberId member) { return newer.contains(member); });
   auto is_better = [&](const Candidate& a, const Candidate& b) {
     const bool others_have_it = keeper >= 0 && keeper != a.answer->from.member;
     const bool a_was_listed = WasListed(base, a);
@@ -305,9 +306,10 @@ void EndIfMismatched(Decision& decision, const std::vector<const Answer*>& answe
 
 }  // namespace
 
-MemberId WhoKeeps(const std::set<MemberId>& have_it, const std::set<MemberId>& replaced) {
+MemberId WhoKeeps(const std::set<MemberId>& have_it,
+                  const std::function<bool(MemberId)>& has_successor) {
   for (MemberId member : have_it) {
-    if (!replaced.contains(member)) return member;
+    if (!has_successor(member)) return member;
   }
   return have_it.empty() ? -1 : *have_it.begin();
 }

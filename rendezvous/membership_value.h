@@ -3,6 +3,7 @@
 #ifndef CLOSERANKS_RENDEZVOUS_MEMBERSHIP_VALUE_H_
 #define CLOSERANKS_RENDEZVOUS_MEMBERSHIP_VALUE_H_
 
+#include <functional>
 #include <set>
 #include <string>
 #include <utility>
@@ -40,7 +41,8 @@ Choice NextValue(const Decision& base, const std::vector<Answer>& answers);
 // Of the members that have the history, the one that isn't replaced by a newer process of its own
 // now, so that the history isn't lost: somebody for whom none is there, else the lowest. -1: nobody
 // has it.
-MemberId WhoKeeps(const std::set<MemberId>& have_it, const std::set<MemberId>& replaced);
+MemberId WhoKeeps(const std::set<MemberId>& have_it,
+                  const std::function<bool(MemberId)>& has_successor);
 
 // The members of a largest set of nodes between no two of which a link is cut.
 struct Node {

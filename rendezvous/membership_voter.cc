@@ -46,6 +46,8 @@ void Membership::FreezeWorker(Generation generation) {
   worker_.state = decision_->resume;
 #else
   worker_.phase = Worker::Phase::kFreezing;
+  // Well before a proposer goes on without it. Most freeze at once, and say nothing of it.
+  worker_.freezes_long = now_ + options_.answer_timeout / 2;
   worker_.freeze_deadline = now_ + options_.freeze_timeout;
   outputs_.commands.push_back(
       {WorkerCommand::Kind::kFreeze, worker_.incarnation, generation, nullptr});

@@ -238,6 +238,7 @@ AgentReport Membership::ReportSelf() const {
   report.leaving = leaving_;
   report.entered = decision_ != nullptr && worker_.entered == decision_->generation;
   report.done = worker_.done;
+  report.freezing = worker_.phase == Worker::Phase::kFreezing && now_ >= worker_.freezes_long;
   report.wants_generation = decision_ != nullptr && reported_broken_in_ == decision_->generation;
   return report;
 }
@@ -264,7 +265,7 @@ std::vector<MemberId> Membership::Lacks() const {
     // Who wants in makes sure that it is heard too.
     for (const MemberProcess& process : circle_) {
       const Peer* peer = peers_.Find(process);
-      if (peer == nullptr || !peer->status.has_value() || !peer->status->hears) {
+      if (peer == nullptr || !SpokeInThisGeneration(*peer) || !peer->status->hears) {
         lacks.insert(process.member);
       }
     }

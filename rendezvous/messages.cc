@@ -154,6 +154,7 @@ class Decoder {
     report.entered = ReadFlag();
     report.done = ReadFlag();
     report.wants_generation = ReadFlag();
+    report.freezing = ReadFlag();
     report.lacks.resize(reader_.GetCount(sizeof(MemberId)));
     for (MemberId& member : report.lacks) member = reader_.Get<MemberId>();
     if (!std::is_sorted(report.lacks.begin(), report.lacks.end())) {
@@ -187,6 +188,7 @@ void Put(ByteWriter& writer, const AgentReport& report) {
   PutFlag(writer, report.entered);
   PutFlag(writer, report.done);
   PutFlag(writer, report.wants_generation);
+  PutFlag(writer, report.freezing);
   writer.Put(static_cast<uint32_t>(report.lacks.size()));
   for (MemberId member : report.lacks) writer.Put(member);
 }

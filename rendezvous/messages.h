@@ -44,6 +44,7 @@ struct AgentReport {
   bool done = false;     // the worker has applied the job's last step
   // The worker reported a broken link in the sender's generation.
   bool wants_generation = false;
+  bool freezing = false;  // the worker was told to stop for a ballot, and is in an update yet
   // Ascending: listed members that it counts on hearing (see membership_watch.cc) and has no link
   // to that works both ways.
   std::vector<MemberId> lacks;

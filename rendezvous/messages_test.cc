@@ -22,7 +22,7 @@ DecisionRef MakeDecision() {
   return decision;
 }
 
-AgentReport MakeReport() { return {{3, 1}, false, true, true, false, true, {1, 2, 9}}; }
+AgentReport MakeReport() { return {{3, 1}, false, true, true, false, true, false, {1, 2, 9}}; }
 
 std::vector<Message> OneOfEachKind() {
   const Ballot ballot{3, 1, {2, 2}};

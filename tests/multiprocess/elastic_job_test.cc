@@ -429,6 +429,16 @@ TEST(ElasticJob, GoesOnWhileWhoReadsItsOutputStandsStill) {
   ExpectNoProcessLeft(folder);
 }
 
+// The others vote it out, come to the end and wait for nobody.
+TEST(ElasticJob, AWorkerThatHangsDoesntHoldUpTheEnd) {
+  ReportFolder folder;
+  JobProcess job(RunFlags(folder, 4, {"--grace=0.5"}, {"--faults=1:part:hang:5", "--timeout=1"}));
+  EXPECT_EQ(job.Wait(), 0) << job.output();
+  EXPECT_GE(CountLines(job.output(), "trained to "), 1) << job.output();
+  EXPECT_EQ(CountLines(job.output(), "is lost: flight records"), 0) << "no supervisor was";
+  ExpectNoProcessLeft(folder);
+}
+
 TEST(ElasticJob, TerminatingTheSupervisorEndsEverything) {
   for (int signal : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) {
     ReportFolder folder;

@@ -21,6 +21,7 @@ constexpr char kFolder[] = "run";
 constexpr int kMostLives = 6;
 constexpr Duration kQuorumTimeout = seconds(5);
 constexpr Duration kJoinTimeout = seconds(20);
+constexpr Duration kFreezeTimeout = seconds(3);
 // After the last fault: everything that waits for a limit has come to it by then, several times.
 constexpr Duration kPatience = seconds(200);
 // From a fault's end to where all that it broke is known to be.
@@ -74,6 +75,11 @@ void SystemWorld::DrawJob() {
   workload_.weights_seed = random.Next();
   workload_.slowest_part = milliseconds(1) * static_cast<int>(1 + random.Below(60));
   workload_.slowest_update = milliseconds(random.Below(5));
+  if (random.OneIn(16)) {
+    // Longer than anybody waits for an answer otherwise.
+    workload_.slowest_update = seconds(2);
+    workload_.epochs = 1;
+  }
   if (random.OneIn(2)) workload_.checkpoint_every = 1 + random.Below(5);
   // A disk may take longer than an operation may.
   workload_.slowest_write =
@@ -259,6 +265,7 @@ void SystemWorld::StartHost(int index) {
   options.membership.least_hosts = shape_.least_hosts;
   options.membership.quorum_timeout = kQuorumTimeout;
   options.membership.join_timeout = kJoinTimeout;
+  options.membership.freeze_timeout = kFreezeTimeout;
   Trace("host " + std::to_string(index) + " starts");
   const SimulatedWorker::Surroundings surroundings{
       fabric_,
